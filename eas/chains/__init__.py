@@ -1,0 +1,1 @@
+"""The JSON language of task chains: grammar, expressions, expansion, plan."""

@@ -1,0 +1,156 @@
+"""Every error this project raises on purpose, under one root.
+
+A message says what happened, where, and what to do next. ``exit_code`` is what the ``eas``
+command returns for it: 2 the request was wrong and nothing was changed, 3 a service could not
+be reached, 1 anything that went wrong while running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class EASError(Exception):
+    """Root of all errors raised on purpose.
+
+    Parameters
+    ----------
+    what:
+        What happened and where.
+    cure:
+        What the reader can do about it; shown on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, cure: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  -> {self.cure}" if self.cure else self.what
+
+
+class RequestError(EASError):
+    """The request was wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class SettingsError(RequestError):
+    """A setting (command line, environment or saved file) cannot be used."""
+
+
+class ServiceError(EASError):
+    """A service (database, broker, Prefect server) could not be reached."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a chain file.
+
+    Attributes
+    ----------
+    path:
+        JSON path, such as ``task_list[2].inputs.lightcurve``; empty for the whole file.
+    message:
+        What is wrong there.
+    cure:
+        How to mend it.
+    line, column:
+        Place in the text, from 1, where it is known (JSON syntax errors); else 0.
+    """
+
+    path: str
+    message: str
+    cure: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        where = f"line {self.line}, column {self.column}" if self.line else (self.path or "(file)")
+        text = f"{where}: {self.message}"
+        return f"{text}\n    -> {self.cure}" if self.cure else text
+
+
+class ChainError(RequestError):
+    """A chain file is not valid.
+
+    Attributes
+    ----------
+    source:
+        Name of the file.
+    problems:
+        Everything that was found wrong, at least one.
+    """
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        if not problems:
+            raise ValueError("a ChainError needs at least one problem")
+        self.source = source
+        self.problems = tuple(problems)
+        count = f"{len(self.problems)} problems" if len(self.problems) > 1 else "1 problem"
+        super().__init__(f"{source}: {count} in this task chain")
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.what}:", *(f"  {problem}" for problem in self.problems)])
+
+
+class ExpressionError(RequestError):
+    """An expression is not allowed, or cannot be evaluated.
+
+    Attributes
+    ----------
+    expression:
+        The expression's text (shortened when it is long).
+    """
+
+    def __init__(self, expression: str, what: str, *, cure: str = "") -> None:
+        self.expression = expression if len(expression) <= 120 else expression[:117] + "..."
+        super().__init__(f"expression {self.expression!r}: {what}", cure=cure)
+
+
+class MissingMetadataError(ExpressionError):
+    """An expression reads ``requested_metadata``, which is not there (yet)."""
+
+
+class UnknownTaskTypeError(RequestError):
+    """No such task type in the registry, or one that has no public code."""
+
+
+class UnknownJobError(RequestError):
+    """No such job in the task database."""
+
+
+class ProductsExistError(RequestError):
+    """File products that this job would make exist already.
+
+    Attributes
+    ----------
+    products:
+        ``(working directory, file name, made by)`` of each.
+    """
+
+    def __init__(self, what: str, products: Sequence[tuple[str, str, str]], *, cure: str) -> None:
+        super().__init__(what, cure=cure)
+        self.products = tuple(products)
+
+
+class StorePathError(RequestError):
+    """A name would leave the file store, or uses a part of it that is reserved."""
+
+
+class ChecksumError(EASError):
+    """A stored file product does not have the size or checksum that SQL recorded."""
+
+
+class TaskFailure(EASError):  # noqa: N818 - task authors read it as a word of the language
+    """What a task's own code raises for a failure that it can explain without a traceback."""
+
+
+class LostLeaseError(EASError):
+    """What was held here (an attempt, a job) belongs to somebody else by now."""

@@ -1,0 +1,1 @@
+"""Light curves as numpy arrays: files, resampling, statistics."""

@@ -1,0 +1,200 @@
+"""Frozen records that travel between the floors of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from eas.states import AttemptState
+
+Scalar: TypeAlias = int | float | str | bool | None
+"""What a metadata value may be."""
+
+Metadata: TypeAlias = Mapping[str, Scalar]
+"""Names to values, as inherited by a task or produced by an attempt."""
+
+CHAIN = "execution_chain"
+FOR_LOOP = "execution_for_loop"
+CONDITIONAL = "execution_conditional"
+DO_WHILE = "execution_do_while_loop"
+CONTROL_TASKS = frozenset({CHAIN, FOR_LOOP, CONDITIONAL, DO_WHILE})
+"""Task types that expand into children and cost no worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A task as its parent's expansion describes it, ready to be written to SQL.
+
+    Attributes
+    ----------
+    address:
+        Ordinals from the root, joined by dots (``0.3.1``; the root chain is the empty string).
+        Unique within a job and the same whenever the job is expanded, so random numbers hang on it.
+    path:
+        JSON path of the descriptor it comes from. The chains that a for-loop or a do-while loop
+        makes carry the loop's own path.
+    task_type:
+        Name in the registry, or None while its expression waits for requested metadata.
+    name:
+        Label that siblings ask for.
+    metadata:
+        Inherited metadata, loop values among it.
+    settings:
+        Every other key of the descriptor, evaluated; without ``task_list``, ``else_task_list``
+        and ``repeat_criterion``, which wait for their own turn.
+    inputs, outputs:
+        Semantic name to file name, evaluated.
+    requires:
+        Names of the earlier siblings whose output metadata it needs.
+    pending:
+        Whether some expression waits for requested metadata: configure it again when that is here.
+    """
+
+    address: str
+    path: str
+    task_type: str | None
+    name: str | None
+    job_name: str
+    working_directory: str
+    metadata: Metadata
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    requires: tuple[str, ...] = ()
+    pending: bool = False
+
+    @property
+    def ordinal(self) -> int:
+        """Position among its siblings, from 0."""
+        return int(self.address.rpartition(".")[2] or 0)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it expands into children instead of running on a worker."""
+        return self.task_type in CONTROL_TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class InputProduct:
+    """A version of a file product, handed to a task that reads it.
+
+    Attributes
+    ----------
+    file_name:
+        Name in its working directory.
+    path:
+        Where to read it now; nobody writes there.
+    metadata:
+        Output metadata of the attempt that made it (for a light curve: the light curve's).
+    """
+
+    file_name: str
+    path: Path
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedAttempt:
+    """A scheduling attempt that a worker holds, with all it needs to run it.
+
+    ``inputs`` maps the semantic name to the stored version: (file name, store path, size in
+    bytes, SHA-256, metadata). ``seed`` is the task's own, from the job's seed and its address.
+    """
+
+    attempt_id: int
+    task_id: int
+    job_id: int
+    number: int
+    task_type: str
+    working_directory: str
+    settings: Mapping[str, Any]
+    metadata: Metadata
+    inputs: Mapping[str, StoredVersion]
+    outputs: Mapping[str, str]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One version of a file product as SQL knows it.
+
+    ``store_path`` is relative to the file store's root; ``size`` in bytes; ``sha256`` in hex.
+    """
+
+    product_id: int
+    file_name: str
+    store_path: str
+    size: int
+    sha256: str
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that QC looked at: its name, whether it passed, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One log message of an attempt. ``logged_at``: Unix time [s]; ``level`` as in ``logging``."""
+
+    logged_at: float
+    level: int
+    logger: str
+    message: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt used: wall-clock and CPU time [s], peak resident memory [MB]."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    cpu_children: float = 0.0
+    peak_memory: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A file that an attempt made, as it goes into SQL. ``semantic`` is the output's name."""
+
+    semantic: str
+    file_name: str
+    store_path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """How an attempt ended, as its worker reports it.
+
+    Attributes
+    ----------
+    state:
+        *done* (code succeeded and QC passed) or *failed*.
+    reason:
+        One line for people: empty when done, else why it failed.
+    started, ended:
+        Unix time [s].
+    checks:
+        What QC looked at; empty when there was nothing to look at.
+    """
+
+    attempt_id: int
+    state: AttemptState
+    reason: str
+    started: float
+    ended: float
+    usage: Usage
+    metadata: Metadata = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    versions: tuple[NewVersion, ...] = ()
+    log: tuple[LogEntry, ...] = ()

@@ -1,0 +1,1 @@
+"""Task types, each with its QC beside it."""

@@ -1,0 +1,94 @@
+"""What a task type is: its own code, and the QC beside it."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eas.errors import TaskFailure
+from eas.model import Check, InputProduct, Metadata, Scalar
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """Everything that a task's code gets to see.
+
+    Attributes
+    ----------
+    settings:
+        The descriptor's other keys (``specs``, ``cadence``, ...), evaluated.
+    metadata:
+        What the task inherits from its ancestors, loop values among it.
+    inputs:
+        Semantic name to the version to read.
+    outputs:
+        Semantic name to the path to write; the worker takes the file into the store afterwards.
+    scratch:
+        An empty directory for temporary files, removed afterwards; also the working directory.
+    input_directory:
+        Where external data lie that no task made (``ingest_external_lcs``).
+    threads:
+        CPUs assigned to the worker.
+    seed:
+        From the job's seed and the task's place in the chain: the same whenever it is run again.
+    """
+
+    task_type: str
+    settings: Mapping[str, Any]
+    metadata: Metadata
+    inputs: Mapping[str, InputProduct]
+    outputs: Mapping[str, Path]
+    scratch: Path
+    input_directory: Path
+    threads: int = 1
+    seed: int = 0
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("eas.task"))
+
+    def input(self, name: str) -> InputProduct:
+        """Return the input ``name``, or raise TaskFailure saying that the chain must give it."""
+        try:
+            return self.inputs[name]
+        except KeyError:
+            raise TaskFailure(
+                f"{self.task_type} needs the input {name!r}", cure="give it in the task's `inputs`"
+            ) from None
+
+    def output(self, name: str) -> Path:
+        """Return the path to write output ``name`` to, or raise TaskFailure."""
+        try:
+            return self.outputs[name]
+        except KeyError:
+            raise TaskFailure(
+                f"{self.task_type} needs the output {name!r}", cure="give it in the task's `outputs`"
+            ) from None
+
+
+class Task(ABC):
+    """One task type. Third parties subclass this and announce it by entry point.
+
+    An instance serves one attempt: ``run`` in the warm child process, then ``check``. After a
+    crash ``check`` runs in a fresh process, with ``metadata`` None.
+    """
+
+    @abstractmethod
+    def run(self, context: TaskContext) -> Mapping[str, Scalar]:
+        """Do the work and return the output metadata (numbers, strings, booleans, None)."""
+
+    def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
+        """Look at what ``run`` made and say what was seen; any failed check fails the attempt.
+
+        ``metadata`` is what ``run`` returned, or None where it did not return. The default asks
+        only that every output exists and is not empty.
+        """
+        return [exists(name, path) for name, path in context.outputs.items()]
+
+
+def exists(name: str, path: Path) -> Check:
+    """Check that output ``name`` was written to ``path`` and is not empty."""
+    size = path.stat().st_size if path.is_file() else None
+    detail = "was not written" if size is None else f"{size} bytes"
+    return Check(f"{name} exists", bool(size), detail)
