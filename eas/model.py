@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from eas.states import AttemptState
 
@@ -113,7 +113,7 @@ class ClaimedAttempt:
     metadata: Metadata
     inputs: Mapping[str, StoredVersion]
     outputs: Mapping[str, str]
-    seed: int
+    seed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,18 @@ class StoredVersion:
     size: int
     sha256: str
     metadata: Metadata = field(default_factory=dict)
+
+
+class QueuedAttempt(NamedTuple):
+    """A queued attempt, as a message about it needs it.
+
+    Lower ``priority`` is claimed first; not before ``available_at`` [Unix time, s].
+    """
+
+    attempt_id: int
+    task_type: str
+    priority: int
+    available_at: float
 
 
 @dataclass(frozen=True, slots=True)

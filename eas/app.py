@@ -1,0 +1,90 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from eas import registry, settings
+from eas.control.orchestrator import Orchestrator
+from eas.errors import SettingsError
+from eas.filestore import FileStore
+from eas.queues.base import JobQueue
+from eas.queues.sql import SQLQueue
+from eas.registry import Registry
+from eas.settings import Settings
+from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.migrate import ensure_schema
+from eas.taskdb.store import SQLAttemptStore
+from eas.worker.loop import Worker, WorkerOptions
+
+
+@dataclass
+class App:
+    """EAS as the settings describe it. Connections are made when they are first needed."""
+
+    settings: Settings
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the settings; ``overrides`` come from a command line and win where they are not None."""
+        return cls(settings.load(**overrides))
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Task types and worker types that are installed here."""
+        return registry.load()
+
+    @cached_property
+    def database(self) -> TaskDatabase:
+        """The task database; a sqlite file is made, or migrated, on first use."""
+        database = TaskDatabase(self.settings.database())
+        ensure_schema(database, self.registry)
+        return database
+
+    @cached_property
+    def queue(self) -> JobQueue:
+        """The job queue that ``queue_url`` names."""
+        url = self.settings.queue_url.get_secret_value()
+        if url.partition(":")[0] == "sql":
+            return SQLQueue(SQLAttemptStore(self.database))
+        raise SettingsError(
+            f"the job queue's URL has the unknown kind {url.partition(':')[0]!r}", cure="set EAS_QUEUE_URL to sql:"
+        )
+
+    @cached_property
+    def store(self) -> FileStore:
+        """The file store."""
+        return FileStore(self.settings.store_directory)
+
+    def orchestrator(self, job_id: int) -> Orchestrator:
+        """Return an orchestrator for a job, not opened yet."""
+        return Orchestrator(self.database, self.queue, self.registry, job_id, max_stalls=self.settings.max_stalls)
+
+    def worker(self, options: WorkerOptions) -> Worker:
+        """Return a worker that is not running yet."""
+        return Worker(
+            self.database,
+            self.queue,
+            self.store,
+            self.registry,
+            options,
+            input_directory=self.settings.input_directory,
+        )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "queue" in self.__dict__:
+            self.queue.close()
+        if "database" in self.__dict__:
+            self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,103 @@
+"""How much an expression may use, and how it is told no.
+
+An expression comes from a user and is evaluated up to 10^5 times in one job, so every bound is far
+below what would be felt: no single step, nor all of them together, may take longer than some ten
+milliseconds or hold more than some megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MAX_EXPRESSION = 10_000
+"""Longest expression [characters]."""
+MAX_DEPTH = 100
+"""Deepest nesting of an expression [levels of its syntax tree]."""
+MAX_WORK = 12_000
+"""Steps that one evaluation may take; long values count for more than one."""
+MAX_TEXT = 100_000
+"""Longest string, and all strings in a list together [characters]."""
+MAX_ITEMS = 10_000
+"""Most elements in a list, nested ones included."""
+MAX_KEYS = 1_000
+"""Most keys in a dictionary: keys may be chosen to collide, which is quadratic."""
+MAX_BITS = 4_096
+"""Largest integer [bits]."""
+MAX_FORMAT = 5_000
+"""Longest format string [characters]."""
+MAX_WIDTH = 1_000
+"""Widest field and highest precision in a format [characters]."""
+
+BIG = 1 << MAX_BITS
+_MACHINE_WORD = 1 << 63
+
+
+class RefusedError(Exception):
+    """Why an expression cannot be used; always becomes an ExpressionError that names it."""
+
+    def __init__(self, what: str, *, cure: str = "make it simpler: an expression computes a small value") -> None:
+        super().__init__(what)
+        self.what = what
+        self.cure = cure
+
+
+def size(value: Any) -> int:
+    """Return what handling ``value`` costs [steps]; raise RefusedError if it is too big or of a strange type."""
+    kind = type(value)
+    if kind is int:
+        return _integer_size(value)
+    if kind is str:
+        if len(value) > MAX_TEXT:
+            raise RefusedError(f"makes a string of more than {MAX_TEXT} characters", cure="build shorter strings")
+        return len(value) >> 6
+    if kind is complex:
+        raise RefusedError("makes a complex number", cure="do not take a fractional power of a negative number")
+    if kind in (float, bool, type(None), slice):
+        return 0
+    return _Scale().weigh(value)
+
+
+def _integer_size(value: int) -> int:
+    if -_MACHINE_WORD < value < _MACHINE_WORD:
+        return 0
+    if not -BIG < value < BIG:
+        raise RefusedError(f"makes an integer of more than {MAX_BITS} bits", cure="use smaller numbers, or floats")
+    return value.bit_length() >> 6
+
+
+class _Scale:
+    """Weighs a nested value, counting what is shared as often as it appears."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.text = 0
+
+    def weigh(self, value: Any) -> int:
+        if isinstance(value, str):
+            self.text += len(value)
+        elif isinstance(value, range):
+            self._count(len(value))
+        elif isinstance(value, Mapping):
+            if len(value) > MAX_KEYS:
+                raise RefusedError(f"makes a dictionary of more than {MAX_KEYS} keys")
+            self._count(2 * len(value))
+            for key, element in value.items():
+                self.weigh(key)
+                self.weigh(element)
+        elif isinstance(value, list | tuple | set):
+            self._count(len(value))
+            for element in value:
+                self.weigh(element)
+        elif isinstance(value, int):
+            self.text += _integer_size(value) << 4
+        elif value is not None and not isinstance(value, float | slice):
+            raise RefusedError(f"makes a {type(value).__name__}, which is no data")
+        if self.text > MAX_TEXT:
+            raise RefusedError(f"makes strings of more than {MAX_TEXT} characters together")
+        return (self.items >> 2) + (self.text >> 6)
+
+    def _count(self, number: int) -> None:
+        self.items += number
+        if self.items > MAX_ITEMS:
+            raise RefusedError(f"makes a list of more than {MAX_ITEMS} elements", cure="use fewer elements")

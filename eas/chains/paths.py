@@ -1,0 +1,88 @@
+"""Names in the file store, and paths into a chain's document."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from eas.errors import StorePathError
+
+RESERVED = frozenset({".versions", ".staging"})
+"""Directories of the file store that are its own."""
+MAX_PATH = 500
+MAX_COMPONENT = 255
+
+_COMPONENT = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]{1,255}"
+_PLAIN = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAYBE_RESERVED = re.compile("|".join(map(re.escape, sorted(RESERVED))))
+_STEP = re.compile(r"([A-Za-z_]\w*)|\[(\d+)\]")
+
+
+def check_relative_path(text: str) -> None:
+    """Check that ``text`` names something inside the file store.
+
+    Directories are separated by ``/``; at most 500 characters, and 255 bytes a component.
+
+    Raises StorePathError if it would leave the store, uses a reserved part of it, or could not be
+    a file's name.
+    """
+    # The usual name, once for each of 10^5 products, needs one look.
+    if len(text) <= MAX_PATH and text.isascii() and _PLAIN.match(text) and not _MAYBE_RESERVED.search(text):
+        return
+    if fault := _fault(text):
+        what, cure = fault
+        raise StorePathError(f"{text[:100]!r} {what}", cure=cure)
+
+
+def _fault(text: str) -> tuple[str, str] | None:
+    parts = text.split("/")
+    faults = [
+        (not text, "is no name", "give a name relative to the file store"),
+        (text.startswith("/"), "is an absolute path", "give a name relative to the file store, without a leading /"),
+        (".." in parts, "leaves the file store", "remove the .. from the name"),
+        ("" in parts or "." in parts, "has an empty component", "use single slashes, and none at the end"),
+        ("\\" in text, "contains a backslash", "separate directories by /"),
+        (_CONTROL.search(text), "contains a control character", "use printable characters"),
+        (RESERVED.intersection(parts), "uses a directory that is the file store's own", "choose another name"),
+        (len(text) > MAX_PATH, f"is longer than {MAX_PATH} characters", "choose a shorter name"),
+    ]
+    for applies, what, cure in faults:
+        if applies:
+            return what, cure
+    return _encoding_fault(parts)
+
+
+def _encoding_fault(parts: list[str]) -> tuple[str, str] | None:
+    try:
+        longest = max(len(part.encode()) for part in parts)
+    except UnicodeEncodeError:
+        return "is not valid Unicode", "use printable characters"
+    if longest > MAX_COMPONENT:
+        return f"has a component longer than {MAX_COMPONENT} bytes", "choose a shorter name"
+    return None
+
+
+def descriptor_at(document: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the descriptor at JSON path ``path`` of ``document``; the empty path is the document."""
+    found: Any = document
+    for step in _steps(path):
+        found = found[step]
+    assert isinstance(found, dict)
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _steps(path: str) -> tuple[str | int, ...]:
+    return tuple(int(number) if number else key for key, number in _STEP.findall(path))
+
+
+def child_path(path: str, key: str | int) -> str:
+    """Return the JSON path of element ``key`` below ``path``."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    if not key.isidentifier():
+        shown = key if len(key) <= 40 else key[:37] + "..."
+        return f"{path}[{shown!r}]"
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,96 @@
+"""The values that a for-loop runs over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from eas.chains.limits import RefusedError
+
+RANGES = ("values", "linear_range", "log_range")
+MAX_VALUES = 1_000_000
+"""Most values of one loop."""
+
+
+def loop_values(settings: Mapping[str, Any]) -> list[Any]:
+    """Return the values of a for-loop from its evaluated settings.
+
+    Raises RefusedError if there is not exactly one of ``values``, ``linear_range`` and ``log_range``,
+    or it is not what it should be.
+    """
+    name = range_name(settings)
+    given = settings[name]
+    if name == "values":
+        return list(_checked_values(given))
+    first, last, number = _checked_range(name, given)
+    if name == "linear_range":
+        return _spaced(first, last, number)
+    if first <= 0 or last <= 0:
+        raise RefusedError("log_range has a bound that is not above 0", cure="use positive bounds, or linear_range")
+    return [first, *(10.0**each for each in _spaced(math.log10(first), math.log10(last), number)[1:-1]), last][:number]
+
+
+def range_name(settings: Mapping[str, Any]) -> str:
+    """Return which of the three a for-loop gives, or raise RefusedError."""
+    given = [name for name in RANGES if name in settings]
+    if len(given) == 1:
+        return given[0]
+    what = f"gives {' and '.join(given)}" if given else "gives no values to loop over"
+    raise RefusedError(what, cure=f"give exactly one of {', '.join(RANGES)}")
+
+
+def _checked_values(given: Any) -> list[Any]:
+    if not isinstance(given, list):
+        raise RefusedError(f"values is {kind(given)}", cure="give a list of values")
+    for index, value in enumerate(given):
+        if value is not None and not isinstance(value, int | float | str):
+            raise RefusedError(f"values[{index}] is {kind(value)}", cure="loop over numbers, strings or booleans")
+    return given
+
+
+def _checked_range(name: str, given: Any) -> tuple[float, float, int]:
+    cure = "give [a, b, n]: the first value, the last value and how many"
+    if not isinstance(given, list) or len(given) != 3:
+        what = f"a list of {len(given)}" if isinstance(given, list) else kind(given)
+        raise RefusedError(f"{name} is {what}", cure=cure)
+    for index, bound in enumerate(given[:2]):
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not _finite(bound):
+            raise RefusedError(f"{name}[{index}] is {kind(bound)}, which is no bound", cure=cure)
+    number = given[2]
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_VALUES:
+        raise RefusedError(
+            f"{name}[2] is {number!r}, which is no number of values", cure=f"give an integer from 1 to {MAX_VALUES}"
+        )
+    return float(given[0]), float(given[1]), number
+
+
+def _finite(bound: float) -> bool:
+    try:
+        return math.isfinite(float(bound))
+    except OverflowError:
+        return False
+
+
+def _spaced(first: float, last: float, number: int) -> list[float]:
+    """Return ``number`` values in equal steps, both ends exact."""
+    if number == 1:
+        return [first]
+    # Halves, because the difference of two bounds may be more than a float holds.
+    step = 2 * ((last / 2 - first / 2) / (number - 1))
+    return [first, *(first + i * step for i in range(1, number - 1)), last]
+
+
+def kind(value: Any) -> str:
+    """Return what ``value`` is, in JSON's words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number" if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return "a string"
+    return "a list" if isinstance(value, list) else "an object"

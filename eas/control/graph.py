@@ -1,0 +1,308 @@
+"""The dependency graph of a running job, in memory, counted down as tasks settle.
+
+A completion costs as much as it has dependants. Nothing here knows SQL: the orchestrator loads the
+graph, tells it what happened, and writes down what it answers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from eas.model import CONTROL_TASKS, Metadata
+from eas.states import TaskState
+
+
+@dataclass(slots=True)
+class Node:
+    """A task of the job.
+
+    Attributes
+    ----------
+    waits:
+        How many things it still waits for: makers of its inputs, siblings whose metadata it needs.
+    dependants:
+        Tasks that wait for this one.
+    makers:
+        Tasks that it depends on; kept for the edges that people look at.
+    open_children, bad_children:
+        Children that are not settled, and those that settled without success.
+    number:
+        Number of its newest attempt, 0 before the first.
+    """
+
+    task_id: int
+    parent_id: int | None
+    ordinal: int
+    address: str
+    path: str
+    task_type: str | None
+    name: str | None
+    metadata: Metadata
+    pending: bool
+    requires: tuple[str, ...] = ()
+    state: TaskState = TaskState.WAITING
+    reason: str | None = None
+    waits: int = 0
+    dependants: list[int] = field(default_factory=list)
+    makers: list[int] = field(default_factory=list)
+    children: list[int] = field(default_factory=list)
+    open_children: int = 0
+    bad_children: int = 0
+    number: int = 0
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it expands into children."""
+        return self.task_type in CONTROL_TASKS
+
+    @property
+    def label(self) -> str:
+        """What people call it: its type and the loop values it stands for."""
+        values = loop_values(self.metadata)
+        return f"{self.task_type or 'task'} [{values}]" if values else str(self.task_type or "task")
+
+
+def loop_values(metadata: Metadata) -> str:
+    """Return ``size=0.089, tda_loop=2``: the loops' parameters, and the indices of while loops."""
+    parts = []
+    for key, value in metadata.items():
+        if key.endswith("_index"):
+            loop = key.removesuffix("_index")
+            if loop not in metadata:
+                parts.append(f"{loop}={value}")
+        elif f"{key}_index" in metadata:
+            parts.append(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}")
+    return ", ".join(parts)
+
+
+class Graph:
+    """All tasks of a job and what they wait for.
+
+    Attributes
+    ----------
+    ready:
+        Tasks that wait for nothing any more, in the order in which they became ready.
+    orphans:
+        Product id to the tasks that read it, where no task of this job makes it (so far).
+    settled:
+        Tasks that settled since the orchestrator last took them away.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[int, Node] = {}
+        self.maker_of: dict[int, int] = {}
+        self.orphans: dict[int, list[int]] = {}
+        self.ready: deque[int] = deque()
+        self.settled: deque[int] = deque()
+        self.counts: dict[tuple[str, TaskState], int] = {}
+        self.unexpanded = 0
+        self._named: dict[tuple[int | None, str], list[int]] = {}
+
+    def add(self, node: Node) -> None:
+        """Add a task; ``connect`` it when all that came with it are added."""
+        self.nodes[node.task_id] = node
+        self._count(node, 1)
+        if node.name is not None:
+            self._named.setdefault((node.parent_id, node.name), []).append(node.task_id)
+        if node.parent_id is not None:
+            parent = self.nodes[node.parent_id]
+            parent.children.append(node.task_id)
+            if not node.state.final:
+                parent.open_children += 1
+            elif node.state is not TaskState.DONE:
+                parent.bad_children += 1
+        if self._may_expand(node):
+            self.unexpanded += 1
+
+    def make(self, task_id: int, product_id: int) -> int | None:
+        """Note that a task makes a product; return another task that does so too, if there is one."""
+        other = self.maker_of.setdefault(product_id, task_id)
+        if other != task_id:
+            return other
+        for reader in self.orphans.pop(product_id, ()):
+            # The reader's count includes this product already.
+            self._depend(self.nodes[reader], self.nodes[task_id], counted=True)
+        return None
+
+    def read(self, task_id: int, product_id: int) -> None:
+        """Note that a task reads a product, whoever makes it."""
+        node = self.nodes[task_id]
+        maker = self.maker_of.get(product_id)
+        if maker is not None:
+            self._depend(node, self.nodes[maker])
+        else:
+            node.waits += 1
+            self.orphans.setdefault(product_id, []).append(task_id)
+
+    def require(self, task_id: int, names: Iterable[str]) -> str | None:
+        """Note which earlier siblings a task needs; return a name that none of them has, if any."""
+        node = self.nodes[task_id]
+        for name in names:
+            sibling = self.sibling(node, name)
+            if sibling is None:
+                return name
+            self._depend(node, sibling)
+        return None
+
+    def sibling(self, node: Node, name: str) -> Node | None:
+        """Return the earlier sibling called ``name``."""
+        for other in map(self.nodes.__getitem__, self._named.get((node.parent_id, name), ())):
+            if other.ordinal < node.ordinal:
+                return other
+        return None
+
+    def child(self, node: Node, name: str) -> Node | None:
+        """Return the last child called ``name``."""
+        found = self._named.get((node.task_id, name))
+        return self.nodes[found[-1]] if found else None
+
+    def enlist(self, task_id: int) -> None:
+        """Put a connected task among the ready ones if it waits for nothing."""
+        node = self.nodes[task_id]
+        if node.state is TaskState.WAITING and node.waits == 0:
+            self.ready.append(task_id)
+
+    def supplied(self, product_id: int) -> None:
+        """Tell that a product came from outside this job."""
+        for reader in self.orphans.pop(product_id, ()):
+            self._count_down(self.nodes[reader])
+
+    def lacking(self, product_id: int, reason: str) -> None:
+        """Tell that a product can never come; its readers are blocked."""
+        for reader in self.orphans.pop(product_id, ()):
+            if not self.nodes[reader].state.final:
+                self.settle(reader, TaskState.BLOCKED, reason)
+
+    def configured(self, task_id: int, task_type: str | None, name: str | None) -> None:
+        """Tell what a pending task turned out to be."""
+        node = self.nodes[task_id]
+        self._count(node, -1)
+        self.unexpanded -= self._may_expand(node)
+        node.task_type, node.name, node.pending = task_type, name, False
+        self.unexpanded += self._may_expand(node)
+        self._count(node, 1)
+
+    def move(self, task_id: int, state: TaskState) -> None:
+        """Move a task to a state that is not final."""
+        node = self.nodes[task_id]
+        if self._may_expand(node):
+            self.unexpanded -= 1
+        self._count(node, -1)
+        node.state = state
+        self._count(node, 1)
+
+    def settle(self, task_id: int, state: TaskState, reason: str | None = None) -> None:
+        """Move a task to a final state, and all that follows from it: dependants and parents."""
+        todo: deque[tuple[int, TaskState, str | None]] = deque([(task_id, state, reason)])
+        while todo:
+            current, outcome, why = todo.popleft()
+            node = self.nodes[current]
+            if node.state.final:
+                continue
+            self.move(current, outcome)
+            node.reason = why
+            self.settled.append(current)
+            if outcome is TaskState.DONE:
+                for dependant in node.dependants:
+                    self._count_down(self.nodes[dependant])
+            else:
+                because = blocked_by(node)
+                todo.extend((dependant, TaskState.BLOCKED, because) for dependant in node.dependants)
+            if node.parent_id is not None:
+                parent = self.nodes[node.parent_id]
+                parent.open_children -= 1
+                parent.bad_children += outcome is not TaskState.DONE
+
+    def take_settled(self, decide: Callable[[Node], bool]) -> list[int]:
+        """Return what settled since the last call, after settling the parents whose last child did.
+
+        ``decide`` says for a control task without open children whether it is over: a do-while
+        loop may go on.
+        """
+        taken = []
+        while self.settled:
+            node = self.nodes[self.settled.popleft()]
+            taken.append(node.task_id)
+            if node.parent_id is None:
+                continue
+            parent = self.nodes[node.parent_id]
+            if not parent.open_children and parent.state is TaskState.RUNNING and decide(parent):
+                self.settle(parent.task_id, self.outcome_of(parent))
+        return taken
+
+    def outcome_of(self, control: Node) -> TaskState:
+        """Return how a control task ends, by how its children ended."""
+        if not control.bad_children:
+            return TaskState.DONE
+        states = {self.nodes[child].state for child in control.children}
+        if states & {TaskState.FAILED, TaskState.STALLED}:
+            return TaskState.FAILED
+        return TaskState.BLOCKED if TaskState.BLOCKED in states else TaskState.CANCELLED
+
+    def waiting(self) -> Iterator[Node]:
+        """Yield the tasks that wait for something."""
+        return (node for node in self.nodes.values() if node.state is TaskState.WAITING)
+
+    def find_cycle(self) -> list[Node]:
+        """Return the members of a cycle among the waiting tasks, or an empty list.
+
+        A child counts as waiting for its parent's expansion, and nothing else for its children.
+        """
+        for start in self.waiting():
+            trail: dict[int, int] = {}
+            node = start
+            while node.task_id not in trail:
+                trail[node.task_id] = len(trail)
+                blocking = [self.nodes[maker] for maker in node.makers if not self.nodes[maker].state.final]
+                if not blocking:
+                    break
+                node = blocking[0]
+            else:
+                members = list(trail)[trail[node.task_id] :]
+                return [self.nodes[member] for member in members]
+        return []
+
+    def totals(self) -> Mapping[tuple[str, TaskState], int]:
+        """Return how many tasks there are by type and state."""
+        return {key: count for key, count in self.counts.items() if count}
+
+    def _depend(self, node: Node, on: Node, *, counted: bool = False) -> None:
+        node.makers.append(on.task_id)
+        if on.state is TaskState.DONE:
+            if counted:
+                self._count_down(node)
+        elif on.state.final:
+            if not node.state.final:
+                self.settle(node.task_id, TaskState.BLOCKED, blocked_by(on))
+        else:
+            on.dependants.append(node.task_id)
+            node.waits += not counted
+
+    def _count_down(self, node: Node) -> None:
+        node.waits -= 1
+        if node.waits == 0 and node.state is TaskState.WAITING:
+            self.ready.append(node.task_id)
+
+    def _may_expand(self, node: Node) -> bool:
+        return node.state is TaskState.WAITING and (node.is_control or node.task_type is None)
+
+    def _count(self, node: Node, step: int) -> None:
+        key = (node.task_type or "?", node.state)
+        self.counts[key] = self.counts.get(key, 0) + step
+
+
+def blocked_by(node: Node) -> str:
+    """Return the reason of a task that waits for ``node``, which did not succeed."""
+    if node.state is TaskState.BLOCKED and node.reason:
+        return node.reason
+    return f"blocked by {node.label} (task {node.task_id}), which {_ENDED[node.state]}"
+
+
+_ENDED = {
+    TaskState.FAILED: "failed",
+    TaskState.STALLED: "stalled too often",
+    TaskState.BLOCKED: "is blocked itself",
+    TaskState.CANCELLED: "was cancelled",
+}

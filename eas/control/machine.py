@@ -1,0 +1,45 @@
+"""Which machine this is, and whether a process on it lives: a killed worker is then found at once.
+
+A host name will not do: containers share names, and process numbers mean something only within one
+boot of one process namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from eas.taskdb.workers import Process
+
+
+@cache
+def machine() -> str:
+    """Return what tells this boot of this machine, and this process namespace, from all others."""
+    parts = [socket.gethostname()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    except OSError:
+        parts.append(f"{psutil.boot_time():.0f}")  # not Linux: no namespaces either
+    return "/".join(parts)[:160]
+
+
+def this_process() -> Process:
+    """Return this process as others on this machine can find it."""
+    return Process(machine(), os.getpid(), psutil.Process().create_time())
+
+
+def is_alive(process: Process) -> bool:
+    """Return whether a process of this machine still runs (and is not another one of its number)."""
+    try:
+        found = psutil.Process(process.pid)
+        same = abs(found.create_time() - process.started) < 1.0
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

@@ -1,0 +1,331 @@
+"""The orchestrator: advances one job from its root task to its end.
+
+It knows nothing of Prefect. A driver (the ``run-chain`` flow, the supervisor, a test) calls
+``step`` again and again and is told what became ready and what settled. Everything it holds in
+memory is rebuilt from SQL by ``open``, so it may be killed at any line: each transaction leaves the
+job in a state from which the next orchestrator goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from eas.chains.expansion import Expander
+from eas.chains.grammar import parse_chain
+from eas.control import reuse
+from eas.control.graph import Graph, Node
+from eas.control.growth import Growth
+from eas.errors import LostLeaseError
+from eas.model import DO_WHILE, QueuedAttempt
+from eas.queues.base import JobQueue
+from eas.registry import Registry
+from eas.states import JobState, TaskState
+from eas.taskdb import attempts, jobs, products, tasks
+from eas.taskdb.engine import AnyRow, TaskDatabase
+
+QUEUE_CHUNK = 5_000
+"""Attempts put on the queue in one transaction."""
+
+OUTSIDE_INTERVAL = 1.0
+"""How often the products of other jobs are looked for [s]."""
+
+
+class Happened(StrEnum):
+    """What happened to a task."""
+
+    EXPANDED = "expanded"
+    QUEUED = "queued"
+    SETTLED = "settled"
+
+
+class Event(NamedTuple):
+    """Something that a driver may want to show."""
+
+    what: Happened
+    node: Node
+
+
+class Orchestrator:
+    """Drives one job. One thread at a time may use it; ``open`` before, ``close`` after."""
+
+    def __init__(
+        self,
+        database: TaskDatabase,
+        queue: JobQueue,
+        registry: Registry,
+        job_id: int,
+        *,
+        lease: float = 60.0,
+        max_stalls: int = 5,
+    ) -> None:
+        self.database = database
+        self.queue = queue
+        self.registry = registry
+        self.job_id = job_id
+        self.driver = uuid.uuid4().hex
+        self.lease = lease
+        self.max_stalls = max_stalls
+        self.graph = Graph()
+        self._lease_renewed = 0.0
+        self._looked_outside = 0.0
+        self._events: list[Event] = []
+        self._seen: list[int] = []
+        self._settled: list[int] = []
+        self._written: set[int] = set()
+        self._leaves: list[int] = []
+        self._loops: list[int] = []
+        self._known_orphans: set[int] = set()
+        self._in_flight = 0
+
+    def open(self) -> None:
+        """Take the job over and load it. Raises LostLeaseError while another one drives it."""
+        now = attempts.now()
+        if not self.database.transact(lambda c: jobs.take_lease(c, self.job_id, self.driver, self.lease, now)):
+            with self.database.read() as connection:
+                jobs.get(connection, self.job_id)
+            raise LostLeaseError(
+                f"job {self.job_id} is driven by another process right now",
+                cure=f"let that one finish, or try again {self.lease:.0f} s after it was killed",
+            )
+        self._lease_renewed = time.monotonic()
+        with self.database.read() as connection:
+            self.job = jobs.get(connection, self.job_id)
+        chain = parse_chain(self.job.chain, self.job.source)
+        self.growth = Growth(
+            self.database,
+            self.graph,
+            Expander(chain, self.registry, self.job.seed),
+            self.job,
+            max_stalls=self.max_stalls,
+        )
+        self.growth.load()
+        if self.finished:
+            return
+        self._in_flight = sum(node.state in (TaskState.QUEUED, TaskState.RUNNING) for node in self.graph.nodes.values())
+        for node in list(self.graph.nodes.values()):
+            if node.is_control and node.state is TaskState.RUNNING and node.open_children == 0:
+                self._control_is_empty(node)
+        self.database.transact(self._mark_running)
+        self.queue.sweep()
+
+    def close(self) -> None:
+        """Let others drive the job."""
+        self.database.transact(lambda c: jobs.drop_lease(c, self.job_id, self.driver))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole job is settled, and SQL says so."""
+        return JobState(self.job.state).final
+
+    @property
+    def open_leaves(self) -> int:
+        """How many attempts are on the queue or with workers."""
+        return self._in_flight
+
+    def step(self) -> list[Event]:
+        """Take in what ended, expand and queue what became ready; return what happened.
+
+        Raises LostLeaseError when another orchestrator has taken the job over.
+        """
+        if self.finished:
+            return []
+        self._keep_lease()
+        self._collect()
+        while True:
+            self._advance()
+            if not self._write() and not self.graph.ready and not self._loops:
+                break
+        self._finish()
+        events, self._events = self._events, []
+        return events
+
+    def _mark_running(self, connection: Connection) -> None:
+        started = self.job.started_at or attempts.now()
+        jobs.set_state(connection, self.job_id, JobState.RUNNING, started_at=started)
+        self.job = jobs.get(connection, self.job_id)
+
+    def _keep_lease(self) -> None:
+        if time.monotonic() - self._lease_renewed < self.lease / 4:
+            return
+        now = attempts.now()
+        if not self.database.transact(lambda c: jobs.keep_lease(c, self.job_id, self.driver, now)):
+            raise LostLeaseError(f"job {self.job_id} was taken over by another process", cure="leave it to that one")
+        self._lease_renewed = time.monotonic()
+
+    def _collect(self) -> None:
+        """Take in the attempts that ended since the last look: one query for all."""
+        with self.database.read() as connection:
+            ended = attempts.unseen(connection, self.job_id)
+        for row in ended:
+            self._seen.append(row.id)
+            state = TaskState(row.task_state)
+            if state.final and not self.graph.nodes[row.task_id].state.final:
+                self._in_flight -= 1
+                self._written.add(row.task_id)
+                self.graph.settle(row.task_id, state)
+
+    def _advance(self) -> None:
+        """Expand, configure and decide all that can be, until only leaf tasks are left to queue."""
+        while True:
+            self._close_parents()
+            loops, self._loops = self._loops, []
+            for loop in loops:
+                self._control_result(self.graph.nodes[loop])
+            ready = [self.graph.nodes[self.graph.ready.popleft()] for _ in range(len(self.graph.ready))]
+            ready = [node for node in ready if node.state is TaskState.WAITING]
+            self._leaves.extend(node.task_id for node in ready if not node.pending and not node.is_control)
+            self.growth.configure([node for node in ready if node.pending])
+            self._expand([node for node in ready if node.is_control and not node.pending])
+            if not self.graph.ready and not self._loops and not self._look_outside():
+                self._close_parents()
+                if not self.graph.ready and not self._loops:
+                    return
+
+    def _expand(self, controls: Sequence[Node]) -> None:
+        expanded = self.growth.expand(controls)
+        self._events.extend(Event(Happened.EXPANDED, node) for node in expanded)
+        for node in expanded:
+            if node.open_children == 0:
+                self._control_is_empty(node)
+
+    def _close_parents(self) -> None:
+        self._settled.extend(self.graph.take_settled(self._decide))
+
+    def _decide(self, control: Node) -> bool:
+        if control.task_type == DO_WHILE and not control.bad_children:
+            self._loops.append(control.task_id)
+            return False
+        return True
+
+    def _control_is_empty(self, control: Node) -> None:
+        """Settle an expanded control task that has no open child (or decide its next iteration)."""
+        if self._decide(control):
+            self.graph.settle(control.task_id, self.graph.outcome_of(control))
+
+    def _control_result(self, loop: Node) -> None:
+        """After an iteration of a do-while loop: once more, or done."""
+        if self.growth.repeats(loop):
+            self._events.append(Event(Happened.EXPANDED, loop))
+        elif not loop.state.final:
+            self.graph.settle(loop.task_id, TaskState.DONE)
+
+    def _look_outside(self) -> bool:
+        """See to inputs that no task of this job makes; whether something moved."""
+        idle = not self._in_flight and not self._leaves and not self.graph.ready and not self._settled
+        if not self.graph.orphans:
+            return idle and self._break_deadlock()
+        due = time.monotonic() - self._looked_outside >= OUTSIDE_INTERVAL
+        if not due and self._known_orphans >= self.graph.orphans.keys():
+            return False
+        self._looked_outside = time.monotonic()
+        self._known_orphans = set(self.graph.orphans)
+        certain = self.graph.unexpanded == 0 or idle
+        return certain and self._ask_others(idle)
+
+    def _ask_others(self, idle: bool) -> bool:
+        before = len(self.graph.orphans)
+        with self.database.read() as connection:
+            known = products.status_by_id(connection, self.graph.orphans, except_job=self.job_id)
+            growing = reuse.other_jobs_may_grow(connection, self.job_id)
+            names = products.names(connection, self.graph.orphans)
+        for product_id in list(self.graph.orphans):
+            status = known[product_id]
+            alive = status.maker_state is not None and not TaskState(status.maker_state).final
+            if status.current_version_id is not None:
+                self.graph.supplied(product_id)
+            elif not alive and not growing:
+                self.graph.lacking(product_id, _nobody_makes(names[product_id], status))
+        return len(self.graph.orphans) < before or (idle and not self.graph.orphans and self._break_deadlock())
+
+    def _break_deadlock(self) -> bool:
+        """Nothing runs and nothing can start: whatever still waits, waits for itself."""
+        stuck = list(self.graph.waiting())
+        if not stuck:
+            return False
+        cycle = self.graph.find_cycle()
+        names = " -> ".join(f"{node.label} (task {node.task_id})" for node in [*cycle, *cycle[:1]])
+        reason = f"dependency cycle: {names}" if cycle else "it waits for something that waits for it"
+        for node in stuck:
+            if not node.state.final:
+                self.graph.settle(node.task_id, TaskState.FAILED if node in cycle else TaskState.BLOCKED, reason)
+        return True
+
+    def _write(self) -> bool:
+        """Write down what was decided, and queue leaf tasks; whether any was settled instead."""
+        leaves, self._leaves = self._leaves[:QUEUE_CHUNK], self._leaves[QUEUE_CHUNK:]
+        settled = self._settled
+        if not (leaves or settled or self._seen):
+            return False
+        nodes = [self.graph.nodes[leaf] for leaf in leaves]
+        unwritten = {
+            node: (self.graph.nodes[node].state, self.graph.nodes[node].reason)
+            for node in settled
+            if node not in self._written
+        }
+
+        def work(connection: Connection) -> tuple[list[QueuedAttempt], reuse.Decision]:
+            now = attempts.now()
+            tasks.settle(connection, unwritten, now)
+            attempts.mark_seen(connection, self._seen)
+            decision = reuse.decide(connection, self.job, [node.task_id for node in nodes])
+            tasks.accept(connection, list(decision.kept.items()), now)
+            items = [self._item(node) for node in nodes if node.task_id not in decision]
+            return attempts.queue(connection, items, now), decision
+
+        queued, decision = self.database.transact(work)
+        self.queue.publish(queued)
+        self._take_in(nodes, decision)
+        self._events.extend(Event(Happened.SETTLED, self.graph.nodes[node]) for node in settled)
+        self._settled, self._seen = [], []
+        self._written.clear()
+        self._written.update(decision.kept)
+        return bool(decision.kept or decision.refused or self._leaves)
+
+    def _take_in(self, nodes: Sequence[Node], decision: reuse.Decision) -> None:
+        """Bring the graph up to what the transaction decided for ready leaf tasks."""
+        for node in nodes:
+            if node.task_id in decision.kept:
+                self.graph.settle(node.task_id, TaskState.DONE, "kept from an earlier job")
+            elif node.task_id in decision.refused:
+                self.graph.settle(node.task_id, TaskState.FAILED, decision.refused[node.task_id])
+            else:
+                node.number += 1
+                self._in_flight += 1
+                self.graph.move(node.task_id, TaskState.QUEUED)
+                self._events.append(Event(Happened.QUEUED, node))
+
+    def _item(self, node: Node) -> attempts.QueueItem:
+        assert node.task_type is not None
+        return attempts.QueueItem(node.task_id, self.job_id, node.task_type, node.number + 1, self.job.priority)
+
+    def _finish(self) -> None:
+        root = self.graph.nodes[self.growth.root_id]
+        if not root.state.final or self._settled or self.graph.settled:
+            return
+        state = {TaskState.DONE: JobState.DONE, TaskState.CANCELLED: JobState.CANCELLED}.get(
+            root.state, JobState.FAILED
+        )
+
+        def work(connection: Connection) -> AnyRow:
+            jobs.set_state(connection, self.job_id, state, ended_at=attempts.now())
+            jobs.drop_lease(connection, self.job_id, self.driver)
+            return jobs.get(connection, self.job_id)
+
+        self.job = self.database.transact(work)
+
+
+def _nobody_makes(product: products.Product, status: products.ProductStatus) -> str:
+    name = json.dumps(product[1])
+    if status.maker_task_id is None:
+        return f"nothing makes its input {name} in working directory {json.dumps(product[0])}"
+    return (
+        f"blocked by task {status.maker_task_id} of job {status.maker_job_id} ({status.maker_job}), "
+        f"which was to make {name} and is {status.maker_state}"
+    )

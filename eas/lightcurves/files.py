@@ -1,0 +1,139 @@
+"""Light curve files: gzipped text, four columns: time [s], relative flux, flag, flux uncertainty.
+
+Text keeps every digit (the shortest decimal that gives the same double), and a file's bytes depend
+on its samples alone, so equal light curves have equal checksums.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from eas.lightcurves.constants import SECONDS_PER_DAY
+from eas.lightcurves.lightcurve import FloatArray, LightCurve, LightCurveError
+from eas.model import Scalar
+
+COLUMNS: Final = ("time", "flux", "flag", "uncertainty")
+ROWS_PER_BLOCK: Final = 65536
+COMPRESSION: Final = 1
+"""zlib level: 6 takes four times as long for files that are one tenth smaller."""
+
+
+def write(path: Path, lightcurve: LightCurve) -> None:
+    """Write ``lightcurve`` to ``path``, without its metadata.
+
+    Fluxes, flags and uncertainties come back bit for bit, and so do times that are a number of
+    seconds divided by 86400 (all that were read or synthesised here); any other time comes back
+    to within its last bit.
+    """
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as stream:
+        for block in _blocks(lightcurve):
+            stream.write(block)
+
+
+def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve:
+    """Read the light curve in ``path``; ``metadata`` is what is known of it from elsewhere.
+
+    Blank lines and comments (``#`` to the end of the line) are skipped. Values are not judged:
+    NaN and times that do not increase are read as they stand.
+
+    Raises
+    ------
+    LightCurveError
+        The file is missing, is not gzip or is truncated, is not text, or holds no samples; a line
+        has not four numbers or its flag is neither 0 nor 1 (the message gives the line).
+    """
+    text = _decompress(path)
+    if not text.strip():
+        raise LightCurveError(f"{path}: holds no samples")
+    try:
+        table = np.loadtxt(io.BytesIO(text), np.float64, ndmin=2, encoding="ascii")
+    except ValueError as error:
+        raise _located(path, text, str(error)) from error
+    if table.shape[1] != len(COLUMNS) or not np.isin(table[:, 2], (0, 1)).all():
+        raise _located(path, text, "lines of different kinds")
+    times, fluxes, flags, uncertainties = table.T
+    return LightCurve(times / SECONDS_PER_DAY, fluxes, flags.astype(np.int8), uncertainties, dict(metadata or {}))
+
+
+def seconds(times: FloatArray) -> FloatArray:
+    """Return the numbers of seconds that, divided by 86400, give ``times`` [days] where any does.
+
+    A product of two doubles is rounded, and so is its quotient: of the product and its two
+    neighbours, at least one divides back to ``times`` if a double does so at all.
+    """
+    product = np.asarray(times, np.float64) * SECONDS_PER_DAY
+    best = product.copy()
+    unfaithful = product / SECONDS_PER_DAY != times
+    for direction in (-np.inf, np.inf):
+        neighbour = np.nextafter(product, direction)
+        faithful = unfaithful & (neighbour / SECONDS_PER_DAY == times)
+        best[faithful] = neighbour[faithful]
+    return best
+
+
+def _blocks(lightcurve: LightCurve) -> Iterator[bytes]:
+    times = seconds(lightcurve.times)
+    for start in range(0, len(lightcurve), ROWS_PER_BLOCK):
+        rows = slice(start, start + ROWS_PER_BLOCK)
+        columns = [times[rows].tolist(), lightcurve.fluxes[rows].tolist(), lightcurve.flags[rows].tolist()]
+        pattern = "%r %r %d "
+        uncertainties = lightcurve.uncertainties[rows]
+        # Most curves have one uncertainty for all samples: formatting it once saves a third of the time.
+        if (uncertainties.view(np.int64) == uncertainties.view(np.int64)[0]).all():
+            pattern += f"{float(uncertainties[0])!r}\n"
+        else:
+            pattern += "%r\n"
+            columns.append(uncertainties.tolist())
+        count = len(columns[0])
+        values: list[float] = [0.0] * (count * len(columns))
+        for index, column in enumerate(columns):
+            values[index :: len(columns)] = column
+        yield (pattern * count % tuple(values)).encode("ascii")
+
+
+def _decompress(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except FileNotFoundError as error:
+        raise LightCurveError(f"{path}: no such light curve file") from error
+    except EOFError as error:
+        raise LightCurveError(f"{path}: is truncated: the gzip stream ends too early") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise LightCurveError(
+            f"{path}: is not a gzip file, or a damaged one: {error}", cure="light curves are gzipped text"
+        ) from error
+    except OSError as error:
+        raise LightCurveError(f"{path}: cannot be read: {error}") from error
+
+
+def _located(path: Path, text: bytes, otherwise: str) -> LightCurveError:
+    """Find the first bad line; only called when there is one, so it may be slow."""
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        fields = line.partition(b"#")[0].split()
+        if fields and (wrong := _wrong(fields)):
+            return LightCurveError(
+                f"{path}, line {number}: {wrong}",
+                cure="each line has four numbers: time [s], relative flux, flag (0 good, 1 bad), flux uncertainty",
+            )
+    return LightCurveError(f"{path}: {otherwise}")
+
+
+def _wrong(fields: list[bytes]) -> str:
+    if len(fields) != len(COLUMNS):
+        return f"has {len(fields)} columns, not {len(COLUMNS)}"
+    for name, value in zip(COLUMNS, fields, strict=True):
+        shown = value[:40].decode("ascii", "replace")
+        try:
+            number = float(value)
+        except ValueError:
+            return f"the {name} {shown!r} is not a number"
+        if name == "flag" and number not in (0, 1):
+            return f"the flag is {shown}"
+    return ""

@@ -1,0 +1,63 @@
+"""What a job queue is.
+
+SQL says which attempts are queued. A queue finds them for a worker: the SQL queue by asking SQL,
+others by messages that carry an attempt's id. A message is a hint: it may be lost, come twice or
+come late, and the claim in SQL decides. What every queue must do is written down in
+``tests/contract``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from eas.model import QueuedAttempt
+
+
+class AttemptStore(Protocol):
+    """The task database, as far as a queue needs it. ``eas.taskdb`` provides it."""
+
+    def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[int]:
+        """Claim the next queued attempts by priority, then age."""
+
+    def claim_these(self, worker_id: str, attempt_ids: Sequence[int]) -> list[int]:
+        """Claim those of ``attempt_ids`` that are queued and due."""
+
+    def queued(self) -> list[QueuedAttempt]:
+        """Return all that is queued."""
+
+    def depths(self) -> dict[str, int]:
+        """Return how many attempts are queued, by task type."""
+
+
+class JobQueue(ABC):
+    """Hands queued attempts to workers. One object serves one process; it is safe among threads."""
+
+    @abstractmethod
+    def publish(self, messages: Sequence[QueuedAttempt]) -> None:
+        """Tell of attempts that are queued in SQL (committed). May be repeated."""
+
+    @abstractmethod
+    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
+        """Claim up to ``limit`` attempts for a worker, waiting at most ``timeout`` seconds for the first.
+
+        Each attempt is given to one worker only, whoever else asks. Returns their ids, in the
+        order to run them: by priority, then age.
+        """
+
+    @abstractmethod
+    def sweep(self) -> int:
+        """Publish again what SQL says is queued, but messages may have been lost; return how many."""
+
+    def depths(self) -> dict[str, int]:
+        """Return how many attempts are queued, by task type."""
+        return self.store.depths()
+
+    def wake(self) -> None:
+        """End a ``claim`` that waits in another thread of this process, soon."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+    store: AttemptStore

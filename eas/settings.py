@@ -1,0 +1,130 @@
+"""Settings: command line > environment > the saved settings file > the embedded default."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from eas.errors import SettingsError
+
+SETTINGS_FILE = "settings.json"
+
+
+def home_directory() -> Path:
+    """Return ``EAS_HOME``, or the folder ``eas-data`` in the working directory."""
+    return Path(os.environ.get("EAS_HOME") or "eas-data").absolute()
+
+
+class Settings(BaseSettings):
+    """Where everything is and how patient to be.
+
+    The URLs may hold passwords, so they are secrets: nothing prints them but ``safe_url``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="EAS_", extra="ignore", frozen=True, env_ignore_empty=True)
+    file_keys: ClassVar[tuple[str, ...]] = ("database_url", "queue_url", "data_dir")
+
+    home: Path = Field(default_factory=home_directory, description="Folder of the saved settings file.")
+    database_url: SecretStr = Field(default=SecretStr(""), description="SQLAlchemy URL of the task database.")
+    queue_url: SecretStr = Field(default=SecretStr("sql:"), description="`sql:` or `amqp://...`.")
+    data_dir: Path | None = Field(default=None, description="File store, input directory and reports.")
+    lease: float = Field(default=300.0, ge=2.0, description="Heartbeat age [s] beyond which an attempt is stalled.")
+    max_stalls: int = Field(default=5, ge=0, description="Stalled attempts of a task before it is given up.")
+    memory_limits: bool = Field(default=True, description="Hold task code to its worker type's memory.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources as the module's first line says."""
+        saved = JsonConfigSettingsSource(settings_cls, json_file=home_directory() / SETTINGS_FILE)
+        return init_settings, env_settings, saved
+
+    @property
+    def data_directory(self) -> Path:
+        """The folder that holds the file store, external input and reports."""
+        return (self.data_dir or self.home).absolute()
+
+    @property
+    def store_directory(self) -> Path:
+        """The root of the file store."""
+        return self.data_directory / "store"
+
+    @property
+    def input_directory(self) -> Path:
+        """Where external data lie that no task made."""
+        return self.data_directory / "input"
+
+    @property
+    def reports_directory(self) -> Path:
+        """Where reports write their CSV files and pictures."""
+        return self.data_directory / "reports"
+
+    def database(self) -> str:
+        """Return the task database's URL; the embedded default is a sqlite file in ``home``."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.home / 'eas.sqlite'}"
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` (from a command line) win where they are not None.
+
+    Raises SettingsError naming the setting, never its value: it may be a password.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**given)
+        make_url(settings.database())
+    except ValidationError as error:
+        names = ", ".join(sorted({str(part["loc"][0]) for part in error.errors()}))
+        detail = "; ".join(sorted({part["msg"] for part in error.errors()}))
+        raise SettingsError(f"bad setting {names}: {detail}", cure=f"see EAS_{names.upper()}") from None
+    except ValueError as error:
+        raise SettingsError(
+            f"the saved settings file {home_directory() / SETTINGS_FILE} is not valid JSON: {error}",
+            cure="mend or remove it; `eas db init` writes it anew",
+        ) from None
+    except ArgumentError:
+        raise SettingsError(
+            "the task database's URL is not one that SQLAlchemy understands",
+            cure="e.g. sqlite:////data/eas.sqlite or mysql+pymysql://user@host:3306/eas",
+        ) from None
+    return settings
+
+
+def save(settings: Settings) -> Path:
+    """Write the settings that later calls shall use, readable by this user alone; return the path."""
+    path = settings.home / SETTINGS_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "database_url": settings.database(),
+        "queue_url": settings.queue_url.get_secret_value(),
+        "data_dir": str(settings.data_directory),
+    }
+    temporary = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    return path
+
+
+def safe_url(url: str) -> str:
+    """Return ``url`` with its password masked, fit for logs."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(unreadable URL)"

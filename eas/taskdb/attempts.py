@@ -1,0 +1,299 @@
+"""Scheduling attempts in SQL: queued, claimed, kept alive; how they end is in ``results``.
+
+Every change of an attempt is a guarded update: it names the state, and where it matters the
+worker, that it expects, and its row count is checked. So at most one result is accepted for an
+attempt, whoever else believes to hold it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, func, insert, select, union_all, update
+
+from eas.model import ClaimedAttempt, QueuedAttempt, StoredVersion
+from eas.states import AttemptState, TaskState
+from eas.taskdb import tables
+from eas.taskdb.engine import AnyRow, AnySelect, reserve_ids
+from eas.taskdb.products import chunks
+
+ATTEMPTS = tables.attempts
+
+
+class QueueItem(NamedTuple):
+    """A task that shall get a new attempt. ``available_at``: not to be claimed before [Unix s]."""
+
+    task_id: int
+    job_id: int
+    task_type: str
+    number: int
+    priority: int
+    available_at: float = 0.0
+
+
+def queue(connection: Connection, items: Sequence[QueueItem], now: float) -> list[QueuedAttempt]:
+    """Add a queued attempt for each item and mark the tasks as queued."""
+    if not items:
+        return []
+    first = reserve_ids(connection, "attempts", len(items))
+    rows = [
+        {
+            "id": first + offset,
+            "task_id": item.task_id,
+            "job_id": item.job_id,
+            "number": item.number,
+            "task_type": item.task_type,
+            "state": AttemptState.QUEUED,
+            "priority": item.priority,
+            "available_at": item.available_at,
+            "queued_at": now,
+        }
+        for offset, item in enumerate(items)
+    ]
+    connection.execute(insert(ATTEMPTS), rows)
+    set_task_states(connection, (item.task_id for item in items), TaskState.QUEUED)
+    return [
+        QueuedAttempt(first + offset, item.task_type, item.priority, item.available_at)
+        for offset, item in enumerate(items)
+    ]
+
+
+def set_task_states(connection: Connection, task_ids: Iterable[int], state: TaskState, **values: Any) -> None:
+    """Move tasks to ``state``, setting other columns to the same ``values`` on all of them."""
+    for part in chunks(task_ids):
+        connection.execute(update(tables.tasks).where(tables.tasks.c.id.in_(part)).values(state=state, **values))
+
+
+def claimable(task_type: str, limit: int, now: float) -> AnySelect:
+    """Select the next attempts of one task type; the queue's index answers it alone, in order."""
+    columns = (ATTEMPTS.c.id, ATTEMPTS.c.priority)
+    return (
+        select(*columns)
+        .where(
+            ATTEMPTS.c.state == AttemptState.QUEUED,
+            ATTEMPTS.c.task_type == task_type,
+            ATTEMPTS.c.available_at <= now,
+        )
+        .order_by(ATTEMPTS.c.priority, ATTEMPTS.c.id)
+        .limit(limit)
+    )
+
+
+def next_queued(connection: Connection, task_types: Sequence[str], limit: int, now: float) -> list[int]:
+    """Return the ids of the attempts to claim next: by priority, then age."""
+    paused = set(connection.execute(select(tables.queue_settings.c.task_type)).scalars())
+    selections = [claimable(each, limit, now).subquery() for each in task_types if each not in paused]
+    if not selections:
+        return []
+    merged = union_all(*(select(each) for each in selections)).subquery()
+    query = select(merged.c.id).order_by(merged.c.priority, merged.c.id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def take(connection: Connection, worker_id: str, attempt_ids: Sequence[int], now: float) -> list[int]:
+    """Claim those of ``attempt_ids`` that are still queued and due, and return them, in order."""
+    taken: set[int] = set()
+    for part in chunks(attempt_ids):
+        free = and_(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.QUEUED, ATTEMPTS.c.available_at <= now)
+        # Rows that another worker is claiming at this moment are skipped, not waited for (where
+        # the engine can; sqlite has one writer at a time anyway).
+        locked = list(connection.execute(select(ATTEMPTS.c.id).where(free).with_for_update(skip_locked=True)).scalars())
+        if not locked:
+            continue
+        values = {"state": AttemptState.RUNNING, "worker_id": worker_id, "claimed_at": now, "heartbeat_at": now}
+        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(locked), ATTEMPTS.c.state == AttemptState.QUEUED)
+        if connection.execute(guarded.values(**values)).rowcount != len(locked):
+            raise RuntimeError("attempts that were locked for a claim changed under it")
+        taken.update(locked)
+    if taken:
+        tasks = select(ATTEMPTS.c.task_id).where(ATTEMPTS.c.id.in_(taken))
+        connection.execute(
+            update(tables.tasks).where(tables.tasks.c.id.in_(tasks.scalar_subquery())).values(state=TaskState.RUNNING)
+        )
+    return [attempt for attempt in attempt_ids if attempt in taken]
+
+
+def describe(connection: Connection, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
+    """Return all that a worker needs to run the claimed ``attempt_ids``, in order.
+
+    Records which version of each input the attempt reads.
+    """
+    found: dict[int, ClaimedAttempt] = {}
+    for part in chunks(attempt_ids):
+        rows = connection.execute(_claimed(part)).all()
+        inputs, outputs = _files(connection, rows)
+        for row in rows:
+            found[row.id] = ClaimedAttempt(
+                attempt_id=row.id,
+                task_id=row.task_id,
+                job_id=row.job_id,
+                number=row.number,
+                task_type=row.task_type,
+                working_directory=row.working_directory,
+                settings=json.loads(row.settings),
+                metadata=json.loads(row.metadata),
+                inputs=inputs.get(row.task_id, {}),
+                outputs=outputs.get(row.task_id, {}),
+                seed=f"{row.seed}:{row.address}",
+            )
+    return [found[attempt] for attempt in attempt_ids]
+
+
+def _claimed(attempt_ids: Sequence[int]) -> AnySelect:
+    task, job = tables.tasks, tables.jobs
+    return (
+        select(
+            ATTEMPTS.c.id,
+            ATTEMPTS.c.task_id,
+            ATTEMPTS.c.job_id,
+            ATTEMPTS.c.number,
+            ATTEMPTS.c.task_type,
+            task.c.working_directory,
+            task.c.settings,
+            task.c.metadata,
+            task.c.address,
+            job.c.seed,
+        )
+        .join(task, task.c.id == ATTEMPTS.c.task_id)
+        .join(job, job.c.id == ATTEMPTS.c.job_id)
+        .where(ATTEMPTS.c.id.in_(attempt_ids))
+    )
+
+
+def _files(
+    connection: Connection, attempts: Sequence[AnyRow]
+) -> tuple[dict[int, dict[str, StoredVersion]], dict[int, dict[str, str]]]:
+    """Return inputs and outputs by task id, and record which versions are read."""
+    link, product = tables.task_products, tables.products
+    version, result = tables.product_versions, tables.attempt_results
+    attempt_of = {row.task_id: row.id for row in attempts}
+    query = (
+        select(
+            link.c.task_id,
+            link.c.direction,
+            link.c.semantic,
+            product.c.id,
+            product.c.name,
+            version.c.id.label("version_id"),
+            version.c.store_path,
+            version.c.size,
+            version.c.sha256,
+            result.c.output_metadata,
+        )
+        .join(product, product.c.id == link.c.product_id)
+        .outerjoin(version, version.c.id == product.c.current_version_id)
+        .outerjoin(result, (result.c.attempt_id == version.c.attempt_id) & (link.c.direction == "in"))
+        .where(link.c.task_id.in_(attempt_of))
+    )
+    inputs: dict[int, dict[str, StoredVersion]] = {}
+    outputs: dict[int, dict[str, str]] = {}
+    read: list[dict[str, object]] = []
+    for row in connection.execute(query):
+        if row.direction == "out":
+            outputs.setdefault(row.task_id, {})[row.semantic] = row.name
+        elif row.version_id is not None:
+            metadata = json.loads(row.output_metadata) if row.output_metadata else {}
+            stored = StoredVersion(row.id, row.name, row.store_path, row.size, row.sha256, metadata)
+            inputs.setdefault(row.task_id, {})[row.semantic] = stored
+            read.append({"attempt_id": attempt_of[row.task_id], "semantic": row.semantic, "version_id": row.version_id})
+    if read:
+        connection.execute(insert(tables.attempt_inputs), read)
+    return inputs, outputs
+
+
+def keep_alive(connection: Connection, worker_id: str, now: float) -> set[int]:
+    """Write a heartbeat for a worker and all that it runs; return the attempts that are still its own."""
+    worker = tables.workers
+    connection.execute(update(worker).where(worker.c.id == worker_id).values(heartbeat_at=now))
+    held = (ATTEMPTS.c.worker_id == worker_id) & (ATTEMPTS.c.state == AttemptState.RUNNING)
+    connection.execute(update(ATTEMPTS).where(held).values(heartbeat_at=now))
+    return set(connection.execute(select(ATTEMPTS.c.id).where(held)).scalars())
+
+
+def hand_back(connection: Connection, worker_id: str, attempt_ids: Sequence[int]) -> list[QueuedAttempt]:
+    """Put claimed attempts whose code was never started back on the queue; return those it could."""
+    held = still_held(connection, worker_id, attempt_ids)
+    if not held:
+        return []
+    connection.execute(tables.attempt_inputs.delete().where(tables.attempt_inputs.c.attempt_id.in_(held)))
+    values = {"state": AttemptState.QUEUED, "worker_id": None, "claimed_at": None, "heartbeat_at": None}
+    connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id.in_(held)).values(**values))
+    set_task_states(connection, (row.task_id for row in held.values()), TaskState.QUEUED)
+    return [QueuedAttempt(row.id, row.task_type, row.priority, row.available_at) for row in held.values()]
+
+
+def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int]) -> dict[int, AnyRow]:
+    """Lock and return those of the attempts that this worker still runs."""
+    held: dict[int, AnyRow] = {}
+    for part in chunks(attempt_ids):
+        mine = (
+            ATTEMPTS.c.id.in_(part) & (ATTEMPTS.c.state == AttemptState.RUNNING) & (ATTEMPTS.c.worker_id == worker_id)
+        )
+        held.update({row.id: row for row in connection.execute(select(ATTEMPTS).where(mine).with_for_update())})
+    return held
+
+
+def unseen(connection: Connection, job_id: int, limit: int = 10_000) -> list[AnyRow]:
+    """Return ended attempts of a job that its orchestrator has not looked at yet."""
+    task = tables.tasks
+    query = (
+        select(ATTEMPTS.c.id, ATTEMPTS.c.task_id, ATTEMPTS.c.state, task.c.state.label("task_state"))
+        .join(task, task.c.id == ATTEMPTS.c.task_id)
+        .where(ATTEMPTS.c.unseen_by == job_id)
+        .order_by(ATTEMPTS.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).all())
+
+
+def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:
+    """Note that the orchestrator has looked at these ended attempts."""
+    for part in chunks(attempt_ids):
+        connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part)).values(unseen_by=None))
+
+
+def depths(connection: Connection) -> dict[str, int]:
+    """Return how many attempts are queued, by task type."""
+    query = (
+        select(ATTEMPTS.c.task_type, func.count())
+        .where(ATTEMPTS.c.state == AttemptState.QUEUED)
+        .group_by(ATTEMPTS.c.task_type)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
+def last_failures(connection: Connection, task_ids: Iterable[int]) -> dict[int, str]:
+    """Return the reason of the last ended attempt of each task that has one."""
+    result = tables.attempt_results
+    found: dict[int, str] = {}
+    for part in chunks(task_ids):
+        query = (
+            select(ATTEMPTS.c.task_id, result.c.reason)
+            .join(result, result.c.attempt_id == ATTEMPTS.c.id)
+            .where(ATTEMPTS.c.task_id.in_(part))
+            .order_by(ATTEMPTS.c.number)
+        )
+        found.update({row.task_id: row.reason for row in connection.execute(query)})
+    return found
+
+
+def outputs_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return the output metadata of the accepted attempts of tasks that have one."""
+    task, result = tables.tasks, tables.attempt_results
+    found: dict[int, dict[str, Any]] = {}
+    for part in chunks(task_ids):
+        query = (
+            select(task.c.id, result.c.output_metadata)
+            .join(result, result.c.attempt_id == task.c.accepted_attempt_id)
+            .where(task.c.id.in_(part))
+        )
+        found.update({row.id: json.loads(row.output_metadata) for row in connection.execute(query)})
+    return found
+
+
+def now() -> float:
+    """Return the time that goes into SQL: Unix time [s]."""
+    return time.time()

@@ -1,0 +1,61 @@
+"""Jobs in SQL, and the lease of the orchestrator that drives one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from eas.errors import UnknownJobError
+from eas.states import JobState
+from eas.taskdb import tables
+from eas.taskdb.engine import AnyRow, reserve_ids
+
+JOBS = tables.jobs
+
+
+def add(connection: Connection, *, now: float, **values: Any) -> int:
+    """Insert a submitted job and return its id; ``values`` are the other columns of ``jobs``."""
+    job_id = reserve_ids(connection, "jobs", 1)
+    connection.execute(insert(JOBS).values(id=job_id, state=JobState.SUBMITTED, submitted_at=now, **values))
+    return job_id
+
+
+def get(connection: Connection, job_id: int) -> AnyRow:
+    """Return a job's row. Raises UnknownJobError."""
+    row = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).one_or_none()
+    if row is None:
+        newest = connection.execute(select(JOBS.c.id, JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).all()
+        known = ", ".join(f"{row.id} ({row.name})" for row in newest) or "none: submit one first"
+        raise UnknownJobError(f"there is no job {job_id} in the task database", cure=f"the newest jobs are: {known}")
+    return row
+
+
+def unfinished(connection: Connection) -> list[AnyRow]:
+    """Return the jobs that are submitted or running, oldest first."""
+    states = [JobState.SUBMITTED, JobState.RUNNING]
+    return list(connection.execute(select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
+
+
+def take_lease(connection: Connection, job_id: int, driver: str, lease: float, now: float) -> bool:
+    """Become (or stay) the one that drives a job; False while another driver's lease lasts [s]."""
+    free = or_(JOBS.c.driver.is_(None), JOBS.c.driver == driver, JOBS.c.driver_seen_at < now - lease)
+    guarded = update(JOBS).where(JOBS.c.id == job_id, free).values(driver=driver, driver_seen_at=now)
+    return connection.execute(guarded).rowcount == 1
+
+
+def keep_lease(connection: Connection, job_id: int, driver: str, now: float) -> bool:
+    """Renew the lease; False where somebody else has taken the job over."""
+    guarded = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.driver == driver).values(driver_seen_at=now)
+    return connection.execute(guarded).rowcount == 1
+
+
+def drop_lease(connection: Connection, job_id: int, driver: str) -> None:
+    """Let others drive the job at once."""
+    guarded = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.driver == driver)
+    connection.execute(guarded.values(driver=None, driver_seen_at=None))
+
+
+def set_state(connection: Connection, job_id: int, state: JobState, **values: Any) -> None:
+    """Move a job to ``state`` and set other columns with it."""
+    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=state, **values))

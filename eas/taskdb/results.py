@@ -1,0 +1,234 @@
+"""How scheduling attempts end in SQL: with a result, or stalled.
+
+A result is taken only from the worker that still holds the attempt. State, metadata, timings, QC,
+log, file versions and the next try go into one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+
+from eas.model import AttemptResult, QueuedAttempt
+from eas.states import AttemptState, TaskState
+from eas.taskdb import attempts, tables, workers
+from eas.taskdb.engine import AnyRow
+from eas.taskdb.products import add_versions, chunks
+
+ATTEMPTS = tables.attempts
+GONE = "its process is gone"
+
+
+class Closed(NamedTuple):
+    """What came of closing attempts: the accepted ids, and retries that were queued."""
+
+    accepted: frozenset[int]
+    requeued: tuple[QueuedAttempt, ...]
+
+
+def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResult], now: float) -> Closed:
+    """Record results of attempts that this worker still holds; others are ignored.
+
+    One transaction holds the state, metadata, timings, QC, log, file versions and, where the
+    attempt failed and retries are left, the next attempt.
+    """
+    by_id = {result.attempt_id: result for result in results}
+    held = attempts.still_held(connection, worker_id, list(by_id))
+    accepted = [by_id[attempt] for attempt in held]
+    if not accepted:
+        return Closed(frozenset(), ())
+    _close(connection, held, [each.attempt_id for each in accepted if each.state is AttemptState.DONE], "done", now)
+    _close(
+        connection, held, [each.attempt_id for each in accepted if each.state is not AttemptState.DONE], "failed", now
+    )
+    connection.execute(insert(tables.attempt_results), [_result_row(each) for each in accepted])
+    _record_versions(connection, held, accepted, now)
+    _record_log(connection, held, accepted)
+    done = [held[each.attempt_id] for each in accepted if each.state is AttemptState.DONE]
+    failed = [held[each.attempt_id] for each in accepted if each.state is not AttemptState.DONE]
+    _tasks_done(connection, done, now)
+    requeued = retry_or_give_up(connection, failed, TaskState.FAILED, now)
+    return Closed(frozenset(held), tuple(requeued))
+
+
+def _close(connection: Connection, held: Mapping[int, AnyRow], ids: Sequence[int], state: str, now: float) -> None:
+    for part in chunks(ids):
+        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.RUNNING)
+        values = {"state": AttemptState(state), "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
+        if connection.execute(guarded.values(**values)).rowcount != len(part):
+            raise RuntimeError("attempts that were locked for their result changed under it")
+    assert set(ids) <= held.keys()
+
+
+def _result_row(result: AttemptResult) -> dict[str, object]:
+    return {
+        "attempt_id": result.attempt_id,
+        "started_at": result.started,
+        "ended_at": result.ended,
+        "wall": result.usage.wall,
+        "cpu": result.usage.cpu,
+        "cpu_children": result.usage.cpu_children,
+        "peak_memory": result.usage.peak_memory,
+        "qc_passed": all(check.passed for check in result.checks),
+        "checks": json.dumps([[check.name, check.passed, check.detail] for check in result.checks]),
+        "output_metadata": json.dumps(dict(result.metadata)),
+        "reason": result.reason,
+    }
+
+
+def _record_versions(
+    connection: Connection, held: Mapping[int, AnyRow], results: Sequence[AttemptResult], now: float
+) -> None:
+    makers = [held[each.attempt_id].task_id for each in results if each.versions]
+    if not makers:
+        return
+    link = tables.task_products
+    made: dict[tuple[int, str], int] = {}
+    for part in chunks(makers):
+        query = select(link).where(link.c.task_id.in_(part), link.c.direction == "out")
+        made.update({(row.task_id, row.semantic): row.product_id for row in connection.execute(query)})
+    add_versions(
+        connection,
+        [
+            {
+                "product_id": made[held[each.attempt_id].task_id, version.semantic],
+                "attempt_id": each.attempt_id,
+                "semantic": version.semantic,
+                "store_path": version.store_path,
+                "size": version.size,
+                "sha256": version.sha256,
+                "passed_qc": each.state is AttemptState.DONE,
+                "created_at": now,
+            }
+            for each in results
+            for version in each.versions
+        ],
+    )
+
+
+def _record_log(connection: Connection, held: Mapping[int, AnyRow], results: Sequence[AttemptResult]) -> None:
+    rows = [
+        {
+            "attempt_id": each.attempt_id,
+            "job_id": held[each.attempt_id].job_id,
+            "logged_at": entry.logged_at,
+            "level": entry.level,
+            "logger": entry.logger,
+            "message": entry.message,
+            "traceback": entry.traceback,
+        }
+        for each in results
+        for entry in each.log
+    ]
+    if rows:
+        connection.execute(insert(tables.log_entries), rows)
+
+
+def _tasks_done(connection: Connection, ended: Sequence[AnyRow], now: float) -> None:
+    task = tables.tasks
+    accepted = (
+        select(func.max(ATTEMPTS.c.id))
+        .where(ATTEMPTS.c.task_id == task.c.id, ATTEMPTS.c.state == AttemptState.DONE)
+        .scalar_subquery()
+    )
+    for part in chunks(row.task_id for row in ended):
+        values = {"state": TaskState.DONE, "ended_at": now, "accepted_attempt_id": accepted}
+        connection.execute(update(task).where(task.c.id.in_(part)).values(**values))
+
+
+def retry_or_give_up(
+    connection: Connection, ended: Sequence[AnyRow], given_up: TaskState, now: float
+) -> list[QueuedAttempt]:
+    """Queue another attempt for tasks that have tries left, and close the others as ``given_up``.
+
+    A failed attempt (``given_up`` is FAILED) uses up a retry and waits before it is tried again;
+    a stalled one uses up a stall and is tried again at once.
+    """
+    if not ended:
+        return []
+    task, job = tables.tasks, tables.jobs
+    stalled = given_up is TaskState.STALLED
+    left = task.c.stalls_left if stalled else task.c.retries_left
+    found: dict[int, AnyRow] = {}
+    for part in chunks(row.task_id for row in ended):
+        query = select(task.c.id, left.label("left"), job.c.retries, job.c.backoff, job.c.cancel_requested_at)
+        query = query.join(job, job.c.id == task.c.job_id).where(task.c.id.in_(part))
+        found.update({row.id: row for row in connection.execute(query)})
+    again = [row for row in ended if found[row.task_id].left > 0 and found[row.task_id].cancel_requested_at is None]
+    over = {row.task_id for row in ended} - {row.task_id for row in again}
+    attempts.set_task_states(connection, over, given_up, ended_at=now)
+    for part in chunks(row.task_id for row in again):
+        connection.execute(update(task).where(task.c.id.in_(part)).values({left: left - 1}))
+    items = [
+        attempts.QueueItem(
+            row.task_id,
+            row.job_id,
+            row.task_type,
+            row.number + 1,
+            row.priority,
+            now if stalled else now + _delay(found[row.task_id]),
+        )
+        for row in again
+    ]
+    return attempts.queue(connection, items, now)
+
+
+def _delay(task: AnyRow) -> float:
+    """Return how long to wait before the next try [s]: doubled each time, at most ten minutes."""
+    used = task.retries - task.left
+    return float(min(task.backoff * 2**used, 600.0))
+
+
+class Stalled(NamedTuple):
+    """What the reaper did: the attempts that it closed, and the new ones."""
+
+    attempt_ids: tuple[int, ...]
+    requeued: tuple[QueuedAttempt, ...]
+
+
+def reap(connection: Connection, lease: float, now: float) -> Stalled:
+    """Close attempts whose worker has not been heard of for ``lease`` seconds as stalled."""
+    silent = (ATTEMPTS.c.state == AttemptState.RUNNING) & (ATTEMPTS.c.heartbeat_at < now - lease)
+    return _close_stalled(connection, silent, "its heartbeats stopped", now)
+
+
+def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float) -> Stalled:
+    """Close what these workers run as stalled, because their processes are known to be gone."""
+    workers.lose(connection, worker_ids, GONE, now)
+    held = (ATTEMPTS.c.state == AttemptState.RUNNING) & ATTEMPTS.c.worker_id.in_(worker_ids)
+    return _close_stalled(connection, held, GONE, now)
+
+
+def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str, now: float) -> Stalled:
+    rows = connection.execute(select(ATTEMPTS).where(which).with_for_update(skip_locked=True)).all()
+    if not rows:
+        return Stalled((), ())
+    for part in chunks(row.id for row in rows):
+        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.RUNNING)
+        values = {"state": AttemptState.STALLED, "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
+        if connection.execute(guarded.values(**values)).rowcount != len(part):
+            raise RuntimeError("attempts that were locked for the reaper changed under it")
+    connection.execute(insert(tables.attempt_results), [_stalled_row(row, why, now) for row in rows])
+    workers.lose(connection, sorted({row.worker_id for row in rows}), why, now)
+    requeued = retry_or_give_up(connection, rows, TaskState.STALLED, now)
+    return Stalled(tuple(row.id for row in rows), tuple(requeued))
+
+
+def _stalled_row(row: AnyRow, why: str, now: float) -> dict[str, object]:
+    last = row.heartbeat_at or row.claimed_at
+    return {
+        "attempt_id": row.id,
+        "started_at": row.claimed_at,
+        "ended_at": now,
+        "wall": now - row.claimed_at,
+        "cpu": 0.0,
+        "cpu_children": 0.0,
+        "peak_memory": 0.0,
+        "qc_passed": None,
+        "checks": "[]",
+        "output_metadata": "{}",
+        "reason": f"stalled: worker {row.worker_id} was last heard of {now - last:.0f} s ago; {why}",
+    }

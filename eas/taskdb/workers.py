@@ -1,0 +1,82 @@
+"""Workers and their hosts in SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from eas.taskdb import tables
+
+
+class Process(NamedTuple):
+    """A process that others on its machine can look for: machine, number, start [Unix time, s]."""
+
+    machine: str
+    pid: int
+    started: float
+
+
+def register(
+    connection: Connection,
+    *,
+    worker_id: str,
+    host: str,
+    host_cpus: int,
+    host_memory: float,
+    process: Process,
+    worker_types: Sequence[str],
+    cpus: int,
+    now: float,
+) -> None:
+    """Write down a worker that starts now, under an id of its own. ``host_memory`` in GB."""
+    row = {
+        "id": worker_id,
+        "host_id": _host(connection, host, host_cpus, host_memory),
+        "machine": process.machine,
+        "pid": process.pid,
+        "process_started": process.started,
+        "worker_types": json.dumps(list(worker_types)),
+        "cpus": cpus,
+        "state": "alive",
+        "started_at": now,
+        "heartbeat_at": now,
+    }
+    connection.execute(insert(tables.workers), row)
+
+
+def _host(connection: Connection, name: str, cpus: int, memory: float) -> int:
+    known = select(tables.hosts.c.id).where(tables.hosts.c.name == name)
+    found = connection.execute(known).scalar()
+    if found is None:
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(tables.hosts).values(name=name, cpus=cpus, memory=memory))
+        except IntegrityError:
+            pass  # another worker of this host was quicker
+        found = connection.execute(known).scalar_one()
+    return int(found)
+
+
+def leave(connection: Connection, worker_id: str, reason: str, now: float) -> None:
+    """Write down that a worker left by itself, and why."""
+    worker = tables.workers
+    values = {"state": "left", "ended_at": now, "reason": reason}
+    connection.execute(update(worker).where(worker.c.id == worker_id).values(**values))
+
+
+def alive_on(connection: Connection, machine: str) -> dict[str, Process]:
+    """Return the processes of the workers that SQL believes alive on a machine, by worker id."""
+    worker = tables.workers
+    query = select(worker).where(worker.c.machine == machine, worker.c.state == "alive")
+    return {row.id: Process(row.machine, row.pid, row.process_started) for row in connection.execute(query)}
+
+
+def lose(connection: Connection, worker_ids: Sequence[str], reason: str, now: float) -> None:
+    """Write down that workers are gone without having left."""
+    worker = tables.workers
+    lost = worker.c.id.in_(worker_ids) & (worker.c.state == "alive")
+    connection.execute(update(worker).where(lost).values(state="lost", ended_at=now, reason=reason))

@@ -1,0 +1,102 @@
+"""What task types that read and write light curves have in common, their QC above all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from eas.errors import TaskFailure
+from eas.lightcurves import files
+from eas.lightcurves.lightcurve import STEP_TOLERANCE, LightCurve, LightCurveError, largest_step_error
+from eas.model import Check, Metadata, Scalar
+from eas.tasks.base import TaskContext, exists
+
+TRANSIT_STATISTICS: Final = ("integrated_transit_power", "pixels_in_transit", "pixels_out_of_transit", "mes")
+"""Names of a light curve's metadata that describe its transits as a whole."""
+
+
+def read_input(context: TaskContext, name: str) -> LightCurve:
+    """Read the input ``name``, with the metadata of whoever made it; raise TaskFailure otherwise."""
+    product = context.input(name)
+    try:
+        return files.read(product.path, product.metadata)
+    except LightCurveError as error:
+        raise TaskFailure(f"the input {name!r} ({product.file_name}): {error.what}", cure=error.cure) from error
+
+
+def finite(value: float | np.floating[Any] | None) -> float | None:
+    """Return ``value`` as a Python float, or None for what is missing, NaN or infinite."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def is_finite(value: Scalar) -> bool:
+    """Say whether a metadata value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_lightcurve(
+    name: str, path: Path | None, *, cadence: float | None = None, samples: int | None = None
+) -> list[Check]:
+    """Check the light curve that should be in ``path``: never raises.
+
+    It exists, parses, has finite numbers in its good samples, uncertainties that are not negative
+    and increasing times; and where promised, a fixed step of ``cadence`` [s] and a number of
+    ``samples``. Checks that cannot be made any more are left out: an earlier one has failed.
+    """
+    if path is None:
+        return [Check(f"{name} exists", False, "the task was given no file name for it")]
+    found = exists(name, path)
+    if not found.passed:
+        return [found]
+    try:
+        lightcurve = files.read(path)
+    except Exception as error:  # QC reports whatever is wrong with a file
+        what = error.what if isinstance(error, LightCurveError) else repr(error)
+        return [found, Check(f"{name} parses", False, what)]
+    checks = [found, Check(f"{name} parses", True, f"{len(lightcurve)} samples"), *_check_values(name, lightcurve)]
+    if cadence is not None:
+        checks.append(_check_cadence(name, lightcurve, cadence))
+    if samples is not None:
+        checks.append(
+            Check(f"{name} number of samples", len(lightcurve) == samples, f"{len(lightcurve)}, promised {samples}")
+        )
+    return checks
+
+
+def check_metadata(metadata: Metadata | None, names: Sequence[str]) -> list[Check]:
+    """Check that each of ``names`` is a finite number in what the task returned: never raises."""
+    if metadata is None:
+        return [Check("metadata", False, "the task's code did not return any")]
+    return [Check(f"{each} is finite", is_finite(metadata.get(each)), f"{metadata.get(each)}") for each in names]
+
+
+def _check_values(name: str, lightcurve: LightCurve) -> list[Check]:
+    good = lightcurve.good
+    odd = good & ~(np.isfinite(lightcurve.fluxes) & np.isfinite(lightcurve.uncertainties))
+    odd |= ~np.isfinite(lightcurve.times)
+    negative = lightcurve.uncertainties < 0
+    backwards = ~(np.diff(lightcurve.times) > 0)
+    return [
+        Check(f"{name} has good samples", bool(good.any()), f"{np.count_nonzero(good)} of {len(good)} are good"),
+        Check(f"{name} is finite", not odd.any(), _first(odd, "not finite")),
+        Check(f"{name} uncertainties", not negative.any(), _first(negative, "negative")),
+        Check(f"{name} times increase", not backwards.any(), _first(backwards, "not followed by a later one")),
+    ]
+
+
+def _check_cadence(name: str, lightcurve: LightCurve, cadence: float) -> Check:
+    label = f"{name} cadence"
+    if len(lightcurve) < 2:
+        return Check(label, False, f"{len(lightcurve)} samples have none, promised {cadence:g} s")
+    seen, error = lightcurve.cadence, largest_step_error(lightcurve.times)
+    passed = abs(seen - cadence) <= STEP_TOLERANCE * cadence and error <= STEP_TOLERANCE
+    return Check(label, passed, f"{seen:.6g} s, promised {cadence:g} s; steps deviate by up to {error:.2g} of it")
+
+
+def _first(odd: np.ndarray[tuple[int], np.dtype[np.bool_]], what: str) -> str:
+    count = int(np.count_nonzero(odd))
+    return f"{count} samples are {what}, the first is sample {int(np.argmax(odd))}" if count else f"none is {what}"

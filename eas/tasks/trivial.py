@@ -1,0 +1,35 @@
+"""The task types ``null``, which does nothing for a while, and ``error``, which fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from eas.model import Scalar
+from eas.tasks.base import Task, TaskContext
+from eas.tasks.settings import Number
+
+DURATION: Final = Number("duration", default=10, unit="s", low=0, high=1e8)
+
+
+class Null(Task):
+    """Sleeps for ``duration`` [s]. Its QC is the default one."""
+
+    def run(self, context: TaskContext) -> Mapping[str, Scalar]:
+        """Sleep; a duration of 0 returns at once."""
+        if duration := DURATION.required(context.settings):
+            time.sleep(duration)
+        return {}
+
+
+class DeliberateError(Exception):
+    """What a task of type ``error`` raises, so that a traceback is there to be logged."""
+
+
+class Error(Task):
+    """Raises, to show what becomes of a task that does."""
+
+    def run(self, context: TaskContext) -> Mapping[str, Scalar]:
+        """Raise DeliberateError."""
+        raise DeliberateError("a task of type 'error' always fails")

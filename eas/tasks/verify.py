@@ -1,0 +1,49 @@
+"""The task type ``verify``: range of a light curve, and whether it has a fixed time step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from eas.lightcurves.lightcurve import largest_step_error
+from eas.model import Check, Metadata, Scalar
+from eas.tasks.base import Task, TaskContext
+from eas.tasks.lightcurves import check_metadata, finite, is_finite, read_input
+
+RANGES: Final = (
+    ("verification_time_min", "verification_time_max"),
+    ("verification_flux_min", "verification_flux_max"),
+)
+
+
+class Verify(Task):
+    """Reports the range of times [days] and fluxes, and whether the time step is fixed."""
+
+    def run(self, context: TaskContext) -> Mapping[str, Scalar]:
+        """Return the ranges; a limit is None where a sample that is flagged good is not finite."""
+        lightcurve = read_input(context, "lightcurve")
+        # NaN stands for "no measurement" in bad samples, but is an error in good ones.
+        fluxes = lightcurve.fluxes[lightcurve.good | np.isfinite(lightcurve.fluxes)]
+        error = largest_step_error(lightcurve.times)
+        context.log.info("%d samples; steps deviate by up to %.2g of the mean step", len(lightcurve), error)
+        return {
+            "verification_time_min": finite(np.min(lightcurve.times)),
+            "verification_time_max": finite(np.max(lightcurve.times)),
+            "verification_flux_min": finite(np.min(fluxes)) if fluxes.size else None,
+            "verification_flux_max": finite(np.max(fluxes)) if fluxes.size else None,
+            "verification": lightcurve.has_fixed_step(),
+        }
+
+    def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
+        """Check that the limits are finite and in order, and that a verdict was given."""
+        checks = check_metadata(metadata, [name for pair in RANGES for name in pair])
+        if metadata is None:
+            return checks
+        for low, high in RANGES:
+            least, most = metadata.get(low), metadata.get(high)
+            ordered = is_finite(least) and is_finite(most) and least <= most  # type: ignore[operator]
+            checks.append(Check(f"{low} <= {high}", ordered, f"{least}, {most}"))
+        verdict = metadata.get("verification")
+        return [*checks, Check("verification is a verdict", isinstance(verdict, bool), f"{verdict}")]

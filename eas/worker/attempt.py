@@ -1,0 +1,212 @@
+"""Runs one attempt after the other: the task's code, then its QC. Imported by the child only."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eas.errors import TaskFailure
+from eas.model import Scalar
+from eas.tasks.base import Task, TaskContext
+from eas.worker.channel import Channel, ChannelHandler
+from eas.worker.protocol import Message, Work, one_line
+from eas.worker.scalars import clean, to_checks, to_metadata
+from eas.worker.scratch import Scratch
+from eas.worker.surroundings import Surroundings
+from eas.worker.usage import Meter
+
+_OUR_CODE = str(Path(__file__).parent) + os.sep
+_log = logging.getLogger("eas.worker")
+
+
+class Runner:
+    """Everything that lives as long as the child process.
+
+    Parameters
+    ----------
+    options:
+        The parent's first message: ``memory_limit`` [MB] or None, ``recycle_after`` [attempts],
+        ``recycle_memory`` [MB], ``threads``, ``input_directory``, ``marker``, ``home``.
+    """
+
+    def __init__(self, channel: Channel, options: Mapping[str, Any]) -> None:
+        self._channel = channel
+        self._options = options
+        self._memory_limit: float | None = options["memory_limit"]
+        self._surroundings = Surroundings(self._memory_limit, bytes.fromhex(options["marker"]), options["home"])
+        self._scratch = Scratch(self._surroundings.go_home)
+        self._handler = ChannelHandler(channel)
+        self._surroundings.restore(self._handler)
+        self._meter = Meter()
+        self._classes: dict[str, type[Task]] = {}
+        self._input_directory = Path(options["input_directory"])
+        self._retire = ""
+
+    def serve(self) -> None:
+        """Answer requests until the parent is gone, or this process had better be replaced."""
+        self._channel.send({"say": "ready", "totals": self._meter.totals, "resident": self._meter.resident})
+        count = 0
+        while (request := self._channel.next()) is not None:
+            answer = self._answer(request)
+            count += 1
+            answer["retire"] = self._why_retire(count)
+            self._channel.verify()
+            self._surroundings.end_output()
+            self._channel.send(answer)
+            if answer["retire"]:
+                break
+        self._scratch.leave()
+        self._channel.wait_for_the_end()
+
+    def _answer(self, request: Message) -> Message:
+        """Run what ``request`` asks for and return the ``result`` message."""
+        work = Work.from_message(request)
+        self._handler.begin()
+        started = time.time()
+        self._meter.start()
+        answer: Message = {"say": "result", "id": work.attempt_id, "started": started}
+        try:
+            self._scratch.enter(work.scratch, afresh=request["do"] == "run")
+        except OSError as error:
+            answer |= {"ok": False, "reason": f"cannot make the scratch directory: {error}", "checks": []}
+        else:
+            answer |= self._run_and_check(work, request["do"] == "run")
+            self._scratch.settle(work.scratch)
+        usage = self._meter.stop()
+        answer["usage"] = (usage.wall, usage.cpu, usage.cpu_children, usage.peak_memory)
+        answer["totals"] = self._meter.totals
+        answer["ended"] = time.time()
+        self._surroundings.restore(self._handler)
+        return answer
+
+    def _run_and_check(self, work: Work, run: bool) -> Message:
+        """Run the code (unless only its QC is asked for) and QC; return their part of the answer."""
+        try:
+            task = self._load(work.implementation)()
+        except BaseException as error:
+            self._leave_if_forked(error)
+            return {"ok": False, "reason": self._report(error), "metadata": {}, "checks": []}
+        context = self._context(work)
+        metadata: dict[str, Scalar] | None = None
+        answer: Message = {"ok": False, "reason": "", "metadata": {}}
+        if run:
+            metadata, answer["reason"] = self._run(task, context)
+            answer |= {"ok": metadata is not None, "metadata": metadata or {}}
+            if type(task).check is not Task.check:  # the default cannot crash or hang
+                self._channel.send({"say": "ran", **answer})
+        answer["checks"] = self._check(task, context, metadata)
+        return answer
+
+    def _run(self, task: Task, context: TaskContext) -> tuple[dict[str, Scalar] | None, str]:
+        """Return the code's metadata, or None and the reason why there is none."""
+        try:
+            metadata, lost = to_metadata(task.run(context))
+        except BaseException as error:
+            self._leave_if_forked(error)
+            return None, self._report(error)
+        self._leave_if_forked(None)
+        if lost:
+            _log.warning("recorded as null, being NaN or infinite: %s", ", ".join(lost))
+        return metadata, ""
+
+    def _check(self, task: Task, context: TaskContext, metadata: dict[str, Scalar] | None) -> list[Any]:
+        """Return QC's findings; QC that cannot finish is a failed check."""
+        with contextlib.suppress(OSError):
+            os.chdir(context.scratch)
+        try:
+            return to_checks(task.check(context, metadata))
+        except BaseException as error:
+            self._leave_if_forked(error)
+            return [("QC", False, self._report(error))]
+
+    def _load(self, implementation: str) -> type[Task]:
+        found = self._classes.get(implementation)
+        if found is None:
+            module, _, name = implementation.partition(":")
+            loaded = getattr(importlib.import_module(module), name)
+            if not (isinstance(loaded, type) and issubclass(loaded, Task)):
+                raise TaskFailure(f"{implementation} is not a subclass of eas.tasks.base.Task")
+            found = self._classes[implementation] = loaded
+        return found
+
+    def _context(self, work: Work) -> TaskContext:
+        return TaskContext(
+            task_type=work.task_type,
+            settings=work.settings,
+            metadata=work.metadata,
+            inputs=work.inputs,
+            outputs=work.outputs,
+            scratch=work.scratch,
+            input_directory=self._input_directory,
+            threads=self._options["threads"],
+            seed=work.seed,
+            log=logging.getLogger(f"eas.task.{work.task_type}"),
+        )
+
+    def _leave_if_forked(self, error: BaseException | None) -> None:
+        """End a copy of this process that the task's code forked and let come back to us."""
+        if self._channel.forked:
+            code = error.code if isinstance(error, SystemExit) else int(error is not None)
+            os._exit(code if isinstance(code, int) else 1)
+
+    def _report(self, error: BaseException) -> str:
+        """Log ``error`` with its traceback and return the reason in one line."""
+        if isinstance(error, MemoryError):
+            self._surroundings.make_room()
+            self._retire = "it ran out of memory"
+        try:
+            reason, trace = self._describe(error)
+        except BaseException:  # an exception can be made to break whoever looks at it
+            reason, trace = type(error).__name__, None
+        self._handler.log(time.time(), logging.ERROR, "eas.worker", reason, trace)
+        return reason
+
+    def _describe(self, error: BaseException) -> tuple[str, str | None]:
+        if isinstance(error, TaskFailure):
+            reason = one_line(clean(error.what)) + (f" ({one_line(clean(error.cure))})" if error.cure else "")
+            return reason, _trace(error) if error.__cause__ else None
+        if isinstance(error, SystemExit):
+            return f"the task's code called sys.exit({'' if error.code is None else repr(error.code)})", _trace(error)
+        if isinstance(error, MemoryError) and self._memory_limit is not None:
+            return f"used more than {self._memory_limit:g} MB of memory ({_last_line(error)})", _trace(error)
+        return _last_line(error), _trace(error)
+
+    def _why_retire(self, count: int) -> str:
+        """Say why this process should be replaced after this attempt; empty to go on."""
+        if left := self._surroundings.leftovers():
+            return f"the task left {left} running"
+        if self._meter.resident > self._options["recycle_memory"]:
+            gc.collect()
+            self._meter.look()
+            if self._meter.resident > self._options["recycle_memory"]:
+                return f"it holds {self._meter.resident:.0f} MB"
+        if self._retire:
+            return self._retire
+        return f"it ran {count} attempts" if count >= self._options["recycle_after"] else ""
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the kind of ``error`` and the first line of its message, as a traceback ends."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        text = one_line(clean(str(error)))
+    except BaseException:
+        text = "<its message cannot be shown>"
+    return f"{name}: {text}" if text else name
+
+
+def _trace(error: BaseException) -> str:
+    """Return the traceback of ``error`` from the task's own code on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OUR_CODE):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))

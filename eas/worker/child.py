@@ -1,0 +1,30 @@
+"""The warm child process that runs attempts: ``python -m eas.worker.child FD PARENT``.
+
+It imports only what is light, so that it starts quickly; the task types import the rest when they
+are first used.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from eas.worker.surroundings import die_with
+
+
+def main(fd: int, parent: int) -> None:
+    """Serve the process ``parent``, connected by the socket ``fd``, until it is gone."""
+    die_with(parent)
+    from eas.worker.attempt import Runner
+    from eas.worker.channel import Channel
+
+    channel = Channel(socket.socket(fileno=fd))
+    options = channel.next()
+    if options is not None:
+        Runner(channel, options).serve()
+    os._exit(0)  # no thread or exit handler of a task's code may keep this process
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

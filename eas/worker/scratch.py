@@ -1,0 +1,79 @@
+"""Scratch directories of attempts. Imported by the child too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+
+class Scratch:
+    """The scratch directory that a child is in.
+
+    Making and removing a directory costs more than an empty task, so one that stayed empty is kept
+    for the next attempt, if that asks for the same.
+
+    Parameters
+    ----------
+    go_home:
+        Makes another directory the working directory.
+    """
+
+    def __init__(self, go_home: Callable[[], None]) -> None:
+        self._go_home = go_home
+        self._kept: Path | None = None
+
+    def enter(self, path: Path, *, afresh: bool) -> None:
+        """Make ``path`` (empty, if ``afresh``) and make it the working directory. Raises OSError."""
+        if path != self._kept:
+            self.leave()
+            _make(path, afresh)
+        try:
+            os.chdir(path)
+        except FileNotFoundError:  # the one that was kept has been removed since
+            _make(path, afresh)
+            os.chdir(path)
+
+    def settle(self, path: Path) -> None:
+        """Keep ``path`` if it is still there and empty; otherwise remove it with all that is in it."""
+        pristine = self._is_pristine(path)
+        self._kept = path if pristine else None
+        if not pristine:
+            self._go_home()
+            remove(path)
+
+    def _is_pristine(self, path: Path) -> bool:
+        try:
+            return stat.S_ISDIR(os.lstat(path).st_mode) and not os.listdir(path)  # noqa: PTH208 - three times as fast
+        except OSError:
+            return False
+
+    def leave(self) -> None:
+        """Remove the directory that was kept."""
+        self._go_home()
+        if self._kept is not None:
+            remove(self._kept)
+        self._kept = None
+
+
+def _make(path: Path, afresh: bool) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:  # a worker was killed in it, or the attempt crashed and QC wants to look at it
+        if afresh:
+            remove(path)
+            path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is at ``path``; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,81 @@
+"""What an attempt used, measured inside the warm child process. Imported by the child.
+
+Reading ``/proc`` costs more than an empty task, so the memory's high-water mark is read (and reset
+for the next attempt) only after attempts that can have moved it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+import time
+from pathlib import Path
+
+from eas.model import Usage
+from eas.worker.protocol import MEGABYTE
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_TRIVIAL_WALL = 1e-3
+_TRIVIAL_FAULTS = 64
+"""An attempt shorter than this [s], with fewer page faults, moves memory by a few MB at most."""
+
+
+def cpu_totals() -> tuple[float, float]:
+    """Return the CPU time [s] of this process, and of its children that have been waited for."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
+
+
+class Meter:
+    """Measures one attempt after the other.
+
+    Attributes
+    ----------
+    resident:
+        Resident memory [MB] when last looked at.
+    totals:
+        CPU time [s] over the life of this process: its own, its children's.
+    """
+
+    def __init__(self) -> None:
+        self.totals = cpu_totals()
+        self.resident = 0.0
+        self._wall = self._faults = 0.0
+        self.look()
+
+    def start(self) -> None:
+        """Begin an attempt."""
+        self._faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        self.totals = cpu_totals()
+        self._wall = time.perf_counter()
+
+    def stop(self) -> Usage:
+        """End the attempt and return what it used."""
+        wall = time.perf_counter() - self._wall
+        before_own, before_children = self.totals
+        own, children = self.totals = cpu_totals()
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - self._faults
+        trivial = wall < _TRIVIAL_WALL and faults < _TRIVIAL_FAULTS
+        peak = self.resident if trivial else self.look()
+        cpu = own - before_own
+        return Usage(wall, cpu, cpu + children - before_children, peak)
+
+    def look(self) -> float:
+        """Read resident memory, reset its high-water mark, and return what that was [MB]."""
+        peak = 0.0
+        try:
+            for line in _STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    peak = int(line.split()[1]) * 1024 / MEGABYTE
+                elif line.startswith("VmRSS:"):
+                    self.resident = int(line.split()[1]) * 1024 / MEGABYTE
+                    break
+        except OSError:  # not Linux: the high-water mark of the process's life is what there is
+            unit = 1 if sys.platform == "darwin" else 1024
+            self.resident = peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+        with contextlib.suppress(OSError):
+            _CLEAR_REFS.write_text("5")  # proc(5): resets the peak resident set size to the current one
+        return max(peak, self.resident)

@@ -1,0 +1,459 @@
+"""Attempts that go well, their QC, their output and usage; interruptions; replacing the child."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from eas.errors import EASError
+from eas.model import Check, InputProduct
+
+HERE = Path(__file__).parent
+
+
+def wait_until(condition, limit=20.0):
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def is_alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def printed(outcome):
+    return {entry.logger: entry.message for entry in outcome.log if entry.logger in {"stdout", "stderr"}}
+
+
+# -- what the task sees ------------------------------------------------------------------------
+
+
+def test_what_the_task_sees(make_executor, do, tmp_path, monkeypatch):
+    monkeypatch.setenv("EAS_DATABASE_URL", "mysql://u:hidden@h/d")
+    monkeypatch.setenv("EAS_QUEUE_URL", "amqp://u:hidden@h")
+    monkeypatch.setenv("PREFECT_API_KEY", "hidden")
+    monkeypatch.setenv("SOME_PASSWORD", "hidden")
+    monkeypatch.setenv("BROKER", "amqp://somebody:hidden@h")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/cache")
+    source = InputProduct("lc.gz", tmp_path / "lc.gz", {"a": 1})
+    executor = make_executor(threads=3)
+    work = do("whoami", metadata={"size": 0.1}, inputs={"lightcurve": source})
+    seen = executor.run(work).metadata
+    assert seen["cwd"] == seen["scratch"] == str(tmp_path / "scratch")
+    assert seen["empty"] and seen["sigint"] and seen["sigterm"] and not seen["heavy"]
+    assert (seen["threads"], seen["cores"], seen["stdin"]) == ("3", 3, 0)
+    assert seen["session"] == seen["pid"] != os.getpid()
+    assert (seen["seed"], seen["inherited"]) == (work.seed, 0.1)
+    assert seen["inputs"] == f"lightcurve:lc.gz:{tmp_path / 'lc.gz'}:1"
+    assert "hidden" not in seen["environment"]
+    assert "NUMBA_CACHE_DIR=/cache" in seen["environment"]
+
+
+def test_the_child_stays_warm(executor, do):
+    assert len({outcome.metadata["pid"] for outcome in executor.run_many([do("whoami") for _ in range(50)])}) == 1
+
+
+def test_metadata_become_json_scalars(executor, do):
+    outcome = executor.run(do("numbers"))
+    assert outcome.passed, outcome.reason
+    assert outcome.metadata == {
+        "f64": 1.5, "f32": 0.5, "i8": 3, "u64": 4, "bool": True, "str": "s", "zero": 2.5, "long": 1.25,
+        "nan": None, "inf": None, "none": None, "text": "é\\udcff",
+    }  # fmt: skip
+    assert type(outcome.metadata["bool"]) is bool
+    assert [entry.message for entry in outcome.log] == ["recorded as null, being NaN or infinite: nan, inf"]
+    json.dumps(outcome.metadata, allow_nan=False)
+
+
+def test_the_next_attempt_finds_everything_in_order(executor, do, tmp_path):
+    mess, after = executor.run_many([do("mess"), do("whoami")])
+    assert mess.passed
+    assert after.metadata["pid"] == mess.metadata["pid"]
+    assert after.metadata["empty"] and after.metadata["sigint"] and after.metadata["sigterm"]
+    assert after.metadata["cwd"] == str(tmp_path / "scratch")
+    assert executor.run(do("sleep", duration=0.1)).passed  # the timer of `mess` is off
+
+
+def test_scratch_that_the_task_removed_or_replaced(executor, do, tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "precious").write_text("x")
+    works = [do("remove_scratch"), do("whoami"), do("replace_scratch", target=str(target)), do("whoami")]
+    assert [outcome.passed for outcome in executor.run_many(works)] == [True] * 4
+    assert (target / "precious").exists()
+
+
+def test_each_scratch_directory_is_removed(executor, do, tmp_path):
+    works = [do("mess" if n % 2 else "nothing", scratch=tmp_path / "deep" / f"s{n}") for n in range(6)]
+    assert all(outcome.passed for outcome in executor.run_many(works))
+    executor.close()
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_what_another_worker_left_in_scratch_is_removed(executor, do, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "old").write_text("x")
+    assert executor.run(do("whoami")).metadata["empty"]
+
+
+# -- output and log ----------------------------------------------------------------------------
+
+
+def test_the_log(executor, do):
+    outcome = executor.run(do("log_some"))
+    assert [(entry.level, entry.logger, entry.message) for entry in outcome.log] == [
+        (logging.INFO, "eas.task.bad", "a b"),
+        (logging.WARNING, "other", "wrong %d arguments (its arguments do not fit)"),
+        (logging.ERROR, "root", "caught \\udcff"),
+    ]
+    assert "KeyError: 'inner'" in outcome.log[2].traceback
+
+
+def test_a_huge_log_is_bounded(executor, do):
+    outcome = executor.run(do("log_much"))
+    assert len(outcome.log) == 2002
+    assert outcome.log[1999].message == "entry 1999"
+    assert "more than 2,000 log entries" in outcome.log[2000].message
+    assert outcome.log[2001].message == "the end"
+
+
+def test_changed_logging_is_put_back(executor, do):
+    executor.run(do("change_logging"))
+    assert len(executor.run(do("log_some")).log) == 3
+    assert printed(executor.run(do("speak")))["stdout"].startswith("out")
+
+
+def test_output_goes_to_its_own_attempt(executor, do):
+    works = [do("speak" if number % 3 else "nothing") for number in range(60)]
+    for work, outcome in zip(works, executor.run_many(works), strict=True):
+        spoken = {"stdout": f"out {work.seed}", "stderr": f"err {work.seed}"}
+        assert printed(outcome) == (spoken if work.settings["act"] == "speak" else {})
+
+
+def test_output_from_c_does_not_disturb_the_protocol(executor, do):
+    outcome, after = executor.run_many([do("speak_in_c"), do("speak")])
+    assert outcome.passed
+    assert "from C 7" in printed(outcome)["stdout"]
+    assert "result" in printed(outcome)["stdout"]
+    assert "from C" not in printed(after)["stdout"]
+
+
+def test_huge_output_is_bounded(executor, do):
+    outcome, after = executor.run_many([do("flood"), do("speak")])
+    text = printed(outcome)["stdout"]
+    assert len(text) < 70_000
+    assert text.startswith("beginning\nzzz")
+    assert text.endswith("z\nending")
+    assert "bytes left out" in text
+    assert printed(after) == {"stdout": f"out {after.attempt_id}", "stderr": f"err {after.attempt_id}"}
+
+
+@pytest.mark.parametrize("act", ["close_output", "redirect_output"])
+def test_lost_output_streams_are_put_back(executor, do, act):
+    outcome, after = executor.run_many([do(act), do("speak")])
+    assert outcome.passed
+    assert printed(after)["stdout"].startswith("out")
+
+
+# -- QC ----------------------------------------------------------------------------------------
+
+
+def test_qc_after_success(executor, do, tmp_path):
+    outcome = executor.run(do("write_product", "Checked", outputs={"product": tmp_path / "p"}))
+    assert outcome.passed
+    assert outcome.reason == ""
+    assert [check.detail for check in outcome.checks] == ["{'written': True}", "", "whole"]
+
+
+def test_qc_can_fail_what_the_code_thought_well(executor, do, tmp_path):
+    outcome = executor.run(do("nothing", outputs={"product": tmp_path / "p"}))
+    assert outcome.succeeded
+    assert not outcome.passed
+    assert outcome.reason == "QC: product exists: was not written"
+    assert outcome.checks == (Check("product exists", False, "was not written"),)
+
+
+def test_qc_after_an_exception_runs_in_the_same_child(executor, do, tmp_path):
+    outcome = executor.run(do("crash", "Checked", outputs={"product": tmp_path / "p"}))
+    assert outcome.reason == "ValueError: first line"
+    assert [(check.name, check.passed, check.detail) for check in outcome.checks] == [
+        ("metadata", False, "None"),
+        ("scratch", True, ""),
+        ("product", False, "nothing"),
+    ]
+
+
+def test_qc_after_a_crash_runs_in_a_fresh_child(executor, do, tmp_path):
+    works = [
+        do(act, "Checked", outputs={"product": tmp_path / act}) for act in ("write_half_and_die", "write_whole_and_die")
+    ]
+    half, whole = executor.run_many(works)
+    for outcome in (half, whole):
+        assert not outcome.succeeded
+        assert not outcome.passed
+        assert "exit code 3" in outcome.reason
+    assert [check.detail for check in half.checks] == ["None", "left.txt", "half"]
+    assert whole.checks[2].passed
+    assert executor.run(do("whoami")).metadata["empty"]
+
+
+def test_qc_after_the_time_limit(executor, do, tmp_path):
+    outcome = executor.run(do("sleep", "Checked", time_limit=0.2, outputs={"product": tmp_path / "p"}))
+    assert outcome.reason == "ran longer than 0.2 s"
+    assert [check.name for check in outcome.checks] == ["metadata", "scratch", "product"]
+
+
+@pytest.mark.parametrize(
+    ("check", "detail"),
+    [
+        ("crash", "ValueError: first line"),
+        ("leave", "the task's code called sys.exit()"),
+        ("vanish", "the task's process ended with exit code 0 before its code had returned"),
+        ("segfault", "killed by signal SIGSEGV"),
+        ("sleep", "ran longer than 0.5 s"),
+    ],
+)
+@pytest.mark.parametrize("act", ["write_product", "write_whole_and_die"])
+def test_qc_that_fails_itself(executor, do, tmp_path, act, check, detail):
+    outcome = executor.run(do(act, "Checked", check=check, time_limit=0.5, outputs={"product": tmp_path / "p"}))
+    assert outcome.checks == (Check("QC", False, detail),)
+    assert not outcome.passed
+    if act == "write_product":
+        assert outcome.succeeded
+        assert outcome.metadata == {"written": True}
+        assert outcome.reason == f"QC: QC: {detail}"
+    else:
+        assert not outcome.succeeded
+        assert "exit code 3" in outcome.reason
+    assert executor.run(do("whoami")).passed
+
+
+def test_qc_that_returns_something_else(executor, do):
+    outcome = executor.run(replace(do(""), implementation="badtasks:OddCheck"))
+    assert outcome.checks == (Check("QC", False, "check() returned a str instead of a sequence of Check"),)
+
+
+# -- usage -------------------------------------------------------------------------------------
+
+
+def test_wall_and_cpu_time(executor, do):
+    outcome = executor.run(do("burn"))
+    assert 0.3 <= outcome.usage.cpu < 0.6
+    assert outcome.usage.cpu + 0.25 <= outcome.usage.cpu_children < outcome.usage.cpu + 0.8
+    assert outcome.usage.wall >= 0.6
+    assert outcome.ended - outcome.started == pytest.approx(outcome.usage.wall, abs=0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the peak of the process's life is known")
+def test_peak_memory_is_the_attempts_own(executor, do):
+    small, large, after = executor.run_many([do("sleep", duration=0.01), do("memory_once"), do("sleep", duration=0.01)])
+    assert 5 < small.usage.peak_memory < 60
+    assert large.usage.peak_memory > small.usage.peak_memory + 110
+    assert after.usage.peak_memory < 60
+
+
+# -- replacing the child -----------------------------------------------------------------------
+
+
+def test_the_child_is_replaced_after_a_number_of_attempts(make_executor, do):
+    executor = make_executor(recycle_after=4)
+    pids = [outcome.metadata["pid"] for outcome in executor.run_many([do("whoami") for _ in range(10)])]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [4, 4, 2]
+    assert not is_alive(pids[0])
+
+
+def test_a_leaking_child_is_replaced(make_executor, do):
+    executor = make_executor(recycle_memory=100)
+    first, second = executor.run_many([do("leak"), do("leak")])
+    assert first.passed
+    assert first.metadata["pid"] != second.metadata["pid"]
+
+
+def test_a_child_killed_while_it_was_idle_costs_no_attempt(executor, do):
+    pid = executor.run(do("whoami")).metadata["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid))
+    assert executor.run(do("whoami")).passed
+
+
+def test_closing_ends_the_child(executor, do):
+    pid = executor.run(do("whoami")).metadata["pid"]
+    executor.close()
+    executor.close()
+    assert not is_alive(pid)
+
+
+def test_a_caller_that_goes_away_ends_the_running_attempt(executor, do, tmp_path):
+    tell = tmp_path / "pid"
+    outcomes = executor.run_many([do("nothing"), do("sleep", tell=str(tell))])
+    assert next(outcomes).passed
+    wait_until(lambda: tell.exists() and tell.read_text())
+    outcomes.close()
+    assert not is_alive(int(tell.read_text()))
+    assert executor.run(do("nothing")).passed
+
+
+def test_works_are_taken_as_they_are_needed(make_executor, do):
+    executor = make_executor(window=3)
+    taken = []
+
+    def works():
+        for number in range(10):
+            taken.append(number)
+            yield do("nothing")
+
+    outcomes = executor.run_many(works())
+    next(outcomes)
+    assert len(taken) <= 3
+    assert len(list(outcomes)) == 9
+
+
+def test_large_messages(executor, do):
+    works = [do("nothing", text="x" * 3_000_000) for _ in range(5)]
+    assert all(outcome.passed for outcome in executor.run_many(works))
+
+
+# -- from other threads ------------------------------------------------------------------------
+
+
+def in_thread(tell, action):
+    """Do ``action`` once the file ``tell`` exists; join the thread afterwards."""
+
+    def act():
+        wait_until(lambda: tell.exists() and tell.read_text())
+        action()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_interrupting_one_attempt(executor, do, tmp_path, by_id):
+    tell = tmp_path / "pid"
+    works = [do("nothing"), do("sleep", "Checked", tell=str(tell)), do("whoami")]
+    number = works[1].attempt_id if by_id else None
+    thread = in_thread(tell, lambda: executor.interrupt("cancelled by somebody", number))
+    before, outcome, after = executor.run_many(works)
+    thread.join()
+    assert before.passed and after.passed
+    assert outcome.interrupted
+    assert outcome.reason == "cancelled by somebody"
+    assert outcome.checks == ()
+    assert not outcome.passed
+    assert not is_alive(int(tell.read_text()))
+
+
+def test_interrupting_another_attempt_does_nothing(executor, do, tmp_path):
+    tell = tmp_path / "pid"
+    thread = in_thread(tell, lambda: executor.interrupt("cancelled", 999))
+    assert executor.run(do("sleep", duration=0.3, tell=str(tell))).passed
+    thread.join()
+
+
+def test_stop(executor, do, tmp_path):
+    tell = tmp_path / "pid"
+    thread = in_thread(tell, lambda: executor.stop("the worker is told to stop"))
+    outcomes = list(executor.run_many([do("nothing"), do("sleep", tell=str(tell)), do("nothing")]))
+    thread.join()
+    assert [(each.passed, each.interrupted, each.reason) for each in outcomes] == [
+        (True, False, ""),
+        (False, True, "the worker is told to stop"),
+    ]
+    assert list(executor.run_many([do("nothing")])) == []
+    with pytest.raises(EASError, match="was not begun"):
+        executor.run(do("nothing"))
+
+
+def test_drain(executor, do, tmp_path):
+    tell = tmp_path / "pid"
+    later = tmp_path / "later"
+    thread = in_thread(tell, executor.drain)
+    works = [do("nothing"), do("sleep", duration=0.5, tell=str(tell)), do("sleep", duration=0, tell=str(later))]
+    outcomes = list(executor.run_many(works))
+    thread.join()
+    assert [each.passed for each in outcomes] == [True, True]
+    assert not later.exists()
+
+
+def test_drain_while_the_running_attempt_crashes(executor, do, tmp_path):
+    tell = tmp_path / "pid"
+    later = tmp_path / "later"
+    thread = in_thread(tell, executor.drain)
+    works = [
+        do("sleep", "Checked", tell=str(tell), time_limit=1, outputs={"product": tmp_path / "p"}),
+        do("sleep", duration=0, tell=str(later)),
+    ]
+    (outcome,) = executor.run_many(works)
+    thread.join()
+    assert outcome.reason == "ran longer than 1 s"
+    assert len(outcome.checks) == 3
+    assert not later.exists()
+
+
+def test_stop_from_a_signal_handler(executor, do, tmp_path):
+    tell = tmp_path / "pid"
+    previous = signal.signal(signal.SIGUSR1, lambda *_: executor.stop("signalled"))
+    try:
+        thread = in_thread(tell, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        outcome = executor.run(do("sleep", tell=str(tell)))
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert outcome.reason == "signalled"
+
+
+def test_ticks(make_executor, do):
+    ticks = []
+    executor = make_executor(on_tick=lambda: ticks.append(time.monotonic()), tick=0.05)
+    executor.run(do("sleep", duration=0.5))
+    assert len(ticks) >= 5
+
+
+def test_an_error_in_a_tick_ends_the_attempt(make_executor, do, tmp_path):
+    tell = tmp_path / "pid"
+
+    def tick():
+        if tell.exists() and tell.read_text():
+            raise RuntimeError("from the tick")
+
+    executor = make_executor(on_tick=tick, tick=0.05)
+    with pytest.raises(RuntimeError, match="from the tick"):
+        executor.run(do("sleep", tell=str(tell)))
+    assert not is_alive(int(tell.read_text()))
+
+
+# -- the parent's own end ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["sleep", "hold_the_lock", "nothing"])
+def test_the_child_dies_with_its_parent(tmp_path, act):
+    code = f"""
+        import sys, time
+        from pathlib import Path
+        from eas.worker.executor import Executor
+        from eas.worker.protocol import Work
+        def work(act): return Work(1, "bad", "badtasks:Do", Path({str(tmp_path / "s")!r}), settings={{"act": act}})
+        with Executor(threads=1, memory_limit=None, input_directory=Path("/"), python_path=[Path({str(HERE)!r})]) as e:
+            print(e.run(work("whoami")).metadata["pid"], flush=True)
+            e.run(work({act!r}))
+            time.sleep(600)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as parent:
+        pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.kill()
+    wait_until(lambda: not is_alive(pid))
