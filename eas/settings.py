@@ -72,6 +72,18 @@ class Settings(BaseSettings):
         """Where reports write their CSV files and pictures."""
         return self.data_directory / "reports"
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment that gives a process of our own these very settings."""
+        return {
+            "EAS_HOME": str(self.home),
+            "EAS_DATABASE_URL": self.database(),
+            "EAS_QUEUE_URL": self.queue_url.get_secret_value(),
+            "EAS_DATA_DIR": str(self.data_directory),
+            "EAS_LEASE": str(self.lease),
+            "EAS_MAX_STALLS": str(self.max_stalls),
+            "EAS_MEMORY_LIMITS": str(self.memory_limits),
+        }
+
     def database(self) -> str:
         """Return the task database's URL; the embedded default is a sqlite file in ``home``."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.home / 'eas.sqlite'}"

@@ -1,0 +1,1 @@
+"""Prefect flows: thin; parameters in, one verb of the domain, artifacts out."""

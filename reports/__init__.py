@@ -1,0 +1,1 @@
+"""Reports: rows to frames to tables, pictures and CSV; pure functions."""

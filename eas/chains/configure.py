@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from eas.chains.expressions import Scope, check, evaluate, is_expression
+from eas.chains.expressions import Scope, evaluate_checked, is_expression
 from eas.chains.paths import check_relative_path, child_path
 from eas.chains.ranges import kind
-from eas.chains.recipes import Part, Recipe
+from eas.chains.recipes import Expression, Part, Recipe
 from eas.chains.structure import CONTROL_KEYS, required_names
-from eas.chains.syntax import Parsed
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem, StorePathError, UnknownTaskTypeError
 from eas.model import TaskSpec
 from eas.registry import Registry
@@ -18,12 +17,7 @@ from eas.registry import Registry
 Memory = dict[str, dict[tuple[str, ...], Any]]
 """Values of expressions, by the metadata that they read."""
 MAX_REMEMBERED = 1000
-
-
-def _cheap(parsed: Parsed) -> bool:
-    """Return whether a value is worth remembering beyond siblings: it depends on little."""
-    keys = parsed.metadata_keys
-    return keys is not None and len(keys) <= 2 and not parsed.uses_random and not parsed.uses_requested
+"""Most values that are remembered for one expression."""
 
 
 class Configuration:
@@ -39,6 +33,7 @@ class Configuration:
         source: str,
         parent: TaskSpec,
         seed: str,
+        *,
         requested: Mapping[str, Mapping[str, Any]] | None = None,
         memory: Memory | None = None,
     ) -> None:
@@ -46,10 +41,9 @@ class Configuration:
         self._source = source
         self._parent = parent
         self._seed = seed
-        self._scope = Scope(parent.metadata, requested, seed)
+        self._scope = Scope(parent.metadata, requested)
         self._memory: dict[str, Any] = {}
         self._shared: Memory = {} if memory is None else memory
-        self._names_checked: set[str] = set()
         self._recipe: Recipe
         self._address = ""
         self._pending = False
@@ -62,62 +56,81 @@ class Configuration:
         self._recipe = recipe
         self._address = address
         self._pending = False
+        if recipe.constant:
+            return self._constant_task(recipe, address)
         parent = self._parent
-        task_type = self._task_type(recipe.task)
-        inputs = self._products(recipe.inputs, "inputs")
-        outputs = self._products(recipe.outputs, "outputs")
         spec = TaskSpec(
             address,
             recipe.path,
-            task_type,
+            self._task_type(recipe.task),
             self._string(recipe.name, "name"),
             self._string(recipe.job_name, "job_name") or parent.job_name,
             self._directory(recipe.working_directory) or parent.working_directory,
             parent.metadata,
             self._fill(recipe.settings),
-            inputs,
-            outputs,
+            self._products(recipe.inputs, "inputs"),
+            self._products(recipe.outputs, "outputs"),
             self._requires(recipe.requires),
             self._pending,
         )
-        if recipe.task.dynamic or recipe.inputs.dynamic or recipe.outputs.dynamic:
+        # Arguments are evaluated from left to right, so all of them have had their say by now.
+        if not recipe.fixed_names:
             self._check_required(spec)
         return spec
+
+    def _constant_task(self, recipe: Recipe, address: str) -> TaskSpec:
+        parent = self._parent
+        return TaskSpec(
+            address,
+            recipe.path,
+            recipe.task.value,
+            recipe.name.value,
+            recipe.job_name.value or parent.job_name,
+            recipe.working_directory.value or parent.working_directory,
+            parent.metadata,
+            recipe.settings.value,
+            recipe.inputs.value,
+            recipe.outputs.value,
+            tuple(recipe.requires.value),
+        )
 
     def _fill(self, part: Part) -> Any:
         return part.fill(self._evaluate) if part.dynamic else part.value
 
-    def _evaluate(self, expression: str, where: str) -> Any:
+    def _evaluate(self, part: Expression) -> Any:
+        if part.keys is not None:
+            return self._remembered(part, part.keys)
+        expression: str = part.value
         if expression in self._memory:
             return self._memory[expression]
-        try:
-            parsed = check(expression)
-            scope = self._scope
-            if parsed.uses_random:
-                scope = Scope(scope.metadata, scope.requested, self._seed + self._address)
-            value = (
-                self._remembered(expression, parsed, where) if _cheap(parsed) else evaluate(expression, scope, where)
-            )
-        except MissingMetadataError as error:
-            if self._recipe.asks:
-                self._pending = True
-                return expression
-            self._fail(where, error.what, error.cure)
-        except ExpressionError as error:
-            self._fail(where, error.what, error.cure)
-        if not parsed.uses_random and not isinstance(value, list | dict):
+        value = self._value(part)
+        if not (part.parsed.uses_random or self._pending or isinstance(value, list | dict)):
             self._memory[expression] = value
         return value
 
-    def _remembered(self, expression: str, parsed: Parsed, where: str) -> Any:
-        values = self._shared.setdefault(expression, {})
+    def _remembered(self, part: Expression, keys: tuple[str, ...]) -> Any:
+        values = self._shared.setdefault(part.value, {})
         # By representation: 1, 1.0 and True are equal, and are printed differently.
-        key = tuple([repr(self._scope.metadata.get(name, values)) for name in parsed.metadata_keys or ()])
+        key = tuple([repr(self._scope.metadata.get(name, ...)) for name in keys])
         if key not in values:
             if len(values) >= MAX_REMEMBERED:
                 values.clear()
-            values[key] = evaluate(expression, self._scope, where)
+            values[key] = self._value(part)
         return values[key]
+
+    def _value(self, part: Expression) -> Any:
+        scope = self._scope
+        if part.parsed.uses_random:
+            scope = Scope(scope.metadata, scope.requested, self._seed + self._address)
+        try:
+            return evaluate_checked(part.value, part.parsed, scope, part.where)
+        except MissingMetadataError as error:
+            if self._recipe.asks:
+                self._pending = True
+                return part.value
+            self._fail(part.where, error.what, error.cure)
+        except ExpressionError as error:
+            self._fail(part.where, error.what, error.cure)
 
     def _task_type(self, part: Part) -> str | None:
         if not part.dynamic:
@@ -155,17 +168,20 @@ class Configuration:
             return part.value  # type: ignore[no-any-return]
         products: dict[str, str] = self._fill(part)
         for semantic, file_name in products.items():
-            if file_name not in self._names_checked:
-                self._check_product(file_name, child_path(key, semantic))
+            self._check_product(file_name, key, semantic)
         return products
 
-    def _check_product(self, file_name: Any, where: str) -> None:
+    def _check_product(self, file_name: Any, key: str, semantic: str) -> None:
         if not isinstance(file_name, str):
+            where = child_path(key, semantic)
             self._fail(where, f"a file name must be a string, and is {kind(file_name)}", "give a string")
         # A raw expression is left where it waits for metadata; its value is checked when it is there.
-        if not (self._pending and is_expression(file_name)):
-            self._check_name(file_name, where)
-        self._names_checked.add(file_name)
+        if self._pending and is_expression(file_name):
+            return
+        try:
+            check_relative_path(file_name)
+        except StorePathError as error:
+            self._fail(child_path(key, semantic), error.what, error.cure)
 
     def _check_name(self, value: str, where: str) -> None:
         try:

@@ -108,11 +108,24 @@ class Expander:
         """Return the names of the children whose metadata a do-while loop's criterion asks for."""
         return tuple(spec.settings.get("requires_metadata_from_child", ()))
 
+    def check_child_names(self, spec: TaskSpec, chain: TaskSpec) -> None:
+        """Check that a do-while loop's ``requires_metadata_from_child`` names children of an iteration's ``chain``.
+
+        Raises ChainError if one is unknown or the name of several.
+        """
+        names = self.repeat_names(spec)
+        if not names:
+            return
+        children = [child.name for child in self.children(chain, on_error=lambda error: None)]
+        for index, name in enumerate(names):
+            if problem := sibling_problem(name, children, ()):
+                self.fail(spec.path, f"requires_metadata_from_child[{index}]", *problem)
+
     def reconfigure(self, spec: TaskSpec, requested: Requested) -> TaskSpec:
         """Return a pending task configured in full, now that the metadata it asked for is here."""
         if not spec.pending:
             return spec
-        configuration = Configuration(self.registry, self.chain.source, spec, f"{self.seed}|", requested)
+        configuration = Configuration(self.registry, self.chain.source, spec, f"{self.seed}|", requested=requested)
         return configuration.task(self._recipe(spec.path), spec.address)
 
     def reads_metadata(self, spec: TaskSpec) -> bool:

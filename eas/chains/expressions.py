@@ -62,7 +62,11 @@ def evaluate(expression: str, scope: Scope, where: str = "") -> Any:
     Raises MissingMetadataError if it reads ``requested_metadata`` where there is none yet, and
     ExpressionError for everything else that cannot be.
     """
-    parsed = check(expression)
+    return evaluate_checked(expression, check(expression), scope, where)
+
+
+def evaluate_checked(expression: str, parsed: Parsed, scope: Scope, where: str = "") -> Any:
+    """Do as ``evaluate`` with what ``check`` has returned for ``expression``."""
     evaluator = _evaluator()
     try:
         if parsed.template is not None:

@@ -23,7 +23,7 @@ from eas.control import reuse
 from eas.control.graph import Graph, Node
 from eas.control.growth import Growth
 from eas.errors import LostLeaseError
-from eas.model import DO_WHILE, QueuedAttempt
+from eas.model import CONTROL_TASKS, DO_WHILE, QueuedAttempt
 from eas.queues.base import JobQueue
 from eas.registry import Registry
 from eas.states import JobState, TaskState
@@ -125,9 +125,9 @@ class Orchestrator:
         return JobState(self.job.state).final
 
     @property
-    def open_leaves(self) -> int:
-        """How many attempts are on the queue or with workers."""
-        return self._in_flight
+    def leaves(self) -> int:
+        """How many leaf tasks there are, as far as the job has grown."""
+        return sum(count for (task_type, _), count in self.graph.counts.items() if task_type not in CONTROL_TASKS)
 
     def step(self) -> list[Event]:
         """Take in what ended, expand and queue what became ready; return what happened.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,12 +51,14 @@ def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve
         has not four numbers or its flag is neither 0 nor 1 (the message gives the line).
     """
     text = _decompress(path)
-    if not text.strip():
-        raise LightCurveError(f"{path}: holds no samples")
     try:
-        table = np.loadtxt(io.BytesIO(text), np.float64, ndmin=2, encoding="ascii")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "loadtxt: input contained no data", UserWarning)
+            table = np.loadtxt(io.BytesIO(text), np.float64, ndmin=2, encoding="ascii")
     except ValueError as error:
         raise _located(path, text, str(error)) from error
+    if not table.size:
+        raise LightCurveError(f"{path}: holds no samples")
     if table.shape[1] != len(COLUMNS) or not np.isin(table[:, 2], (0, 1)).all():
         raise _located(path, text, "lines of different kinds")
     times, fluxes, flags, uncertainties = table.T

@@ -54,10 +54,10 @@ class JobQueue(ABC):
         """Return how many attempts are queued, by task type."""
         return self.store.depths()
 
-    def wake(self) -> None:
+    def wake(self) -> None:  # noqa: B027 - a queue that never waits has nothing to wake
         """End a ``claim`` that waits in another thread of this process, soon."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nor has every queue something to close
         """Let go of connections."""
 
     store: AttemptStore

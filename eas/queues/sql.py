@@ -36,10 +36,7 @@ class SQLQueue(JobQueue):
             left = deadline - time.monotonic()
             if claimed or left <= 0:
                 return claimed
-            if self._woken.wait(min(wait, left)):
-                wait = FIRST_WAIT
-            else:
-                wait = min(wait * 2, LONGEST_WAIT)
+            wait = FIRST_WAIT if self._woken.wait(min(wait, left)) else min(wait * 2, LONGEST_WAIT)
 
     def wake(self) -> None:
         """End the wait of a ``claim`` early."""

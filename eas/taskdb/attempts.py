@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, func, insert, select, union_all, update
 
-from eas.model import ClaimedAttempt, QueuedAttempt, StoredVersion
+from eas.model import ClaimedAttempt, LogEntry, QueuedAttempt, StoredVersion
 from eas.states import AttemptState, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow, AnySelect, reserve_ids
@@ -277,6 +277,24 @@ def last_failures(connection: Connection, task_ids: Iterable[int]) -> dict[int, 
             .order_by(ATTEMPTS.c.number)
         )
         found.update({row.task_id: row.reason for row in connection.execute(query)})
+    return found
+
+
+def last_logs(connection: Connection, task_ids: Iterable[int]) -> dict[int, list[LogEntry]]:
+    """Return the log of the newest attempt of each task, in order."""
+    entry, newer = tables.log_entries, ATTEMPTS.alias("newer")
+    newest = select(func.max(newer.c.number)).where(newer.c.task_id == ATTEMPTS.c.task_id).scalar_subquery()
+    found: dict[int, list[LogEntry]] = {}
+    for part in chunks(task_ids):
+        query = (
+            select(ATTEMPTS.c.task_id, entry)
+            .join(entry, entry.c.attempt_id == ATTEMPTS.c.id)
+            .where(ATTEMPTS.c.task_id.in_(part), ATTEMPTS.c.number == newest)
+            .order_by(entry.c.id)
+        )
+        for row in connection.execute(query):
+            log = found.setdefault(row.task_id, [])
+            log.append(LogEntry(row.logged_at, row.level, row.logger, row.message, row.traceback))
     return found
 
 

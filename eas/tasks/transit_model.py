@@ -6,10 +6,10 @@ batman (Kreidberg 2015, PASP 127, 1161) evaluates the model of Mandel and Agol (
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
-import batman
 import numpy as np
 
 from eas.errors import TaskFailure
@@ -17,6 +17,11 @@ from eas.lightcurves import statistics
 from eas.lightcurves.constants import AU_IN_JUPITER_RADII, PLATO_CADENCE, SECONDS_PER_DAY
 from eas.lightcurves.lightcurve import FloatArray
 from eas.model import Scalar
+
+with warnings.catch_warnings():
+    # Its own test module has an invalid escape sequence, and is imported along.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import batman
 
 LIMB_DARKENING: Final = (0.1, 0.3)
 """Coefficients of the quadratic law."""

@@ -120,7 +120,7 @@ def test_a_truncated_or_damaged_file(tmp_path, cut):
     files.write(path, LightCurve(np.arange(100.0), np.linspace(0, 1, 100)))
     whole = path.read_bytes()
     path.write_bytes(whole[:cut])
-    with pytest.raises(LightCurveError, match="truncated|damaged"):
+    with pytest.raises(LightCurveError, match=r"truncated|damaged"):
         files.read(path)
     path.write_bytes(whole[:60] + b"\x00\x55\xaa" + whole[63:])
     with pytest.raises(LightCurveError):

@@ -1,0 +1,126 @@
+"""What a chain would run, without running it; and what can be known to be wrong with it as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eas.chains.counts import PRODUCTS, Counts
+from eas.chains.grammar import Chain
+from eas.chains.planner import MAX_TASKS, Planner
+from eas.chains.products import External, Maker
+from eas.errors import ChainError
+from eas.registry import Registry
+
+Bounds = tuple[int, int | None]
+"""At least, at most (None: depends on data, without a bound)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a chain would run.
+
+    Attributes
+    ----------
+    tasks:
+        By task type, control tasks included and the whole chain counted as one
+        ``execution_chain``: bounds of the number of tasks. A type that depends on data counts as
+        ``undetermined``.
+    total, leaves, product_count:
+        Bounds of the number of all tasks, of those that workers run, and of file products.
+    depth:
+        Levels of nesting: 1 for the chain itself, 2 for its tasks, and so on.
+    longest_path:
+        Tasks that workers run, on the longest path of dependencies (one iteration of a loop whose
+        end depends on data).
+    dynamic:
+        Whether something (a branch, a loop, a name) depends on data.
+    open_products:
+        JSON paths of the tasks that may make products whose names are not known beforehand. Where
+        there are any, an input in ``external`` may still be made by this job.
+    products:
+        By working directory and file name: the task that makes it.
+    external:
+        Inputs that no task of this chain makes, as far as is known.
+    worker_types:
+        Worker types that its tasks need, sorted.
+    """
+
+    tasks: Mapping[str, Bounds]
+    total: Bounds
+    leaves: Bounds
+    product_count: Bounds
+    depth: int
+    longest_path: int
+    dynamic: bool
+    open_products: tuple[str, ...]
+    worker_types: tuple[str, ...]
+    products: Mapping[str, Mapping[str, Maker]] = field(repr=False)
+    external: tuple[External, ...] = field(repr=False)
+
+    def each_product(self) -> Iterator[tuple[str, str, Maker]]:
+        """Yield working directory, file name and maker of each product that is known."""
+        for directory, files in self.products.items():
+            for file_name, maker in files.items():
+                yield directory, file_name, maker
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as ``eas plan --json`` prints it."""
+        return {
+            "tasks": {name: _bounds(each) for name, each in self.tasks.items()},
+            "total": _bounds(self.total),
+            "leaves": _bounds(self.leaves),
+            "products": _bounds(self.product_count),
+            "depth": self.depth,
+            "longest_path": self.longest_path,
+            "dynamic": self.dynamic,
+            "worker_types": list(self.worker_types),
+            "external_inputs": [
+                {"working_directory": each.working_directory, "file_name": each.file_name, "path": each.path}
+                for each in self.external
+            ],
+        }
+
+
+def plan(
+    chain: Chain,
+    registry: Registry,
+    seed: str,
+    *,
+    job_name: str,
+    working_directory: str,
+    max_tasks: int = MAX_TASKS,
+) -> Plan:
+    """Return what ``chain`` would run under the given names.
+
+    Raises ChainError with all that is known to be wrong before running: expressions that cannot be
+    evaluated, products with two makers, cycles, unknown names, loops without end, and more than
+    ``max_tasks`` tasks. Inputs that nothing here makes are no problem here: another job may.
+    """
+    planner = Planner(chain, registry, seed, max_tasks)
+    counts = planner.run(job_name, working_directory)
+    if planner.problems:
+        raise ChainError(chain.source, planner.problems)
+    return Plan(
+        tasks=counts.types(),
+        total=counts.total(),
+        leaves=counts.leaves(),
+        product_count=counts.bounds(PRODUCTS),
+        depth=planner.depth,
+        longest_path=planner.longest_path,
+        dynamic=planner.dynamic,
+        open_products=tuple(planner.open_products),
+        worker_types=_worker_types(counts, registry),
+        products=planner.made(),
+        external=tuple(planner.products.external()),
+    )
+
+
+def _worker_types(counts: Counts, registry: Registry) -> tuple[str, ...]:
+    types = [registry.task_types[name] for name in counts.types() if name in registry.task_types]
+    return tuple(sorted({each.worker_type for each in types if each.worker_type}))
+
+
+def _bounds(bounds: Bounds) -> dict[str, int | None]:
+    return {"min": bounds[0], "max": bounds[1]}

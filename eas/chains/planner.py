@@ -1,0 +1,302 @@
+"""The walk through a chain's expansion that a plan is made of.
+
+Tasks are not kept: each leaves some numbers in arrays (its place in the dependency graph, its
+products), so that 10^5 tasks fit into some tens of megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eas.chains.counts import PRODUCTS, UNDETERMINED, Counts
+from eas.chains.expansion import Expander
+from eas.chains.expressions import is_expression
+from eas.chains.grammar import MAX_PROBLEMS, Chain
+from eas.chains.graph import Graph
+from eas.chains.paths import descriptor_at
+from eas.chains.products import Maker, Products
+from eas.chains.ranges import RANGES
+from eas.errors import ChainError, Problem
+from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, DO_WHILE, FOR_LOOP, TaskSpec
+from eas.registry import Registry
+
+MAX_TASKS = 2_000_000
+"""Most tasks of a chain."""
+MAX_ITERATIONS = 100_000
+"""Most iterations of a do-while loop whose end is known beforehand."""
+OPEN_TYPES = frozenset({"ingest_external_lcs"})
+"""Task types that make products which their descriptor does not name."""
+_BY_INDEX = "give each its own name, with a loop's index in it: 'lc_{size_index}.gz'.format(**metadata)"
+
+
+class _StopError(Exception):
+    """There is too much wrong, or too much of it all, to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the walk is.
+
+    ``gate``: node that everything here waits for; ``end``: node that waits for everything here (-1: none).
+    """
+
+    counts: Counts
+    gate: int = -1
+    end: int = -1
+    context: int = 0
+    depth: int = 1
+
+
+class Planner:
+    """Walks through a chain's expansion, depth first."""
+
+    def __init__(self, chain: Chain, registry: Registry, seed: str, max_tasks: int) -> None:
+        self.problems: list[Problem] = []
+        self.depth = 0
+        self.longest_path = 0
+        self.dynamic = False
+        self.open_products: dict[str, None] = {}
+        self._graph = Graph()
+        self._types: list[str] = []
+        self._gates: dict[str, int] = {}
+        self.products = Products(self._graph)
+        self._chain = chain
+        self._expander = Expander(chain, registry, seed)
+        self._left = self._max_tasks = max_tasks
+        self._reported: set[tuple[str, str]] = set()
+
+    def run(self, job_name: str, working_directory: str) -> Counts:
+        """Walk through the whole chain; return what it runs. Faults are in ``problems`` afterwards."""
+        counts = Counts()
+        try:
+            self._task(self._expander.root(job_name, working_directory), _Place(counts), wanted=False)
+            self.products.wire()
+            self.longest_path, stuck = self._graph.longest_path()
+            if stuck:
+                self._report_cycles(stuck)
+        except _StopError:
+            pass
+        return counts
+
+    def made(self) -> dict[str, dict[str, Maker]]:
+        """Return the makers of all products by working directory and file name."""
+        makers: dict[Maker, Maker] = {}
+
+        def describe(node: int) -> Maker:
+            maker = Maker(self._graph.labels[node], self._types[node])
+            return makers.setdefault(maker, maker)
+
+        return self.products.made(describe)
+
+    def _task(self, spec: TaskSpec, place: _Place, *, wanted: bool) -> int:
+        """Walk through a task.
+
+        Returns the node that waits for all of it; -1 for a control task where that is not ``wanted``.
+        """
+        self._left -= 1
+        if self._left < 0:
+            self._problem("", "many", f"makes more than {self._max_tasks} tasks", "split it into several chains")
+            raise _StopError
+        self.depth = max(self.depth, place.depth)
+        place.counts.add(spec.task_type or UNDETERMINED)
+        self.dynamic |= spec.pending
+        if spec.task_type in CONTROL_TASKS:
+            return self._control(spec, place, wanted=wanted)
+        if spec.task_type is None and "task_list" in descriptor_at(self._chain.document, spec.path):
+            self._unknown_children(spec, place)
+        if spec.pending or spec.task_type in OPEN_TYPES:
+            self._note_open(spec)
+        node = self._node(spec.path, spec.task_type or UNDETERMINED, place, weight=1)
+        self._inputs(spec, node)
+        self._outputs(spec, node, place)
+        return node
+
+    def _note_open(self, spec: TaskSpec) -> None:
+        names = (spec.working_directory, *spec.outputs.values(), *spec.outputs)
+        if spec.task_type in OPEN_TYPES or spec.task_type is None or any(map(is_expression, names)):
+            self.open_products[spec.path] = None
+
+    def _node(self, path: str, task_type: str, place: _Place, *, weight: int) -> int:
+        node = self._graph.add_node(path, weight)
+        self._types.append(task_type)
+        if place.context:
+            self.products.note(node, place.context)
+        if place.gate >= 0:
+            self._graph.add_edge(place.gate, node)
+        if place.end >= 0:
+            self._graph.add_edge(node, place.end)
+        return node
+
+    def _inputs(self, spec: TaskSpec, node: int) -> None:
+        for semantic, file_name in spec.inputs.items():
+            if not (spec.pending and (is_expression(file_name) or is_expression(spec.working_directory))):
+                self.products.reads(node, spec.working_directory, file_name, semantic)
+
+    def _outputs(self, spec: TaskSpec, node: int, place: _Place) -> None:
+        directory = spec.working_directory
+        for semantic, file_name in spec.outputs.items():
+            if spec.pending and (is_expression(file_name) or is_expression(directory)):
+                place.counts.add(PRODUCTS)
+                continue
+            further, twice = self.products.makes(node, directory, file_name)
+            if further:
+                place.counts.add(PRODUCTS)
+            if twice >= 0:
+                self._report_twice(f"{spec.path}.outputs.{semantic}", f"{directory}/{file_name}", twice, spec.path)
+
+    def _report_twice(self, path: str, product: str, maker: int, own: str) -> None:
+        other = self._graph.labels[maker]
+        by = "more than once by this task, in a loop" if other == own else f"by {other} too"
+        self._problem(path, "twice", f"the product {product} is made {by}", _BY_INDEX)
+
+    def _control(self, spec: TaskSpec, place: _Place, *, wanted: bool) -> int:
+        inside = _Place(place.counts, place.gate, place.end, place.context, place.depth + 1)
+        end = -1
+        if wanted:
+            end = self._node(spec.path, "", place, weight=0)
+            inside = replace(inside, end=end)
+        if spec.inputs or spec.requires:
+            gate = self._node(spec.path, "", inside, weight=0)
+            self._inputs(spec, gate)
+            inside = replace(inside, gate=gate)
+        if spec.outputs:
+            message = f"{spec.task_type} makes no files itself"
+            self._problem(f"{spec.path}.outputs", "outputs", message, "give the outputs to the tasks in its task_list")
+        self._gates[spec.address] = inside.gate
+        try:
+            self._children(spec, inside)
+        except ChainError as error:
+            self._report(error)
+        return end
+
+    def _children(self, spec: TaskSpec, place: _Place) -> None:
+        if spec.task_type == CHAIN:
+            self._siblings(self._expander.children(spec, on_error=self._report), place)
+        elif spec.pending and _unknown_loop(spec):
+            self._unknown_children(spec, place)
+        elif spec.task_type == FOR_LOOP:
+            for child in self._expander.children(spec):
+                self._task(child, place, wanted=False)
+        elif spec.task_type == CONDITIONAL:
+            self._conditional(spec, place)
+        elif self._expander.reads_metadata(spec):
+            self._endless(spec, place)
+        else:
+            self._do_while(spec, place)
+
+    def _siblings(self, specs: Iterable[TaskSpec], place: _Place) -> None:
+        tasks = list(specs)
+        wanted = {name for task in tasks for name in task.requires}
+        nodes: dict[str, int] = {}
+        for task in tasks:
+            before = [nodes[name] for name in task.requires if name in nodes]
+            node = self._task(task, place, wanted=task.name in wanted)
+            waiting = node if not task.is_control else self._gates.get(task.address, -1)
+            for each in before:
+                self._graph.add_edge(each, waiting)
+            self._gates.pop(task.address, None)
+            if task.name in wanted and task.name is not None:
+                nodes[task.name] = node
+
+    def _conditional(self, spec: TaskSpec, place: _Place) -> None:
+        if not is_expression(spec.settings["criterion"]):
+            branch = self._expander.criterion(spec)
+            self._siblings(self._expander.children(spec, branch=branch, on_error=self._report), place)
+            return
+        self.dynamic = True
+        both = []
+        for branch in (True, False):
+            counts = Counts()
+            context = self.products.context(place.context, spec.address, int(branch), branch=True)
+            inside = replace(place, counts=counts, context=context)
+            self._siblings(self._expander.children(spec, branch=branch, on_error=self._report), inside)
+            both.append(counts)
+        place.counts.add_either(*both)
+
+    def _endless(self, spec: TaskSpec, place: _Place) -> None:
+        """Walk through the one iteration that is certain of a loop whose end depends on data."""
+        self.dynamic = True
+        self._check_child_names(spec)
+        counts = Counts()
+        context = self.products.context(place.context, spec.address, 1, branch=False)
+        for child in self._expander.children(spec, iteration=1):
+            self._task(child, replace(place, counts=counts, context=context), wanted=False)
+        if counts.bounds(PRODUCTS)[1] != 0:
+            self.open_products[spec.path] = None
+        place.counts.add_at_least_once(counts)
+
+    def _do_while(self, spec: TaskSpec, place: _Place) -> None:
+        """Walk through all iterations of a loop whose end is known; each waits for the one before."""
+        self._check_child_names(spec)
+        gate = place.gate
+        for iteration in range(1, MAX_ITERATIONS + 1):
+            context = self.products.context(place.context, spec.address, iteration, branch=False)
+            inside = replace(place, gate=gate, context=context)
+            end = self._node(spec.path, "", inside, weight=0)
+            for child in self._expander.children(spec, iteration=iteration):
+                self._task(child, replace(inside, end=end), wanted=False)
+            if not self._expander.repeat(spec, iteration, None):
+                return
+            gate = end
+        message = f"still repeats after {MAX_ITERATIONS} iterations"
+        self._problem(f"{spec.path}.repeat_criterion", "endless", message, "let it become false")
+
+    def _check_child_names(self, spec: TaskSpec) -> None:
+        """Names of children may be expressions: check what the loop asks for against the first iteration's."""
+        for chain in self._expander.children(spec, iteration=1):
+            self._expander.check_child_names(spec, chain)
+
+    def _unknown_children(self, spec: TaskSpec, place: _Place) -> None:
+        self.dynamic = True
+        self.open_products[spec.path] = None
+        place.counts.add_unknown([CHAIN, *_types_below(descriptor_at(self._chain.document, spec.path))])
+
+    def _report(self, error: ChainError) -> None:
+        for problem in error.problems:
+            self._problem(problem.path, problem.message if not problem.path else "", problem.message, problem.cure)
+
+    def _report_cycles(self, stuck: list[int]) -> None:
+        for cycle in self._graph.cycles(stuck, 10 * MAX_PROBLEMS):
+            members = list(dict.fromkeys(self._graph.labels[node] for node in cycle))
+            if len(members) == 1:
+                message = "waits for itself: it reads what it makes, or what its own children make"
+            else:
+                message = f"these tasks wait for each other: {' -> '.join([*members, members[0]])}"
+            cure = "let one of them read something else, or not ask for the other's metadata"
+            self._problem(min(members), "cycle", message, cure)
+
+    def _problem(self, path: str, kind: str, message: str, cure: str) -> None:
+        """Report each kind of problem once for each descriptor: in a loop it would come 10^5 times."""
+        if (path, kind) in self._reported:
+            return
+        self._reported.add((path, kind))
+        self.problems.append(Problem(path, message, cure))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _StopError
+
+
+def _unknown_loop(spec: TaskSpec) -> bool:
+    """Return whether how a loop runs waits for metadata."""
+    keys = (*RANGES, "parameter", "iteration_name")
+    return any(_holds_expression(spec.settings[key]) for key in keys if key in spec.settings)
+
+
+def _holds_expression(value: Any) -> bool:
+    return is_expression(value) or (isinstance(value, list) and any(map(is_expression, value)))
+
+
+def _types_below(descriptor: dict[str, Any]) -> list[str]:
+    """Return the task types below a descriptor, as far as they are literal."""
+    found: dict[str, None] = {}
+    stack = [descriptor]
+    while stack:
+        each = stack.pop()
+        tasks = [*each.get("task_list", []), *each.get("else_task_list", [])]
+        for task in tasks:
+            found[UNDETERMINED if is_expression(task["task"]) else task["task"]] = None
+            if task["task"] in (FOR_LOOP, DO_WHILE):
+                found[CHAIN] = None
+        stack.extend(tasks)
+    return list(found)

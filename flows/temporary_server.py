@@ -1,0 +1,120 @@
+"""A Prefect server for as long as one ``eas run`` lasts, where none is configured.
+
+Its database stays in the EAS home folder, so earlier runs can be looked at again later.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from eas.errors import ServiceError
+
+START_SECONDS = 120.0
+
+
+@contextmanager
+def temporary_server(folder: Path) -> Iterator[str]:
+    """Start a Prefect server and give its API's URL; it ends with the block, or with this process.
+
+    ``folder`` keeps its database. While another server uses that folder, this one's database is a
+    temporary one. Raises ServiceError where it does not come up.
+    """
+    with ExitStack() as stack:
+        home = _own_folder(folder, stack)
+        port = _free_port()
+        url = f"http://127.0.0.1:{port}/api"
+        log_path = home / "server.log"
+        log = stack.enter_context(log_path.open("ab"))
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "flows.temporary_server", str(os.getpid()), str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(home, url),
+            start_new_session=True,
+        )
+        stack.callback(_stop, process)
+        _await_health(url, process, log_path)
+        yield url
+
+
+def _environment(home: Path, url: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "EAS_"))}
+    return kept | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_API_URL": url,
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _own_folder(folder: Path, stack: ExitStack) -> Path:
+    """Return ``folder``, locked for this process, or a temporary one while another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = stack.enter_context((folder / "lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eas-prefect-")))
+    return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_health(url: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with opener.open(f"{url}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise ServiceError(
+        f"the temporary Prefect server did not come up; its log is {log_path}",
+        cure="set PREFECT_API_URL to a server of your own (`prefect server start`)",
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _main(parent: int, port: int) -> None:
+    """Become the server: a process that the kernel kills when its parent dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        return
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, command)  # noqa: S606 - our own command
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,80 @@
+"""The chains in demo_jobs use only what this release can run, and name their files consistently.
+
+Whole runs through the queue are acceptance tests; here the demo's two ends are run directly.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eas import registry
+from eas.lightcurves.constants import EARTH_RADIUS_IN_JUPITER_RADII, PLATO_NOISE
+from eas.model import InputProduct
+from eas.tasks.synthesis_batman import SPECS, SynthesisBatman
+from eas.tasks.transit_search_bls_reference import TransitSearchBLSReference
+
+DEMO_JOBS = Path(__file__).parents[3] / "demo_jobs"
+FILES = sorted(DEMO_JOBS.rglob("*.json"))
+
+
+def tasks(descriptors):
+    for each in descriptors:
+        yield each
+        yield from tasks(each.get("task_list", []))
+        yield from tasks(each.get("else_task_list", []))
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_task_types_can_run_and_have_what_they_need(path):
+    for task in tasks(load(path)["task_list"]):
+        kind = registry.load().task_type(task["task"])
+        assert kind.control or kind.implementation
+        assert set(kind.inputs) == set(task.get("inputs", {}))
+        assert set(kind.outputs) <= set(task.get("outputs", {})) <= {*kind.outputs, *kind.optional_outputs}
+        assert set(task.get("specs", {})) <= {each.name for each in SPECS}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_input_is_made(path):
+    chain = load(path)
+    everything = list(tasks(chain["task_list"]))
+    if path.stem == "cross_job_dependency":
+        maker = load(path.with_name("cross_job_dependency_maker.json"))
+        assert maker["working_directory"] == chain["working_directory"]
+        everything += tasks(maker["task_list"])
+    made = [name for task in everything for name in task.get("outputs", {}).values()]
+    assert len(made) == len(set(made))
+    assert {name for task in everything for name in task.get("inputs", {}).values()} <= set(made)
+
+
+def test_each_file_is_listed_and_has_its_own_job_and_directory():
+    readme = (DEMO_JOBS / "README.md").read_text(encoding="utf-8")
+    assert all(path.relative_to(DEMO_JOBS).as_posix() in readme for path in FILES)
+    assert {load(path)["job_name"] for path in FILES} == {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("size, outcome", [(0.25, "FAIL"), (2, "PASS")])
+def test_the_demo_has_a_detection_limit_within_its_range(bench, size, outcome):
+    loop = load(DEMO_JOBS / "detection_limit.json")["task_list"][0]
+    synthesis, _, search = loop["task_list"]
+    evaluated = {
+        "planet_radius": size * EARTH_RADIUS_IN_JUPITER_RADII,
+        "semi_major_axis": (10 / 365.25) ** (2 / 3),
+        "noise": PLATO_NOISE,
+    }
+    context = bench.context({"specs": {**synthesis["specs"], **evaluated}}, outputs=["lightcurve"], seed=1)
+    known = SynthesisBatman().run(context)
+    assert all(each.passed for each in SynthesisBatman().check(context, known))
+
+    product = {"lightcurve": InputProduct("lightcurve.gz", context.outputs["lightcurve"], known)}
+    context = bench.context({"search_settings": search["search_settings"], "lc_duration": 60}, inputs=product)
+    found = TransitSearchBLSReference().run(context)
+    assert found["outcome"] == outcome
+    assert np.isclose(found["mes"], known["mes"])
+    assert all(each.passed for each in TransitSearchBLSReference().check(context, found))
