@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sqlalchemy.engine import make_url
 
 from eas import registry, settings
 from eas.control.orchestrator import Orchestrator
@@ -43,6 +46,13 @@ class App:
         database = TaskDatabase(self.settings.database())
         ensure_schema(database, self.registry)
         return database
+
+    def has_database(self) -> bool:
+        """Whether a task database is there to be read, without making one."""
+        url = make_url(self.settings.database())
+        if url.get_backend_name() != "sqlite":
+            return True
+        return bool(url.database) and Path(str(url.database)).exists()
 
     @cached_property
     def queue(self) -> JobQueue:

@@ -216,7 +216,7 @@ class TaskRuns:
         # Prefect draws an edge to the task run that a state belongs to, and waits unless the state
         # is final: the dependency itself is met already, whatever Prefect knows of it by now.
         wait_for = [
-            State(type="COMPLETED", name="Completed", state_details=StateDetails(task_run_id=edge.run_id))
+            Completed(data=True, state_details=StateDetails(task_run_id=edge.run_id))
             for edge in run.edges
             if edge.run_id is not None
         ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import importlib
 import os
 import signal
 import socket
@@ -47,8 +48,13 @@ def temporary_server(folder: Path) -> Iterator[str]:
             start_new_session=True,
         )
         stack.callback(_stop, process)
+        # The flows take seconds to import, the server to start: both at the same time.
+        importlib.import_module("flows.run_chain")
         _await_health(url, process, log_path)
-        yield url
+        try:
+            yield url
+        finally:
+            _send_the_rest()
 
 
 def _environment(home: Path, url: str) -> dict[str, str]:
@@ -95,6 +101,15 @@ def _await_health(url: str, process: subprocess.Popen[bytes], log_path: Path) ->
         f"the temporary Prefect server did not come up; its log is {log_path}",
         cure="set PREFECT_API_URL to a server of your own (`prefect server start`)",
     )
+
+
+def _send_the_rest() -> None:
+    """Wait until Prefect's client has sent all logs and events: later the server is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=20)
+    EventsWorker.drain_all(timeout=60)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

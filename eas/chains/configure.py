@@ -207,4 +207,5 @@ class Configuration:
                 raise ChainError(self._source, problems)
 
     def _fail(self, where: str, message: str, cure: str) -> NoReturn:
-        raise ChainError(self._source, [Problem(f"{self._recipe.path}.{where}", message, cure)])
+        dot = "" if where.startswith("[") else "."
+        raise ChainError(self._source, [Problem(f"{self._recipe.path}{dot}{where}", message, cure)])

@@ -12,7 +12,7 @@ from eas.chains.limits import RefusedError
 from eas.chains.paths import child_path, descriptor_at
 from eas.chains.ranges import kind, loop_values
 from eas.chains.recipes import Recipe, recipe
-from eas.chains.structure import identifier_fault, sibling_problem
+from eas.chains.structure import child_problem, identifier_fault, sibling_problem
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem
 from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP, TaskSpec
 from eas.registry import Registry
@@ -106,7 +106,10 @@ class Expander:
 
     def repeat_names(self, spec: TaskSpec) -> tuple[str, ...]:
         """Return the names of the children whose metadata a do-while loop's criterion asks for."""
-        return tuple(spec.settings.get("requires_metadata_from_child", ()))
+        names = spec.settings.get("requires_metadata_from_child", ())
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            self.fail(spec.path, "requires_metadata_from_child", "must be a list of names", "give names of children")
+        return tuple(names)
 
     def check_child_names(self, spec: TaskSpec, chain: TaskSpec) -> None:
         """Check that a do-while loop's ``requires_metadata_from_child`` names children of an iteration's ``chain``.
@@ -117,8 +120,10 @@ class Expander:
         if not names:
             return
         children = [child.name for child in self.children(chain, on_error=lambda error: None)]
+        if any(map(is_expression, children)):
+            return
         for index, name in enumerate(names):
-            if problem := sibling_problem(name, children, ()):
+            if problem := child_problem(name, children):
                 self.fail(spec.path, f"requires_metadata_from_child[{index}]", *problem)
 
     def reconfigure(self, spec: TaskSpec, requested: Requested) -> TaskSpec:
@@ -171,6 +176,8 @@ class Expander:
             yield child
 
     def _check_siblings(self, child: TaskSpec, earlier: list[str | None]) -> None:
+        if any(map(is_expression, earlier)):
+            return  # a name that waits for metadata may be the one
         for index, name in enumerate(child.requires):
             if problem := sibling_problem(name, earlier, ()):
                 self.fail(child.path, f"requires_metadata_from[{index}]", *problem)

@@ -24,7 +24,7 @@ from eas.registry import Registry
 
 MAX_TASKS = 2_000_000
 """Most tasks of a chain."""
-MAX_ITERATIONS = 100_000
+MAX_ITERATIONS = 10_000
 """Most iterations of a do-while loop whose end is known beforehand."""
 OPEN_TYPES = frozenset({"ingest_external_lcs"})
 """Task types that make products which their descriptor does not name."""
@@ -35,7 +35,7 @@ class _StopError(Exception):
     """There is too much wrong, or too much of it all, to go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Place:
     """Where the walk is.
 
@@ -101,7 +101,8 @@ class Planner:
             raise _StopError
         self.depth = max(self.depth, place.depth)
         place.counts.add(spec.task_type or UNDETERMINED)
-        self.dynamic |= spec.pending
+        if spec.pending:
+            self.dynamic = True
         if spec.task_type in CONTROL_TASKS:
             return self._control(spec, place, wanted=wanted)
         if spec.task_type is None and "task_list" in descriptor_at(self._chain.document, spec.path):
@@ -131,13 +132,14 @@ class Planner:
 
     def _inputs(self, spec: TaskSpec, node: int) -> None:
         for semantic, file_name in spec.inputs.items():
-            if not (spec.pending and (is_expression(file_name) or is_expression(spec.working_directory))):
+            if not _unnamed(spec, file_name):
                 self.products.reads(node, spec.working_directory, file_name, semantic)
 
     def _outputs(self, spec: TaskSpec, node: int, place: _Place) -> None:
         directory = spec.working_directory
         for semantic, file_name in spec.outputs.items():
-            if spec.pending and (is_expression(file_name) or is_expression(directory)):
+            if _unnamed(spec, file_name):
+                self.open_products[spec.path] = None
                 place.counts.add(PRODUCTS)
                 continue
             further, twice = self.products.makes(node, directory, file_name)
@@ -164,7 +166,8 @@ class Planner:
         if spec.outputs:
             message = f"{spec.task_type} makes no files itself"
             self._problem(f"{spec.path}.outputs", "outputs", message, "give the outputs to the tasks in its task_list")
-        self._gates[spec.address] = inside.gate
+        if spec.requires:
+            self._gates[spec.address] = inside.gate
         try:
             self._children(spec, inside)
         except ChainError as error:
@@ -188,15 +191,18 @@ class Planner:
 
     def _siblings(self, specs: Iterable[TaskSpec], place: _Place) -> None:
         tasks = list(specs)
+        if not any(task.requires for task in tasks):
+            for task in tasks:
+                self._task(task, place, wanted=False)
+            return
         wanted = {name for task in tasks for name in task.requires}
         nodes: dict[str, int] = {}
         for task in tasks:
             before = [nodes[name] for name in task.requires if name in nodes]
             node = self._task(task, place, wanted=task.name in wanted)
-            waiting = node if not task.is_control else self._gates.get(task.address, -1)
+            waiting = self._gates.pop(task.address, node)
             for each in before:
                 self._graph.add_edge(each, waiting)
-            self._gates.pop(task.address, None)
             if task.name in wanted and task.name is not None:
                 nodes[task.name] = node
 
@@ -275,6 +281,11 @@ class Planner:
         self.problems.append(Problem(path, message, cure))
         if len(self.problems) >= MAX_PROBLEMS:
             raise _StopError
+
+
+def _unnamed(spec: TaskSpec, file_name: str) -> bool:
+    """Return whether the name of a product waits for metadata; a directory may wait higher up."""
+    return is_expression(spec.working_directory) or (spec.pending and is_expression(file_name))
 
 
 def _unknown_loop(spec: TaskSpec) -> bool:

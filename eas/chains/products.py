@@ -115,7 +115,7 @@ class Products:
             for file_name, number in files.items():
                 if self._makers[number] < 0:
                     path, semantic, node = self._places[number]
-                    certain = self.certain(self._contexts[node])
+                    certain = self.certain(self._context_of(node))
                     yield External(directory, file_name, f"{path}.inputs.{semantic}", certain)
 
     def _number(self, directory: str, file_name: str) -> int:
@@ -125,6 +125,9 @@ class Products:
             number = files[file_name] = len(self._makers)
             self._makers.append(-1)
         return number
+
+    def _context_of(self, node: int) -> int:
+        return self._contexts[node] if node < len(self._contexts) else 0
 
     def _chain(self, context: int) -> list[Context]:
         """Return the contexts around and including ``context``, outermost first."""
@@ -136,7 +139,7 @@ class Products:
 
     def _relation(self, one: int, other: int) -> str:
         """Return whether two nodes run in the *same* run for certain, *later* iterations, or *perhaps*."""
-        first, second = self._chain(self._contexts[one]), self._chain(self._contexts[other])
+        first, second = self._chain(self._context_of(one)), self._chain(self._context_of(other))
         common = _common(first, second)
         if common < min(len(first), len(second)) and first[common].owner == second[common].owner:
             return "perhaps" if first[common].branch else "later"
@@ -144,8 +147,8 @@ class Products:
 
     def _nearest(self, reader: int, makers: list[int]) -> list[int]:
         """Return those of ``makers`` that share the most contexts with ``reader``: of the same iteration, say."""
-        around = self._chain(self._contexts[reader])
-        shared = [_common(around, self._chain(self._contexts[maker])) for maker in makers]
+        around = self._chain(self._context_of(reader))
+        shared = [_common(around, self._chain(self._context_of(maker))) for maker in makers]
         return [maker for maker, common in zip(makers, shared, strict=True) if common == max(shared)]
 
 

@@ -90,7 +90,7 @@ def kind(value: Any) -> str:
     if isinstance(value, bool):
         return "a boolean"
     if isinstance(value, int | float):
-        return "a number" if math.isfinite(value) else str(value)
+        return "a number" if _finite(value) else str(value)[:40]
     if isinstance(value, str):
         return "a string"
     return "a list" if isinstance(value, list) else "an object"

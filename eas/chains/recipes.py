@@ -66,12 +66,14 @@ class ListPart(Part):
 
 @dataclass(frozen=True, slots=True)
 class DictPart(Part):
-    """An object with expressions in it; ``value`` holds pairs of parts."""
+    """An object with expressions in it; ``value`` holds pairs of keys (parts where they are expressions) and parts."""
 
     def fill(self, evaluate: Evaluate) -> Any:
-        return {
-            _key(key.fill(evaluate)): part.fill(evaluate) if part.dynamic else part.value for key, part in self.value
-        }
+        filled = {}
+        for key, part in self.value:
+            own = key if type(key) is str else _key(key.fill(evaluate))
+            filled[own] = part.fill(evaluate) if part.dynamic else part.value
+        return filled
 
 
 def _key(value: Any) -> str:
@@ -131,7 +133,7 @@ def recipe(descriptor: Mapping[str, Any], path: str) -> Recipe:
 
 
 def _has_dynamic_keys(part: Part) -> bool:
-    return isinstance(part, DictPart) and any(key.dynamic for key, _ in part.value)
+    return isinstance(part, DictPart) and any(isinstance(key, Part) for key, _ in part.value)
 
 
 def _keys(parsed: Parsed) -> tuple[str, ...] | None:
@@ -150,8 +152,11 @@ def compiled(value: Any, where: str) -> Part:
         parts = [compiled(element, child_path(where, index)) for index, element in enumerate(value)]
         return ListPart(parts, True) if any(part.dynamic for part in parts) else Part(value, False)
     if isinstance(value, dict):
-        pairs = [
-            (compiled(key, f"{where}<{key}>"), compiled(each, child_path(where, key))) for key, each in value.items()
-        ]
-        return DictPart(pairs, True) if any(key.dynamic or part.dynamic for key, part in pairs) else Part(value, False)
+        pairs = [(_compiled_key(key, where), compiled(each, child_path(where, key))) for key, each in value.items()]
+        dynamic = any(part.dynamic or isinstance(key, Part) for key, part in pairs)
+        return DictPart(pairs, True) if dynamic else Part(value, False)
     return Part(value, False)
+
+
+def _compiled_key(key: str, where: str) -> str | Part:
+    return compiled(key, f"{where}<{key}>") if is_expression(key) else key

@@ -51,18 +51,28 @@ def sibling_problem(
     name: str, earlier: Collection[str | None], later: Collection[str | None]
 ) -> tuple[str, str] | None:
     """Return what is wrong with asking ``earlier`` siblings for the metadata of ``name``, and the cure."""
-    count = sum(1 for each in earlier if each == name)
+    if name not in earlier and name in later:
+        return f"the task {name!r} comes later in this task_list", "move it before this task"
+    return _name_problem(name, earlier, "earlier task of this task_list")
+
+
+def child_problem(name: str, children: Collection[str | None]) -> tuple[str, str] | None:
+    """Return what is wrong with asking ``children`` of a loop for the metadata of ``name``, and the cure."""
+    return _name_problem(name, children, "child of this loop")
+
+
+def _name_problem(name: str, names: Collection[str | None], who: str) -> tuple[str, str] | None:
+    count = sum(1 for each in names if each == name)
     if count == 1:
         return None
     if count:
-        return f"{name!r} is the name of {count} earlier tasks", "give each of them its own name"
-    if name in later:
-        return f"the task {name!r} comes later in this task_list", "move it before this task"
-    known = sorted({each for each in earlier if each is not None})
+        what, _, where = who.partition(" of ")
+        return f"{name!r} is the name of {count} {what}s of {where}", "give each of them its own name"
+    known = sorted({each for each in names if isinstance(each, str)})
     near = difflib.get_close_matches(name, known, n=1)
     cure = f"did you mean {near[0]!r}? " if near else ""
-    names = f"the earlier ones are named {', '.join(known)}" if known else "no earlier task of this list has a name"
-    return f"no earlier task of this task_list is named {name!r}", cure + names
+    listed = f"there are {', '.join(known)}" if known else 'give one of them a "name"'
+    return f"no {who} is named {name!r}", cure + listed
 
 
 class _Check:
@@ -198,13 +208,15 @@ class _Check:
         criterion = task.get("repeat_criterion")
         if isinstance(criterion, int | float) and criterion:
             self._add(
-                child_path(path, "repeat_criterion"), "is always true, so that the loop never ends", "use metadata"
+                child_path(path, "repeat_criterion"),
+                "is always true: the loop never ends",
+                "give an expression of metadata",
             )
         names = self._names(task, "requires_metadata_from_child", path)
         tasks = task.get("task_list")
         if isinstance(tasks, list):
             children = [child.get("name") for child in tasks if isinstance(child, dict)]
-            self._siblings(names, "requires_metadata_from_child", path, children, [])
+            self._siblings(names, "requires_metadata_from_child", path, children, None)
         self._expression_uses(criterion, child_path(path, "repeat_criterion"), names, "requires_metadata_from_child")
 
     def _products(self, task: dict[str, Any], what: str, path: str) -> None:
@@ -247,12 +259,15 @@ class _Check:
         names = self._names(task, "requires_metadata_from", path)
         self._siblings(names, "requires_metadata_from", path, earlier, later)
 
-    def _siblings(self, names: list[str], key: str, path: str, earlier: list[Any], later: list[Any]) -> None:
+    def _siblings(self, names: list[str], key: str, path: str, earlier: list[Any], later: list[Any] | None) -> None:
+        """Check names asked for; those of a loop's children (``later`` None) may stand anywhere."""
         if any(map(is_expression, earlier)):
             return  # what they are named is known when they are expanded
-        for name in names:
-            if not is_expression(name) and (problem := sibling_problem(name, earlier, later)):
-                index = names.index(name)
+        for index, name in enumerate(names):
+            if is_expression(name):
+                continue
+            problem = child_problem(name, earlier) if later is None else sibling_problem(name, earlier, later)
+            if problem:
                 self._add(f"{child_path(path, key)}[{index}]", *problem)
 
     def _expressions(self, task: dict[str, Any], path: str) -> None:

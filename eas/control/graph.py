@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from eas.model import CONTROL_TASKS, Metadata
+from eas.model import CONTROL_TASKS, DO_WHILE, Metadata
 from eas.states import TaskState
 
 
@@ -86,6 +86,9 @@ class Graph:
         Tasks that wait for nothing any more, in the order in which they became ready.
     orphans:
         Product id to the tasks that read it, where no task of this job makes it (so far).
+    unexpanded:
+        How many waiting tasks may still turn out to make products that are unknown so far: control
+        tasks before their expansion, and tasks that wait for requested metadata.
     settled:
         Tasks that settled since the orchestrator last took them away.
     """
@@ -117,10 +120,15 @@ class Graph:
             self.unexpanded += 1
 
     def make(self, task_id: int, product_id: int) -> int | None:
-        """Note that a task makes a product; return another task that does so too, if there is one."""
+        """Note that a task makes a product; return another task that does so too, if there is one.
+
+        Each iteration of a do-while loop may make what the one before made: that is a new version.
+        """
         other = self.maker_of.setdefault(product_id, task_id)
         if other != task_id:
-            return other
+            if not self._of_earlier_iteration(other, task_id):
+                return other
+            self.maker_of[product_id] = task_id
         for reader in self.orphans.pop(product_id, ()):
             # The reader's count includes this product already.
             self._depend(self.nodes[reader], self.nodes[task_id], counted=True)
@@ -268,6 +276,18 @@ class Graph:
         """Return how many tasks there are by type and state."""
         return {key: count for key, count in self.counts.items() if count}
 
+    def _of_earlier_iteration(self, earlier: int, later: int) -> bool:
+        """Return whether two tasks belong to different iterations of one do-while loop."""
+        above = set(self._ancestors(earlier))
+        common = next((task for task in self._ancestors(later) if task in above), None)
+        return common is not None and self.nodes[common].task_type == DO_WHILE
+
+    def _ancestors(self, task_id: int) -> Iterator[int]:
+        parent = self.nodes[task_id].parent_id
+        while parent is not None:
+            yield parent
+            parent = self.nodes[parent].parent_id
+
     def _depend(self, node: Node, on: Node, *, counted: bool = False) -> None:
         node.makers.append(on.task_id)
         if on.state is TaskState.DONE:
@@ -286,7 +306,7 @@ class Graph:
             self.ready.append(node.task_id)
 
     def _may_expand(self, node: Node) -> bool:
-        return node.state is TaskState.WAITING and (node.is_control or node.task_type is None)
+        return node.state is TaskState.WAITING and (node.is_control or node.pending)
 
     def _count(self, node: Node, step: int) -> None:
         key = (node.task_type or "?", node.state)

@@ -18,7 +18,7 @@ from eas.control.graph import Graph, Node
 from eas.errors import EASError
 from eas.model import CONDITIONAL, DO_WHILE, TaskSpec
 from eas.states import TaskState
-from eas.taskdb import attempts, products, tasks
+from eas.taskdb import attempts, jobs, products, tasks
 from eas.taskdb.engine import AnyRow, TaskDatabase
 
 CHUNK = 5_000
@@ -32,12 +32,13 @@ class Growth:
     """Adds tasks to one job: to SQL, and to the graph of its orchestrator."""
 
     def __init__(
-        self, database: TaskDatabase, graph: Graph, expander: Expander, job: AnyRow, *, max_stalls: int
+        self, database: TaskDatabase, graph: Graph, expander: Expander, job: AnyRow, *, driver: str, max_stalls: int
     ) -> None:
         self.database = database
         self.graph = graph
         self.expander = expander
         self.job = job
+        self.driver = driver
         self.max_stalls = max_stalls
         self.root_id = 0
         # What is needed again: of control tasks until they are settled, of pending ones until configured.
@@ -45,10 +46,10 @@ class Growth:
 
     def load(self) -> None:
         """Rebuild the graph from SQL."""
-        with self.database.read() as connection:
-            rows = tasks.of_job(connection, self.job.id)
-            links = tasks.product_links(connection, self.job.id)
-            numbers = tasks.last_numbers(connection, self.job.id)
+        job = self.job.id
+        rows, links, numbers = self.database.fetch(
+            lambda c: (tasks.of_job(c, job), tasks.product_links(c, job), tasks.last_numbers(c, job))
+        )
         files: dict[int, dict[str, dict[str, str]]] = {}
         for link in links:
             files.setdefault(link.task_id, {"in": {}, "out": {}})[link.direction][link.semantic] = link.name
@@ -108,7 +109,7 @@ class Growth:
         spec = self._specs[loop.task_id]
         iteration = len(loop.children)
         body = self.graph.nodes[loop.children[-1]]
-        names = tuple(spec.settings.get("requires_metadata_from_child", ()))
+        names = self.expander.repeat_names(spec)
 
         def criterion(_: Node) -> bool:
             requested = self._requested(body, names, children=True)
@@ -130,7 +131,12 @@ class Growth:
 
     def _write_configured(self, task_id: int, spec: TaskSpec) -> dict[products.Product, int]:
         described = fingerprint(spec, self.job.seed)
-        return self.database.transact(lambda c: tasks.configure(c, task_id, spec, described))
+
+        def work(connection: Connection) -> dict[products.Product, int]:
+            jobs.require_driver(connection, self.job.id, self.driver)
+            return tasks.configure(connection, task_id, spec, described)
+
+        return self.database.transact(work)
 
     def _requested(
         self, node: Node, names: Sequence[str], *, children: bool = False
@@ -144,8 +150,7 @@ class Growth:
             if other is None:
                 raise EASError(f"no task called {name!r} in {node.label}", cure="name one of its tasks")
             found[name] = other.task_id
-        with self.database.read() as connection:
-            outputs = attempts.outputs_of(connection, found.values())
+        outputs = self.database.fetch(lambda c: attempts.outputs_of(c, found.values()))
         return {name: outputs.get(task_id, {}) for name, task_id in found.items()}
 
     def _attempt(self, node: Node, work: Callable[[Node], T]) -> T | None:
@@ -164,6 +169,7 @@ class Growth:
         now = attempts.now()
 
         def work(connection: Connection) -> tuple[int, dict[products.Product, int]]:
+            jobs.require_driver(connection, self.job.id, self.driver)
             first = tasks.reserve(connection, len(flat)) if flat else 0
             new = {
                 first + offset: tasks.NewTask(parent, spec, fingerprint(spec, self.job.seed))

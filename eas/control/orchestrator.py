@@ -86,23 +86,22 @@ class Orchestrator:
 
     def open(self) -> None:
         """Take the job over and load it. Raises LostLeaseError while another one drives it."""
-        now = attempts.now()
+        now = self.database.now()
         if not self.database.transact(lambda c: jobs.take_lease(c, self.job_id, self.driver, self.lease, now)):
-            with self.database.read() as connection:
-                jobs.get(connection, self.job_id)
+            self.database.fetch(lambda c: jobs.get(c, self.job_id))
             raise LostLeaseError(
                 f"job {self.job_id} is driven by another process right now",
                 cure=f"let that one finish, or try again {self.lease:.0f} s after it was killed",
             )
         self._lease_renewed = time.monotonic()
-        with self.database.read() as connection:
-            self.job = jobs.get(connection, self.job_id)
+        self.job = self.database.fetch(lambda c: jobs.get(c, self.job_id))
         chain = parse_chain(self.job.chain, self.job.source)
         self.growth = Growth(
             self.database,
             self.graph,
             Expander(chain, self.registry, self.job.seed),
             self.job,
+            driver=self.driver,
             max_stalls=self.max_stalls,
         )
         self.growth.load()
@@ -147,6 +146,7 @@ class Orchestrator:
         return events
 
     def _mark_running(self, connection: Connection) -> None:
+        jobs.require_driver(connection, self.job_id, self.driver)
         started = self.job.started_at or attempts.now()
         jobs.set_state(connection, self.job_id, JobState.RUNNING, started_at=started)
         self.job = jobs.get(connection, self.job_id)
@@ -154,15 +154,14 @@ class Orchestrator:
     def _keep_lease(self) -> None:
         if time.monotonic() - self._lease_renewed < self.lease / 4:
             return
-        now = attempts.now()
+        now = self.database.now()
         if not self.database.transact(lambda c: jobs.keep_lease(c, self.job_id, self.driver, now)):
             raise LostLeaseError(f"job {self.job_id} was taken over by another process", cure="leave it to that one")
         self._lease_renewed = time.monotonic()
 
     def _collect(self) -> None:
         """Take in the attempts that ended since the last look: one query for all."""
-        with self.database.read() as connection:
-            ended = attempts.unseen(connection, self.job_id)
+        ended = self.database.fetch(lambda c: attempts.unseen(c, self.job_id))
         for row in ended:
             self._seen.append(row.id)
             state = TaskState(row.task_state)
@@ -231,10 +230,13 @@ class Orchestrator:
 
     def _ask_others(self, idle: bool) -> bool:
         before = len(self.graph.orphans)
-        with self.database.read() as connection:
-            known = products.status_by_id(connection, self.graph.orphans, except_job=self.job_id)
-            growing = reuse.other_jobs_may_grow(connection, self.job_id)
-            names = products.names(connection, self.graph.orphans)
+        known, growing, names = self.database.fetch(
+            lambda c: (
+                products.status_by_id(c, self.graph.orphans, except_job=self.job_id),
+                reuse.other_jobs_may_grow(c, self.job_id),
+                products.names(c, self.graph.orphans),
+            )
+        )
         for product_id in list(self.graph.orphans):
             status = known[product_id]
             alive = status.maker_state is not None and not TaskState(status.maker_state).final
@@ -272,6 +274,8 @@ class Orchestrator:
 
         def work(connection: Connection) -> tuple[list[QueuedAttempt], reuse.Decision]:
             now = attempts.now()
+            # Had we been held up beyond the lease, another one would have gone on from here.
+            jobs.require_driver(connection, self.job_id, self.driver)
             tasks.settle(connection, unwritten, now)
             attempts.mark_seen(connection, self._seen)
             decision = reuse.decide(connection, self.job, [node.task_id for node in nodes])
@@ -314,6 +318,7 @@ class Orchestrator:
         )
 
         def work(connection: Connection) -> AnyRow:
+            jobs.require_driver(connection, self.job_id, self.driver)
             jobs.set_state(connection, self.job_id, state, ended_at=attempts.now())
             jobs.drop_lease(connection, self.job_id, self.driver)
             return jobs.get(connection, self.job_id)

@@ -51,21 +51,23 @@ def decide(connection: Connection, job: AnyRow, task_ids: Sequence[int]) -> Deci
         if job.if_exists == REUSE:
             decision.kept.update(_made_the_same_way(connection, part))
         else:
-            decision.refused.update(_would_replace(connection, part))
+            decision.refused.update(_would_replace(connection, job, part))
     return decision
 
 
-def _would_replace(connection: Connection, task_ids: Sequence[int]) -> dict[int, str]:
-    """Find tasks whose products exist, though the job was not to replace any.
+def _would_replace(connection: Connection, job: AnyRow, task_ids: Sequence[int]) -> dict[int, str]:
+    """Find tasks whose products another job has made, though this one was not to replace any.
 
     Submission has looked at all names that it could know; these became known while running.
     """
     link, product, version = tables.task_products, tables.products, tables.product_versions
+    attempt = tables.attempts
     query = (
         select(link.c.task_id, product.c.name, version.c.attempt_id)
         .join(product, product.c.id == link.c.product_id)
         .join(version, version.c.id == product.c.current_version_id)
-        .where(link.c.task_id.in_(task_ids), link.c.direction == "out")
+        .join(attempt, attempt.c.id == version.c.attempt_id)
+        .where(link.c.task_id.in_(task_ids), link.c.direction == "out", attempt.c.job_id != job.id)
     )
     return {
         row.task_id: f"its product {row.name!r} exists already (attempt {row.attempt_id} made it); "

@@ -24,8 +24,14 @@ class AttemptStore(Protocol):
     def claim_these(self, worker_id: str, attempt_ids: Sequence[int]) -> list[int]:
         """Claim those of ``attempt_ids`` that are queued and due."""
 
+    def now(self) -> float:
+        """Return the time that due times are measured by [Unix time, s]."""
+
     def queued(self) -> list[QueuedAttempt]:
-        """Return all that is queued."""
+        """Return all that is queued, but not what an operator paused."""
+
+    def still_queued(self, attempt_ids: Sequence[int]) -> set[int]:
+        """Return those of ``attempt_ids`` that are queued, due or not."""
 
     def depths(self) -> dict[str, int]:
         """Return how many attempts are queued, by task type."""

@@ -12,26 +12,38 @@ from collections.abc import Sequence
 
 from eas.model import QueuedAttempt
 from eas.queues.base import AttemptStore, JobQueue
+from eas.queues.delayed import Delayed
+
+LONGEST_WAIT = 0.1
+"""How long a claim sleeps at most before it looks again for what came due [s]."""
 
 
 class MemoryQueue(JobQueue):
-    """One heap of messages for each task type, by priority, then age."""
+    """For each task type a heap of what is due, by priority, then age; and one heap of what is not."""
 
     def __init__(self, store: AttemptStore) -> None:
         self.store = store
-        self._heaps: dict[str, list[tuple[int, int, float]]] = {}
+        self._due: dict[str, list[tuple[int, int, float]]] = {}
+        self._later = Delayed()
         self._held: set[int] = set()
         self._changed = threading.Condition()
 
     def publish(self, messages: Sequence[QueuedAttempt]) -> None:
         """Add messages that are not held yet."""
+        now = self.store.now()
         with self._changed:
             for message in messages:
                 if message.attempt_id not in self._held:
                     self._held.add(message.attempt_id)
-                    heap = self._heaps.setdefault(message.task_type, [])
-                    heapq.heappush(heap, (message.priority, message.attempt_id, message.available_at))
+                    self._add(message, now)
             self._changed.notify_all()
+
+    def _add(self, message: QueuedAttempt, now: float) -> None:
+        if message.available_at > now:
+            self._later.add(message)
+        else:
+            heap = self._due.setdefault(message.task_type, [])
+            heapq.heappush(heap, (message.priority, message.attempt_id, message.available_at))
 
     def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
         """Claim the next attempts; see the base class."""
@@ -40,34 +52,43 @@ class MemoryQueue(JobQueue):
             messages = self._pop(task_types, limit, deadline)
             if not messages:
                 return []
-            claimed = self.store.claim_these(worker_id, [message.attempt_id for message in messages])
+            try:
+                claimed = self.store.claim_these(worker_id, [message.attempt_id for message in messages])
+            except BaseException:
+                self.publish(messages)
+                raise
             if claimed:
                 return claimed
 
     def _pop(self, task_types: Sequence[str], limit: int, deadline: float) -> list[QueuedAttempt]:
+        """Take the first messages of these types, waiting for one until the deadline."""
         with self._changed:
             while True:
-                found = self._due(task_types, limit)
+                now = self.store.now()
+                for message in self._later.take_due(now):
+                    self._add(message, now)
+                found = self._first(task_types, limit)
                 left = deadline - time.monotonic()
                 if found or left <= 0:
                     return found
-                # A retry may come due without anybody telling: look again soon.
-                self._changed.wait(min(left, 0.1))
+                self._changed.wait(min(left, LONGEST_WAIT))
 
-    def _due(self, task_types: Sequence[str], limit: int) -> list[QueuedAttempt]:
-        """Take the first messages that are due off the heaps."""
-        now = time.time()
-        heads = [(entry, task_type) for task_type in task_types for entry in self._heaps.get(task_type, [])]
-        due = sorted((entry, task_type) for entry, task_type in heads if entry[2] <= now)[:limit]
-        for entry, task_type in due:
-            heap = self._heaps[task_type]
-            if heap[0] == entry:
-                heapq.heappop(heap)
+    def _first(self, task_types: Sequence[str], limit: int) -> list[QueuedAttempt]:
+        """Take the first due messages off the heaps: as many steps as messages and types."""
+        heads = [(self._due[each][0], each) for each in set(task_types) if self._due.get(each)]
+        heapq.heapify(heads)
+        found: list[QueuedAttempt] = []
+        while heads and len(found) < limit:
+            (priority, attempt_id, available_at), task_type = heads[0]
+            heap = self._due[task_type]
+            heapq.heappop(heap)
+            self._held.discard(attempt_id)
+            found.append(QueuedAttempt(attempt_id, task_type, priority, available_at))
+            if heap:
+                heapq.heapreplace(heads, (heap[0], task_type))
             else:
-                heap.remove(entry)
-                heapq.heapify(heap)
-            self._held.discard(entry[1])
-        return [QueuedAttempt(entry[1], task_type, entry[0], entry[2]) for entry, task_type in due]
+                heapq.heappop(heads)
+        return found
 
     def wake(self) -> None:
         """End the wait of a ``claim`` soon."""

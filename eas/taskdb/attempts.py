@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, insert, select, union_all, update
+from sqlalchemy import Connection, and_, func, insert, literal, select, union_all, update
 
 from eas.model import ClaimedAttempt, LogEntry, QueuedAttempt, StoredVersion
 from eas.states import AttemptState, TaskState
-from eas.taskdb import tables
+from eas.taskdb import tables, workers
 from eas.taskdb.engine import AnyRow, AnySelect, reserve_ids
 from eas.taskdb.products import chunks
 
@@ -82,38 +82,72 @@ def claimable(task_type: str, limit: int, now: float) -> AnySelect:
     )
 
 
-def next_queued(connection: Connection, task_types: Sequence[str], limit: int, now: float) -> list[int]:
-    """Return the ids of the attempts to claim next: by priority, then age."""
-    paused = set(connection.execute(select(tables.queue_settings.c.task_type)).scalars())
-    selections = [claimable(each, limit, now).subquery() for each in task_types if each not in paused]
+def paused(connection: Connection) -> set[str]:
+    """Return the task types whose queue an operator paused."""
+    table = tables.queue_settings
+    return set(connection.execute(select(table.c.task_type).where(table.c.paused_at.is_not(None))).scalars())
+
+
+def next_queued(connection: Connection, task_types: Sequence[str], limit: int, now: float) -> list[AnyRow]:
+    """Return id and task type of the attempts to claim next, by priority, then age; nothing is locked."""
+    stopped = paused(connection)
+    selections = [
+        claimable(each, limit, now).add_columns(literal(each).label("task_type")).subquery()
+        for each in task_types
+        if each not in stopped
+    ]
     if not selections:
         return []
     merged = union_all(*(select(each) for each in selections)).subquery()
-    query = select(merged.c.id).order_by(merged.c.priority, merged.c.id).limit(limit)
-    return list(connection.execute(query).scalars())
+    query = select(merged.c.id, merged.c.task_type).order_by(merged.c.priority, merged.c.id).limit(limit)
+    return list(connection.execute(query).all())
 
 
-def take(connection: Connection, worker_id: str, attempt_ids: Sequence[int], now: float) -> list[int]:
-    """Claim those of ``attempt_ids`` that are still queued and due, and return them, in order."""
-    taken: set[int] = set()
+class Free(NamedTuple):
+    """An attempt that is locked for a claim; sorts by priority, then age."""
+
+    priority: int
+    attempt_id: int
+    task_id: int
+
+
+def lock(connection: Connection, attempt_ids: Sequence[int], now: float) -> list[Free]:
+    """Lock those of ``attempt_ids`` that are queued and due.
+
+    Rows that another worker is claiming at this moment are skipped, not waited for (where the
+    engine can; sqlite has one writer at a time anyway).
+    """
+    found: list[Free] = []
     for part in chunks(attempt_ids):
         free = and_(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.QUEUED, ATTEMPTS.c.available_at <= now)
-        # Rows that another worker is claiming at this moment are skipped, not waited for (where
-        # the engine can; sqlite has one writer at a time anyway).
-        locked = list(connection.execute(select(ATTEMPTS.c.id).where(free).with_for_update(skip_locked=True)).scalars())
-        if not locked:
-            continue
-        values = {"state": AttemptState.RUNNING, "worker_id": worker_id, "claimed_at": now, "heartbeat_at": now}
-        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(locked), ATTEMPTS.c.state == AttemptState.QUEUED)
-        if connection.execute(guarded.values(**values)).rowcount != len(locked):
-            raise RuntimeError("attempts that were locked for a claim changed under it")
-        taken.update(locked)
-    if taken:
-        tasks = select(ATTEMPTS.c.task_id).where(ATTEMPTS.c.id.in_(taken))
-        connection.execute(
-            update(tables.tasks).where(tables.tasks.c.id.in_(tasks.scalar_subquery())).values(state=TaskState.RUNNING)
+        query = select(ATTEMPTS.c.priority, ATTEMPTS.c.id, ATTEMPTS.c.task_id).where(free)
+        found += [Free(*row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+    return found
+
+
+def lock_next(connection: Connection, task_types: Iterable[str], limit: int, now: float) -> list[Free]:
+    """Lock the next attempts of the task types, one type after the other, that nobody else has locked."""
+    found: list[Free] = []
+    for task_type in task_types:
+        query = claimable(task_type, limit - len(found), now).with_only_columns(
+            ATTEMPTS.c.priority, ATTEMPTS.c.id, ATTEMPTS.c.task_id
         )
-    return [attempt for attempt in attempt_ids if attempt in taken]
+        found += [Free(*row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+        if len(found) >= limit:
+            break
+    return found
+
+
+def claim(connection: Connection, worker_id: str, free: Iterable[Free], now: float) -> list[int]:
+    """Give locked attempts to a worker; return their ids by priority, then age."""
+    taken = sorted(free)
+    for part in chunks(each.attempt_id for each in taken):
+        values = {"state": AttemptState.RUNNING, "worker_id": worker_id, "claimed_at": now, "heartbeat_at": now}
+        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.QUEUED)
+        if connection.execute(guarded.values(**values)).rowcount != len(part):
+            raise RuntimeError("attempts that were locked for a claim changed under it")
+    set_task_states(connection, (each.task_id for each in taken), TaskState.RUNNING)
+    return [each.attempt_id for each in taken]
 
 
 def describe(connection: Connection, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
@@ -206,8 +240,7 @@ def _files(
 
 def keep_alive(connection: Connection, worker_id: str, now: float) -> set[int]:
     """Write a heartbeat for a worker and all that it runs; return the attempts that are still its own."""
-    worker = tables.workers
-    connection.execute(update(worker).where(worker.c.id == worker_id).values(heartbeat_at=now))
+    workers.keep_alive(connection, worker_id, now)
     held = (ATTEMPTS.c.worker_id == worker_id) & (ATTEMPTS.c.state == AttemptState.RUNNING)
     connection.execute(update(ATTEMPTS).where(held).values(heartbeat_at=now))
     return set(connection.execute(select(ATTEMPTS.c.id).where(held)).scalars())
@@ -262,7 +295,7 @@ def depths(connection: Connection) -> dict[str, int]:
         .where(ATTEMPTS.c.state == AttemptState.QUEUED)
         .group_by(ATTEMPTS.c.task_type)
     )
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def last_failures(connection: Connection, task_ids: Iterable[int]) -> dict[int, str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, select, update
+from sqlalchemy import Connection, Engine, Row, Select, insert, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 
-from eas.errors import EASError, ServiceError
+from eas.errors import EASError, ServiceError, SettingsError
 from eas.settings import safe_url
-from eas.taskdb import tables
+from eas.taskdb import dialects, tables
 
 T = TypeVar("T")
 
@@ -24,132 +26,165 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 """A query for whatever columns."""
 
-BUSY_TIMEOUT = 60.0
-"""How long a sqlite writer waits for another one [s]."""
-
 RETRIES = 8
-# MySQL: deadlock, lock wait timeout; both roll back and ask to try again.
-MYSQL_TRY_AGAIN = {1213, 1205}
-MYSQL_CANNOT_CONNECT = {1040, 1044, 1045, 1049, 1698, 2002, 2003, 2005, 2006, 2013}
+"""How often a transaction is tried that collides with others."""
+
+PATIENCE = 60.0
+"""How long a database that was there before, and is not now, is waited for [s]."""
+
+CLOCK_INTERVAL = 60.0
+"""How often the server is asked for the time [s]."""
 
 
 class TaskDatabase:
     """The task database.
 
-    Transactions are short: ``read`` gives a consistent snapshot, ``transact`` runs a function in
-    one writing transaction and tries again where the engine asks for it.
+    Transactions are short: ``read`` and ``fetch`` give a consistent snapshot, ``transact`` runs a
+    function in one writing transaction; ``fetch`` and ``transact`` try again where the engine asks
+    for it, and wait up to ``patience`` seconds for a server that is being restarted. A server that
+    was never reached is not waited for.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.safe_url = safe_url(url)
+    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
         parsed = make_url(url)
-        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        backend = parsed.get_backend_name()
+        if backend in dialects.MYSQL and "+" not in parsed.drivername:
+            parsed = parsed.set(drivername="mysql+pymysql")
+        elif backend not in (*dialects.MYSQL, "sqlite"):
+            raise SettingsError(
+                f"{backend} is no engine for the task database", cure="use a sqlite or mysql+pymysql URL"
+            )
+        self.url = parsed.render_as_string(hide_password=False)
+        self.safe_url = safe_url(url)
+        self.patience = patience
+        self.is_sqlite = backend == "sqlite"
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _mysql_engine(url)
+        if self.is_sqlite:
+            self.engine = self._reader = dialects.sqlite_engine(self.url)
+        else:
+            # A pool of its own for each isolation level: changing it costs a trip each time.
+            self.engine = dialects.mysql_engine(self.url, "READ COMMITTED")
+            self._reader = dialects.mysql_engine(self.url, "REPEATABLE READ")
+        self._reached = False
+        self._clock: tuple[float, float] | None = None
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self._reader.dispose()
+
+    def now(self) -> float:
+        """Return the time that leases and due times are measured by: Unix time [s].
+
+        With MySQL it is the server's, so that clocks which differ among hosts do no harm; with
+        sqlite this machine's.
+        """
+        if self.is_sqlite:
+            return time.time()
+        if self._clock is None or time.monotonic() - self._clock[1] > CLOCK_INTERVAL:
+            asked = time.monotonic()
+            server = float(self.fetch(lambda connection: connection.execute(select(dialects.SERVER_CLOCK)).scalar_one()))
+            self._clock = (server, (asked + time.monotonic()) / 2)
+        return self._clock[0] + time.monotonic() - self._clock[1]
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a reading transaction: everything read in it is of one moment."""
-        with self._connect() as connection, connection.begin():
-            yield connection
+        try:
+            with self._connect(self._reader) as connection, connection.begin():
+                yield connection
+        except (OperationalError, InterfaceError, InternalError) as error:
+            raise self._unusable(error) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a writing transaction; it commits when the block ends well. See ``transact``."""
-        with self._connect() as connection:
+        with self._connect(self.engine) as connection:
             # sqlite gives the write lock at the first write and then refuses, without waiting, a
             # reader that wants to become a writer: take the lock at the start.
             writer = connection.execution_options(eas_writes=True)
             with writer.begin():
                 yield writer
 
+    def fetch(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in one reading transaction and return its result; see the class for retries."""
+
+        def once() -> T:
+            with self._connect(self._reader) as connection, connection.begin():
+                return work(connection)
+
+        return self._persist(once)
+
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one writing transaction and return its result.
 
         It runs again, a bounded number of times and ever later, after a deadlock, a lock timeout
-        or a lost connection: so it must not keep anything outside the transaction. Raises
-        ServiceError where the database cannot be reached.
+        or a lost connection: so it must not keep anything outside the transaction. A commit whose
+        answer was lost is not repeated: a token in the same transaction tells whether it took
+        place. Raises ServiceError where the database cannot be reached.
         """
-        for attempt in range(RETRIES):
-            try:
-                with self.write() as connection:
-                    return work(connection)
-            except (OperationalError, InterfaceError) as error:
-                if attempt == RETRIES - 1 or not _worth_another_try(error):
-                    raise self._unreachable(error) from error
-                time.sleep(min(0.05 * 2**attempt, 2.0))
-        raise AssertionError("unreachable")
+        token = None if self.is_sqlite else uuid.uuid4().hex
+        results: list[T] = []
+
+        def once() -> T:
+            with self.write() as connection:
+                if token is None or _mark(connection, token):
+                    results.append(work(connection))
+            return results[-1]
+
+        return self._persist(once)
 
     def ping(self) -> None:
         """Raise ServiceError unless the database answers."""
         with self.read() as connection:
             connection.execute(select(1))
 
+    def uptime(self) -> float | None:
+        """Return for how long the server has been running [s]; None where there is no server."""
+        if self.is_sqlite:
+            return None
+        return float(self.fetch(lambda c: c.execute(text("SHOW GLOBAL STATUS LIKE 'Uptime'")).one()[1]))
+
+    def _persist(self, once: Callable[[], T]) -> T:
+        collisions, pause, began = 0, 0.05, time.monotonic()
+        while True:
+            try:
+                return once()
+            except (OperationalError, InterfaceError, InternalError) as error:
+                if dialects.collided(error):
+                    collisions += 1
+                    worth = collisions < RETRIES
+                else:
+                    worth = dialects.is_away(error) and self._reached and time.monotonic() - began < self.patience
+                if not worth:
+                    raise self._unusable(error) from error
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 2.0)
+
     @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        try:
-            connection = self.engine.connect()
-        except (OperationalError, InterfaceError) as error:
-            raise self._unreachable(error) from error
-        with connection:
+    def _connect(self, engine: Engine) -> Iterator[Connection]:
+        with engine.connect() as connection:
+            self._reached = True
             yield connection
 
-    def _unreachable(self, error: DBAPIError) -> EASError:
+    def _unusable(self, error: DBAPIError) -> EASError:
         return ServiceError(
             f"the task database {self.safe_url} cannot be used: {error.orig}",
             cure="check that it runs and that EAS_DATABASE_URL (or `eas db init`) names it; then `eas db init`",
         )
 
 
-def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
+def _mark(connection: Connection, token: str) -> bool:
+    """Write down that the transaction of this token takes place; False if it did so before.
 
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        # We say BEGIN ourselves: the driver would only do so before a write.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        # WAL: readers never wait for the writer. NORMAL: a power cut may take the last
-        # transactions (their tasks run again), but a killed process loses nothing.
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("eas_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _mysql_engine(url: str) -> Engine:
-    return create_engine(
-        url,
-        isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        pool_size=5,
-        max_overflow=10,
-        connect_args={"charset": "utf8mb4", "connect_timeout": 10},
-    )
-
-
-def _worth_another_try(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
-        return True
-    arguments = getattr(error.orig, "args", ())
-    if arguments and isinstance(arguments[0], int):
-        return arguments[0] in MYSQL_TRY_AGAIN or arguments[0] in {2006, 2013}
-    return "database is locked" in str(error.orig)
+    If that one is still being committed, the unique key makes us wait for it.
+    """
+    try:
+        connection.execute(insert(tables.commits).values(token=token, committed_at=dialects.SERVER_CLOCK))
+    except IntegrityError:
+        return False
+    return True
 
 
 def reserve_ids(connection: Connection, name: str, count: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from eas.errors import UnknownJobError
+from eas.errors import LostLeaseError, UnknownJobError
 from eas.states import JobState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow, reserve_ids
@@ -48,6 +48,13 @@ def keep_lease(connection: Connection, job_id: int, driver: str, now: float) -> 
     """Renew the lease; False where somebody else has taken the job over."""
     guarded = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.driver == driver).values(driver_seen_at=now)
     return connection.execute(guarded).rowcount == 1
+
+
+def require_driver(connection: Connection, job_id: int, driver: str) -> None:
+    """Raise LostLeaseError if somebody else drives the job; until the commit, nobody can take it over."""
+    row = connection.execute(select(JOBS.c.driver).where(JOBS.c.id == job_id).with_for_update()).one_or_none()
+    if row is None or row.driver != driver:
+        raise LostLeaseError(f"job {job_id} was taken over by another process", cure="leave it to that one")
 
 
 def drop_lease(connection: Connection, job_id: int, driver: str) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, inspect, select
 from sqlalchemy.exc import OperationalError
 
 from eas.errors import RequestError, ServiceError
 from eas.registry import Registry
-from eas.taskdb import tables
+from eas.taskdb import dialects, tables
 from eas.taskdb.engine import TaskDatabase
 
 
@@ -42,7 +44,7 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
     Returns what was done: *created*, *migrated* or *unchanged*. Raises RequestError for a
     database that a later release of this package has migrated.
     """
-    with database.write() as connection:
+    with database.write() as connection, _alone(connection):
         before = current_revision(connection)
         known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
         if before is not None and before not in known:
@@ -50,14 +52,69 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
                 f"the task database {database.safe_url} has schema {before}, which this release does not know",
                 cure="use the release of eas that made it, or a later one",
             )
+        if not database.is_sqlite:
+            _check_server(connection, database)
+        if before is None:
+            _clear_remains(connection, database)
         if before != head_revision():
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade(connection, "head")
         _fill_registry(connection, registry)
     if before is None:
         return "created"
     return "unchanged" if before == head_revision() else "migrated"
+
+
+def upgrade(connection: Connection, revision: str) -> None:
+    """Run the migrations up to ``revision``."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Run the migrations back to ``revision``; what only later ones know is lost."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, revision)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Hold off others that want to migrate; sqlite's write lock does so by itself."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    name = select(func.concat("eas-migrate-", func.sha1(func.database())))
+    lock = connection.execute(name).scalar_one()[:64]
+    if connection.execute(select(func.get_lock(lock, 120))).scalar() != 1:
+        raise ServiceError("another process has been migrating the task database for 2 minutes", cure="try again later")
+    try:
+        yield
+    finally:
+        connection.execute(select(func.release_lock(lock)))
+
+
+def _check_server(connection: Connection, database: TaskDatabase) -> None:
+    if not dialects.skips_locked(connection):
+        version = ".".join(map(str, connection.dialect.server_version_info or ()))
+        raise RequestError(
+            f"the server of {database.safe_url} is version {version}, which cannot skip locked rows",
+            cure="use MySQL 8 or MariaDB 10.6, or later ones",
+        )
+
+
+def _clear_remains(connection: Connection, database: TaskDatabase) -> None:
+    """Remove tables that a killed ``initialise`` left: MySQL commits each one as it is made."""
+    present = set(inspect(connection).get_table_names())
+    ours = [table for table in tables.metadata.sorted_tables if table.name in present]
+    filled = [table.name for table in ours if connection.execute(select(func.count()).select_from(table)).scalar()]
+    if filled:
+        raise RequestError(
+            f"the database {database.safe_url} has tables of other origin: {', '.join(filled)}",
+            cure="give the task database a database of its own",
+        )
+    for table in reversed(ours):
+        table.drop(connection)
 
 
 def require_schema(database: TaskDatabase) -> None:

@@ -20,6 +20,7 @@ from eas.taskdb.products import add_versions, chunks
 
 ATTEMPTS = tables.attempts
 GONE = "its process is gone"
+SILENT = "its heartbeats stopped"
 
 
 class Closed(NamedTuple):
@@ -189,10 +190,20 @@ class Stalled(NamedTuple):
     requeued: tuple[QueuedAttempt, ...]
 
 
-def reap(connection: Connection, lease: float, now: float) -> Stalled:
-    """Close attempts whose worker has not been heard of for ``lease`` seconds as stalled."""
-    silent = (ATTEMPTS.c.state == AttemptState.RUNNING) & (ATTEMPTS.c.heartbeat_at < now - lease)
-    return _close_stalled(connection, silent, "its heartbeats stopped", now)
+def silent(connection: Connection, since: float) -> bool:
+    """Return whether a worker, or a running attempt, was not heard of since a moment [Unix time, s]."""
+    found = select(ATTEMPTS.c.id).where(_unheard(since)).limit(1)
+    return connection.execute(found).first() is not None or bool(workers.silent(connection, since))
+
+
+def _unheard(since: float) -> ColumnElement[bool]:
+    return (ATTEMPTS.c.state == AttemptState.RUNNING) & (ATTEMPTS.c.heartbeat_at < since)
+
+
+def reap(connection: Connection, since: float, now: float) -> Stalled:
+    """Close attempts whose worker was not heard of since a moment as stalled [both Unix time, s]."""
+    workers.lose(connection, workers.silent(connection, since), SILENT, now)
+    return _close_stalled(connection, _unheard(since), SILENT, now)
 
 
 def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float) -> Stalled:

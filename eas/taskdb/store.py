@@ -9,7 +9,8 @@ from sqlalchemy import Connection, select
 from eas.model import QueuedAttempt
 from eas.states import AttemptState
 from eas.taskdb import attempts, tables
-from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.engine import AnyRow, TaskDatabase
+from eas.taskdb.products import chunks
 
 
 class SQLAttemptStore:
@@ -18,34 +19,69 @@ class SQLAttemptStore:
     def __init__(self, database: TaskDatabase) -> None:
         self.database = database
 
+    def now(self) -> float:
+        """Return the time that due times are measured by [Unix time, s]."""
+        return self.database.now()
+
     def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[int]:
         """Claim the next queued attempts by priority, then age; see ``eas.queues.base``."""
-        now = attempts.now()
-        # Most looks of an idle worker find nothing: they must not take sqlite's one write lock.
-        with self.database.read() as connection:
-            if not attempts.next_queued(connection, task_types, 1, now):
-                return []
+        now = self.database.now()
+        # Most looks of an idle worker find nothing: they must not begin to write, least of all
+        # where there is one write lock for all.
+        seen = self.database.fetch(lambda connection: attempts.next_queued(connection, task_types, limit, now))
+        if not seen:
+            return []
+        return self.database.transact(lambda connection: _claim(connection, worker_id, seen, limit, now))
+
+    def claim_these(self, worker_id: str, attempt_ids: Sequence[int]) -> list[int]:
+        """Claim those of ``attempt_ids`` that are queued and due, and whose type is not paused."""
+        now = self.database.now()
 
         def claim(connection: Connection) -> list[int]:
-            found = attempts.next_queued(connection, task_types, limit, now)
-            return attempts.take(connection, worker_id, found, now) if found else []
+            wanted = attempt_ids
+            if stopped := attempts.paused(connection):
+                wanted = [row.id for row in _rows(connection, attempt_ids) if row.task_type not in stopped]
+            return attempts.claim(connection, worker_id, attempts.lock(connection, wanted, now), now)
 
         return self.database.transact(claim)
 
-    def claim_these(self, worker_id: str, attempt_ids: Sequence[int]) -> list[int]:
-        """Claim those of ``attempt_ids`` that are queued and due."""
-        now = attempts.now()
-        return self.database.transact(lambda connection: attempts.take(connection, worker_id, attempt_ids, now))
-
     def queued(self) -> list[QueuedAttempt]:
-        """Return all queued attempts, oldest first."""
+        """Return all queued attempts but those of paused task types, oldest first."""
         table = tables.attempts
         query = select(table.c.id, table.c.task_type, table.c.priority, table.c.available_at)
-        with self.database.read() as connection:
+
+        def look(connection: Connection) -> list[QueuedAttempt]:
+            stopped = attempts.paused(connection)
             rows = connection.execute(query.where(table.c.state == AttemptState.QUEUED).order_by(table.c.id))
-            return [QueuedAttempt(*row) for row in rows]
+            return [QueuedAttempt(*row) for row in rows if row.task_type not in stopped]
+
+        return self.database.fetch(look)
+
+    def still_queued(self, attempt_ids: Sequence[int]) -> set[int]:
+        """Return those of ``attempt_ids`` that are queued, due or not."""
+        rows = self.database.fetch(lambda connection: _rows(connection, attempt_ids))
+        return {row.id for row in rows if row.state == AttemptState.QUEUED}
 
     def depths(self) -> dict[str, int]:
         """Return how many attempts are queued, by task type."""
-        with self.database.read() as connection:
-            return attempts.depths(connection)
+        return self.database.fetch(attempts.depths)
+
+
+def _claim(connection: Connection, worker_id: str, seen: Sequence[AnyRow], limit: int, now: float) -> list[int]:
+    free = attempts.lock(connection, [row.id for row in seen], now)
+    if len(free) < len(seen):
+        # Others were quicker: take what comes after, of the same types.
+        task_types = dict.fromkeys(row.task_type for row in seen)
+        held = {each.attempt_id for each in free}
+        more = attempts.lock_next(connection, task_types, limit, now)
+        free += [each for each in more if each.attempt_id not in held]
+    return attempts.claim(connection, worker_id, sorted(free)[:limit], now)
+
+
+def _rows(connection: Connection, attempt_ids: Sequence[int]) -> list[AnyRow]:
+    table = tables.attempts
+    found: list[AnyRow] = []
+    for part in chunks(attempt_ids):
+        query = select(table.c.id, table.c.task_type, table.c.state).where(table.c.id.in_(part))
+        found += connection.execute(query).all()
+    return found

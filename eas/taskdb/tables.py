@@ -11,7 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Float,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -35,7 +35,7 @@ metadata = MetaData(naming_convention=NAMING)
 ID = BigInteger().with_variant(Integer, "sqlite")
 # MySQL's TEXT ends at 64 KB: tracebacks and chains may be longer.
 LONG = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
-TIME = Float(53)
+TIME = Double()
 
 
 def name_type(length: int) -> String:
@@ -57,12 +57,12 @@ worker_types = Table(
     "worker_types",
     metadata,
     Column("name", String(80), primary_key=True),
-    Column("cpu", Float(53), nullable=False),
+    Column("cpu", Double(), nullable=False),
     Column("gpu", Integer, nullable=False),
-    Column("memory", Float(53), nullable=False),
-    Column("assigned_cpu", Float(53)),
+    Column("memory", Double(), nullable=False),
+    Column("assigned_cpu", Double()),
     Column("assigned_gpu", Integer),
-    Column("assigned_memory", Float(53)),
+    Column("assigned_memory", Double()),
 )
 """Worker types: resources requested by the registry and assigned by a deployment; memory [GB]."""
 
@@ -86,7 +86,7 @@ jobs = Table(
     Column("seed", String(80), nullable=False),
     Column("if_exists", String(10), nullable=False),
     Column("retries", Integer, nullable=False),
-    Column("backoff", Float(53), nullable=False),
+    Column("backoff", Double(), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("submitted_at", TIME, nullable=False),
     Column("started_at", TIME),
@@ -176,7 +176,7 @@ hosts = Table(
     Column("id", ID, primary_key=True),
     Column("name", name_type(255), nullable=False, unique=True),
     Column("cpus", Integer),
-    Column("memory", Float(53)),
+    Column("memory", Double()),
 )
 
 workers = Table(
@@ -187,7 +187,7 @@ workers = Table(
     # Where and since when its process runs, so that others there can tell whether it is alive.
     Column("machine", String(160), nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("process_started", Float(53), nullable=False),
+    Column("process_started", Double(), nullable=False),
     Column("worker_types", Text, nullable=False),
     Column("cpus", Integer, nullable=False),
     Column("state", STATE, nullable=False),
@@ -232,10 +232,10 @@ attempt_results = Table(
     Column("attempt_id", ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True),
     Column("started_at", TIME, nullable=False),
     Column("ended_at", TIME, nullable=False),
-    Column("wall", Float(53), nullable=False),
-    Column("cpu", Float(53), nullable=False),
-    Column("cpu_children", Float(53), nullable=False),
-    Column("peak_memory", Float(53), nullable=False),
+    Column("wall", Double(), nullable=False),
+    Column("cpu", Double(), nullable=False),
+    Column("cpu_children", Double(), nullable=False),
+    Column("peak_memory", Double(), nullable=False),
     Column("qc_passed", Boolean),
     Column("checks", LONG, nullable=False),
     Column("output_metadata", LONG, nullable=False),
@@ -277,3 +277,20 @@ queue_settings = Table(
     Column("paused_at", TIME),
 )
 """Task types whose queue an operator paused."""
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("token", String(32), primary_key=True),
+    Column("committed_at", TIME, nullable=False),
+    Index(None, "committed_at"),
+)
+"""Transactions of the last minutes: whose answer was lost can look here whether it was committed."""
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("done_at", TIME, nullable=False),
+)
+"""When housekeeping that any process may do was last begun, so that not all of them do it."""

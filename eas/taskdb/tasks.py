@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from eas.model import CONTROL_TASKS, TaskSpec
 from eas.states import TaskState
@@ -167,31 +167,39 @@ def last_numbers(connection: Connection, job_id: int) -> dict[int, int]:
         .where(attempt.c.job_id == job_id)
         .group_by(attempt.c.task_id)
     )
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def settle(connection: Connection, states: Mapping[int, tuple[TaskState, str | None]], now: float) -> None:
-    """Move tasks to states, each with its reason; equal ones go together in one statement."""
-    groups: dict[tuple[TaskState, str | None], list[int]] = {}
-    for task_id, settled in states.items():
-        groups.setdefault(settled, []).append(task_id)
-    for (state, reason), task_ids in groups.items():
+    """Move tasks to states, each with its reason: a statement for each state and some hundred tasks."""
+    groups: dict[TaskState, list[int]] = {}
+    for task_id, (state, _) in states.items():
+        groups.setdefault(state, []).append(task_id)
+    for state, task_ids in groups.items():
         ended = now if state.final else None
         for part in chunks(task_ids):
-            values = {"state": state, "reason": reason, "ended_at": ended}
+            values = {"state": state, "reason": _each({task: states[task][1] for task in part}), "ended_at": ended}
             connection.execute(update(TASKS).where(TASKS.c.id.in_(part)).values(**values))
+
+
+def _each(values: Mapping[int, Any]) -> Any:
+    """Return an expression that is each task's own value; one value where all have the same."""
+    if len(set(values.values())) == 1:
+        return next(iter(values.values()))
+    return case(values, value=TASKS.c.id)
 
 
 def accept(connection: Connection, reused: Sequence[tuple[int, int]], now: float) -> None:
     """Mark tasks as done by an attempt of another task: ``(task id, attempt id)``."""
-    for task_id, attempt_id in reused:
+    for part in chunks(reused):
+        kept = dict(part)
         values = {
             "state": TaskState.DONE,
-            "accepted_attempt_id": attempt_id,
+            "accepted_attempt_id": _each(kept),
             "ended_at": now,
-            "reason": f"kept from attempt {attempt_id}",
+            "reason": _each({task: f"kept from attempt {attempt}" for task, attempt in kept.items()}),
         }
-        connection.execute(update(TASKS).where(TASKS.c.id == task_id).values(**values))
+        connection.execute(update(TASKS).where(TASKS.c.id.in_(kept)).values(**values))
 
 
 def counts(connection: Connection, job_id: int | None = None) -> list[AnyRow]:

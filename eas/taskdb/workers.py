@@ -61,6 +61,15 @@ def _host(connection: Connection, name: str, cpus: int, memory: float) -> int:
     return int(found)
 
 
+def keep_alive(connection: Connection, worker_id: str, now: float) -> None:
+    """Write down that a worker lives, also where others have given it up in the meantime."""
+    worker = tables.workers
+    here = (worker.c.id == worker_id) & (worker.c.state != "left")
+    connection.execute(
+        update(worker).where(here).values(heartbeat_at=now, state="alive", ended_at=None, reason=None)
+    )
+
+
 def leave(connection: Connection, worker_id: str, reason: str, now: float) -> None:
     """Write down that a worker left by itself, and why."""
     worker = tables.workers
@@ -80,3 +89,10 @@ def lose(connection: Connection, worker_ids: Sequence[str], reason: str, now: fl
     worker = tables.workers
     lost = worker.c.id.in_(worker_ids) & (worker.c.state == "alive")
     connection.execute(update(worker).where(lost).values(state="lost", ended_at=now, reason=reason))
+
+
+def silent(connection: Connection, since: float) -> list[str]:
+    """Return the workers believed alive that were not heard of since a moment [Unix time, s]."""
+    worker = tables.workers
+    query = select(worker.c.id).where(worker.c.state == "alive", worker.c.heartbeat_at < since)
+    return list(connection.execute(query).scalars())

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from eas.errors import TaskFailure
+from eas.errors import EASError, TaskFailure
 from eas.lightcurves.lightcurve import LightCurve
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import TaskContext, exists
@@ -27,6 +27,10 @@ CARRIED: Final = ("mes", "integrated_transit_power", "pixels_in_transit")
 """Metadata of the light curve that a search's own metadata repeat."""
 LC_DURATION: Final = Number("lc_duration", None, "days", low=0, above=True)
 FEWEST_SAMPLES: Final = 3
+FAR_FROM_ONE: Final = 0.01
+"""A median flux that differs from 1 by more is divided out, so that a depth means the same everywhere."""
+DEPTH_FACTOR: Final = 3.0
+"""QC measures the depth once more, in the folded light curve; a search may differ from it by this factor."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,14 @@ class Search:
         }
 
 
-def prepare(context: TaskContext, *, period_min: float, longest_duration: float) -> Search:
+def prepare(
+    context: TaskContext,
+    *,
+    period_min: float,
+    longest_duration: float = 0.0,
+    further: Sequence[str] = (),
+    fewest_transits: float = 2,
+) -> Search:
     """Read the input and the settings that all searches share.
 
     Parameters
@@ -68,9 +79,13 @@ def prepare(context: TaskContext, *, period_min: float, longest_duration: float)
     context:
         Where ``lightcurve``, ``lc_duration`` and ``search_settings`` come from.
     period_min:
-        Default of the shortest period [days]; that of the longest is half the span searched.
+        Default of the shortest period [days].
     longest_duration:
         Longest transit that is tried [days]: periods must be longer.
+    further:
+        Names in ``search_settings`` that this search reads besides the range of periods.
+    fewest_transits:
+        So many of the longest period fit into the span searched, by default.
 
     Raises
     ------
@@ -78,11 +93,11 @@ def prepare(context: TaskContext, *, period_min: float, longest_duration: float)
         Settings that cannot be used, or too little data for them.
     """
     given = dictionary(context.settings, "search_settings")
-    warn_unknown(given, ("period_min", "period_max"), "search_settings", context.log)
+    warn_unknown(given, ("period_min", "period_max", *further), "search_settings", context.log)
     lightcurve = _searched(context)
     limit = span(lightcurve)
     low = Number("period_min", period_min, "days", low=longest_duration, above=True)
-    high = Number("period_max", limit / 2, "days", low=0, above=True)
+    high = Number("period_max", limit / fewest_transits, "days", low=0, above=True)
     shortest, longest = low.required(given, "search_settings"), high.required(given, "search_settings")
     if longest > limit:
         context.log.warning("period_max %g days is cut to the %g days that are searched", longest, limit)
@@ -104,7 +119,15 @@ def _searched(context: TaskContext) -> LightCurve:
     part = part.select(part.good & np.isfinite(part.fluxes) & np.isfinite(part.times))
     if len(part) < FEWEST_SAMPLES:
         raise TaskFailure(f"only {len(part)} good samples to search", cure="raise lc_duration, or check the flags")
-    return part
+    if not (np.diff(part.times) > 0).all():
+        raise TaskFailure("the times do not increase from sample to sample", cure="sort the light curve by time")
+    level = float(np.median(part.fluxes))
+    if level <= 0:
+        raise TaskFailure(f"the median flux is {level:g}", cure="give fluxes relative to the star's own, about 1")
+    if abs(level - 1) <= FAR_FROM_ONE:
+        return part
+    context.log.info("fluxes are divided by their median, %g", level)
+    return part.evolve(fluxes=part.fluxes / level, uncertainties=part.uncertainties / level)
 
 
 def span(lightcurve: LightCurve) -> float:
@@ -135,11 +158,15 @@ def result(search: Search, found: Mapping[str, Scalar]) -> dict[str, Scalar]:
     }
 
 
-def check_search(context: TaskContext, metadata: Metadata | None, statistics: Sequence[str]) -> list[Check]:
+def check_search(
+    context: TaskContext, metadata: Metadata | None, statistics: Sequence[str], *, periodic: bool = True
+) -> list[Check]:
     """Check a search's output: never raises.
 
     The period lies in the range searched and all ``statistics`` are finite (or, where nothing was
-    detected, all are None); the outcome is the one that the periods give; outputs exist.
+    detected, all are None); the light curve, folded, shows a dip as deep as the search says (not
+    where transits need not be ``periodic``); the outcome is the one that the periods give; outputs
+    exist.
     """
     outputs = [exists(name, path) for name, path in context.outputs.items()]
     if metadata is None:
@@ -147,7 +174,8 @@ def check_search(context: TaskContext, metadata: Metadata | None, statistics: Se
     period, target, verdict = metadata.get("period"), metadata.get("target_period"), metadata.get("outcome")
     expected = outcome(period, target)
     judged = Check("outcome", verdict == expected, f"{verdict}; period {period}, target {target} give {expected}")
-    return [*_check_found(metadata, period, statistics), judged, *outputs]
+    dip = _check_dip(context, metadata) if periodic else []
+    return [*_check_found(metadata, period, statistics), *dip, judged, *outputs]
 
 
 def _check_found(metadata: Metadata, period: Scalar, statistics: Sequence[str]) -> list[Check]:
@@ -163,6 +191,28 @@ def _check_found(metadata: Metadata, period: Scalar, statistics: Sequence[str]) 
         Check("period in range", inside, f"{period} days, searched {low} to {high}"),
         *(Check(f"{name} is finite", is_finite(value), f"{value}") for name, value in seen.items()),
     ]
+
+
+def _check_dip(context: TaskContext, metadata: Metadata) -> list[Check]:
+    """Measure the depth where the search says that the transits are; empty where it does not say."""
+    names = ("period", "first_transit", "duration", "depth")
+    numbers = [value for name in names if isinstance(value := metadata.get(name), int | float) and is_finite(value)]
+    if len(numbers) < len(names) or "lightcurve" not in context.inputs:
+        return []
+    period, first, duration, depth = numbers
+    if period <= 0:
+        return []
+    try:
+        lightcurve = _searched(context)
+    except EASError as error:
+        return [Check("depth seen again", False, error.what)]
+    away = np.abs((lightcurve.times - first + period / 2) % period - period / 2)
+    inside, outside = away <= duration / 2, away > duration
+    if not (inside.any() and outside.any()):
+        return [Check("depth seen again", False, "no samples in and out of the transits found")]
+    seen = float(np.mean(lightcurve.fluxes[outside]) - np.mean(lightcurve.fluxes[inside]))
+    passed = 0 < seen <= depth * DEPTH_FACTOR and depth <= seen * DEPTH_FACTOR
+    return [Check("depth seen again", passed, f"{depth:.3g} was found, the folded light curve has {seen:.3g}")]
 
 
 def write_debugging(path: Path, members: Mapping[str, bytes]) -> None:

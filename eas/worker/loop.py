@@ -139,7 +139,7 @@ class Worker:
         finally:
             self._ended.set()
             heart.join()
-            now = attempts.now()
+            now = self.database.now()
             self.database.transact(lambda c: workers.leave(c, self.worker_id, self._why, now))
         return self.tally
 
@@ -153,7 +153,7 @@ class Worker:
             process=machine.this_process(),
             worker_types=self.options.worker_types,
             cpus=self.cpus,
-            now=attempts.now(),
+            now=self.database.now(),
         )
 
     def _serve(self, scratch: Path) -> None:
@@ -310,7 +310,7 @@ class Worker:
         taken, batch.results = batch.results, []
         if not taken:
             return
-        now = attempts.now()
+        now = self.database.now()
         closed = self.database.transact(lambda c: results.finish(c, self.worker_id, taken, now))
         self._held.difference_update(result.attempt_id for result in taken)
         for result in taken:
@@ -346,13 +346,13 @@ class Worker:
                 self._one_beat()
                 if time.monotonic() - reaped >= min(self.options.lease / 2, 10.0):
                     reaped = time.monotonic()
-                    reaper.reap(self.database, self.queue, self.options.lease)
+                    reaper.tend(self.database, self.queue, self.options.lease)
             except Exception as error:
                 # A database that is away for a moment must not end the worker: the lease decides.
                 LOG.warning("no heartbeat: %s", error)
 
     def _one_beat(self) -> None:
-        now = attempts.now()
+        now = self.database.now()
         held = set(self._held)
         ours = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, now))
         for attempt_id in held - ours:

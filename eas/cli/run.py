@@ -1,0 +1,130 @@
+"""``eas run``: submit a chain (or go on with a job), run it with local workers, and wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from eas.app import App
+from eas.chains.grammar import load_chain
+from eas.cli.display import JobDisplay, summary_table
+from eas.cli.options import json_option, options_of, print_json, submit_options
+from eas.control import submit as submission
+from eas.control.summary import Summary, summarise
+from eas.errors import RequestError
+from eas.states import JobState
+from eas.taskdb import jobs
+
+SHOWN_FAILURES = 20
+
+
+@click.command()
+@click.argument("file", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
+@click.option("--resume", type=int, metavar="JOB", help="Go on with a submitted or interrupted job instead.")
+@click.option("--workers", type=click.IntRange(0, 1000), help="Local workers to start; default: one for each CPU.")
+@click.option(
+    "--max-task-runs",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Above so many tasks, one Prefect task run stands for a batch.",
+)
+@submit_options
+@json_option
+def run(file: Path | None, resume: int | None, workers: int | None, max_task_runs: int, as_json: bool,
+        **values: Any) -> int:  # fmt: skip
+    """Run a task chain to its end with local workers, as a Prefect flow, and wait for it.
+
+    Starts a temporary Prefect server where none is configured. Exits with 1 if a task did not
+    succeed. A run that was killed goes on with --resume: what is done is not run again.
+    """
+    console = Console(stderr=as_json)
+    with App.load() as app:
+        job_id = _job(app, file, resume, values)
+        summary = summarise(app.database, job_id)
+        if not JobState(summary.state).final:
+            name = f"job {job_id} ({summary.job_name})"
+            console.print(f"{name}; if this is interrupted: eas run --resume {job_id}", highlight=False, soft_wrap=True)
+            summary = _run(app, job_id, console, workers, max_task_runs, quiet=as_json)
+        reports = _reports(app, job_id)
+        if as_json:
+            print_json(summary.to_json() | {"reports": [str(path) for path in reports]})
+        else:
+            _show(summary, reports, console)
+    return 0 if summary.succeeded else 1
+
+
+def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]) -> int:
+    """Return the job to run: a new one, or one that is there."""
+    if (file is None) == (resume is None):
+        raise RequestError("give either a FILE or --resume JOB", cure="eas run demo_jobs/detection_limit.json")
+    if resume is not None:
+        with app.database.read() as connection:
+            return int(jobs.get(connection, resume).id)
+    assert file is not None
+    options = options_of(values, app.settings.max_stalls)
+    chain = load_chain(file, app.registry)
+    submission.require_installed(submission.plan_chain(chain, app.registry, options), app.registry)
+    return submission.submit(app.database, app.registry, chain, options)
+
+
+def _run(app: App, job_id: int, console: Console, workers: int | None, max_task_runs: int, *, quiet: bool) -> Summary:
+    count = workers if workers is not None else (os.cpu_count() or 1)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_prefect_server(app, console))
+            stack.enter_context(JobDisplay(app.database, job_id, console, quiet=quiet))
+            from flows.run_chain import run_chain
+
+            flow = run_chain(job_id=job_id, workers=count, max_task_runs=max_task_runs, return_state=True)
+            state = asyncio.run(flow)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; nothing is lost: eas run --resume {job_id}", highlight=False)
+        raise
+    summary = summarise(app.database, job_id)
+    if not JobState(summary.state).final:
+        raise RequestError(f"job {job_id} was not run: {state.message}", cure=f"eas run --resume {job_id}")
+    return summary
+
+
+@contextmanager
+def _prefect_server(app: App, console: Console) -> Iterator[None]:
+    """Use the Prefect server that is configured, or have a temporary one for as long as this lasts."""
+    # Our display tells what happens; the runs' logs go to the server all the same.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    from flows.temporary_server import temporary_server
+
+    with temporary_server(app.settings.home / "prefect") as url:
+        console.print(f"Prefect UI while this runs: {url.removesuffix('/api')}", highlight=False)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+
+
+def _reports(app: App, job_id: int) -> list[Path]:
+    from reports.job_reports import write_job_reports
+
+    return write_job_reports(app.database, job_id, app.settings.reports_directory / f"job_{job_id}")
+
+
+def _show(summary: Summary, reports: list[Path], console: Console) -> None:
+    console.print(summary_table(summary))
+    for failure in summary.failures[:SHOWN_FAILURES]:
+        reason = failure.reason.strip().splitlines()[0] if failure.reason.strip() else "see `eas report errors`"
+        line = f"{failure.state}: task {failure.task_id}, {failure.label}: {reason}"
+        console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
+    if len(summary.failures) > SHOWN_FAILURES:
+        console.print(f"... and {len(summary.failures) - SHOWN_FAILURES} more: eas report errors", highlight=False)
+    for path in reports:
+        console.print(str(path), highlight=False, soft_wrap=True)

@@ -1,0 +1,115 @@
+"""What sqlite and MySQL (or MariaDB) each need: how to connect, and what their errors mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, literal_column, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+MYSQL = ("mysql", "mariadb")
+"""Names of the dialects that speak to MySQL or MariaDB."""
+
+BUSY_TIMEOUT = 60.0
+"""How long a sqlite writer waits for another one [s]."""
+
+SERVER_CLOCK: ColumnElement[float] = literal_column("UNIX_TIMESTAMP(NOW(6))")
+"""MySQL's own time [Unix time, s]."""
+
+# Deadlock, lock wait timeout: both roll back and ask to try again.
+COLLISIONS = {1213, 1205}
+# Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting.
+AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055}
+NO_SUCH_DATABASE = 1049
+
+
+def sqlite_engine(url: str) -> Engine:
+    """Return an engine whose transactions begin when we say so."""
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        # We say BEGIN ourselves: the driver would only do so before a write.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # WAL: readers never wait for the writer. NORMAL: a power cut may take the last
+        # transactions (their tasks run again), but a killed process loses nothing.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("eas_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def mysql_engine(url: str, isolation_level: str) -> Engine:
+    """Return an engine whose connections are checked before each use, so that a restart goes unnoticed."""
+    return create_engine(
+        url,
+        isolation_level=isolation_level,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_size=5,
+        max_overflow=20,
+        connect_args={
+            "charset": "utf8mb4",
+            "connect_timeout": 10,
+            # A server that vanishes without a word must not hold us for ever.
+            "read_timeout": 600,
+            "write_timeout": 600,
+            # Strict whatever the server's default: what does not fit is an error, never cut off.
+            "init_command": "SET SESSION sql_mode='TRADITIONAL', innodb_lock_wait_timeout=20",
+        },
+    )
+
+
+def create_database(url: str) -> bool:
+    """Create the database that a MySQL URL names, if the server does not have it; whether it did."""
+    parsed = make_url(url)
+    engine = mysql_engine(url, "READ COMMITTED")
+    try:
+        with engine.connect():
+            return False
+    except OperationalError as error:
+        if _code(error) != NO_SUCH_DATABASE:
+            raise
+    finally:
+        engine.dispose()
+    server = mysql_engine(parsed.set(database="").render_as_string(hide_password=False), "READ COMMITTED")
+    try:
+        with server.connect() as connection:
+            name = connection.dialect.identifier_preparer.quote_identifier(parsed.database or "")
+            connection.execute(text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"))
+        return True
+    finally:
+        server.dispose()
+
+
+def skips_locked(connection: Connection) -> bool:
+    """Return whether the server can skip rows that others have locked: MySQL 8, MariaDB 10.6."""
+    dialect = connection.dialect
+    version = dialect.server_version_info or (0,)
+    return version >= ((10, 6) if getattr(dialect, "is_mariadb", False) else (8, 0))
+
+
+def collided(error: DBAPIError) -> bool:
+    """Return whether the transaction met others and may succeed at the next try."""
+    return _code(error) in COLLISIONS or "database is locked" in str(error.orig)
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Return whether the server was not there, or went away."""
+    closed_by_driver = isinstance(error, InterfaceError) and _code(error) == 0
+    return error.connection_invalidated or _code(error) in AWAY or closed_by_driver
+
+
+def _code(error: DBAPIError) -> int | None:
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None

@@ -1,0 +1,129 @@
+"""The task type ``transit_search_tls``: transit least squares.
+
+The method and its code ``transitleastsquares`` are those of Hippke and Heller (2019, A&A 623, A39).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from transitleastsquares import transitleastsquares
+from transitleastsquares.backends.fused import FusedPLBackend, FusedThreadsBackend
+
+from eas.errors import TaskFailure
+from eas.lightcurves.lightcurve import LightCurve
+from eas.model import Check, Metadata, Scalar
+from eas.tasks.base import Task, TaskContext
+from eas.tasks.lightcurves import finite
+from eas.tasks.search import Search, check_search, prepare, result, write_debugging
+
+PERIOD_MIN: Final = 0.5
+"""Default of the shortest period [days]."""
+STATISTICS: Final = ("sde", "depth", "duration", "first_transit", "transit_count")
+NO_DIP: Final = 1e-12
+"""A depth that is rounding alone."""
+
+
+class Threads(FusedThreadsBackend):  # type: ignore[misc]
+    """The package's default search (its backend ``fused-pl``) in threads of this process.
+
+    By default it makes processes of its own, which are in the way here: they would outlive the
+    attempt, count as left behind, and hang where their parent was forked.
+    """
+
+    name = FusedPLBackend.name
+    exact = FusedPLBackend.exact
+    pl = FusedPLBackend.pl
+    a2_spread_max = FusedPLBackend.a2_spread_max
+    t0_coarsen = FusedPLBackend.t0_coarsen
+    scout_every = FusedPLBackend.scout_every
+
+
+class TransitSearchTLS(Task):
+    """Searches ``lightcurve`` for a periodic dip of the shape of a transit.
+
+    Output metadata: ``period`` [days], ``period_uncertainty`` [days], ``sde`` (signal detection
+    efficiency), ``snr``, ``depth`` [relative flux], ``duration`` [days], ``first_transit`` (its
+    middle) [days], ``transit_count``; all None where nothing was found at all. The optional output
+    ``debugging`` is a tar.gz of the spectrum and the settings used.
+    """
+
+    def run(self, context: TaskContext) -> Mapping[str, Scalar]:
+        """Search, write ``debugging`` where asked for, and return what was found."""
+        search = prepare(context, period_min=PERIOD_MIN)
+        found = power(search, context)
+        metadata = result(search, _statistics(found))
+        if "debugging" in context.outputs:
+            write_debugging(context.outputs["debugging"], _debugging(found, metadata))
+        return metadata
+
+    def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
+        """Check the period, the statistics, the outcome and the outputs."""
+        return check_search(context, metadata, STATISTICS)
+
+
+def power(search: Search, context: TaskContext) -> Mapping[str, Any] | None:
+    """Return what the package found, or None for fluxes that do not vary; raise TaskFailure if it cannot search."""
+    lightcurve = search.lightcurve
+    if np.ptp(lightcurve.fluxes) == 0:
+        return None
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = _model(lightcurve).power(
+                period_min=search.period_min,
+                period_max=search.period_max,
+                use_threads=context.threads,
+                backend=Threads(),
+                show_progress_bar=False,
+                verbose=False,
+            )
+    except ValueError as error:
+        raise TaskFailure(
+            f"transitleastsquares cannot search this light curve: {error}",
+            cure="widen the range of periods, or check that the fluxes are positive and about 1",
+        ) from error
+    for text in sorted({str(each.message) for each in caught}):
+        context.log.warning("transitleastsquares: %s", text)
+    context.log.info(
+        "%d trial periods, %d samples, %d threads", len(found["periods"]), len(lightcurve), context.threads
+    )
+    return dict(found)
+
+
+def _model(lightcurve: LightCurve) -> transitleastsquares:
+    sigmas = lightcurve.uncertainties
+    known = np.isfinite(sigmas).all() and (sigmas > 0).all()
+    return transitleastsquares(lightcurve.times, lightcurve.fluxes, sigmas if known else None, verbose=False)
+
+
+def _statistics(found: Mapping[str, Any] | None) -> dict[str, Scalar]:
+    names = ("period", "period_uncertainty", "snr", *STATISTICS)
+    # The package's `depth` is the flux at mid-transit.
+    depth = 1 - float(found["depth"]) if found is not None else math.nan
+    if found is None or not math.isfinite(found["period"]) or not depth > NO_DIP:
+        return dict.fromkeys(names)
+    return {
+        "period": float(found["period"]),
+        "period_uncertainty": finite(found["period_uncertainty"]),
+        "sde": finite(found["SDE"]),
+        "snr": finite(found["snr"]),
+        "depth": depth,
+        "duration": finite(found["duration"]),
+        "first_transit": finite(found["T0"]),
+        "transit_count": int(found["distinct_transit_count"]),
+    }
+
+
+def _debugging(found: Mapping[str, Any] | None, metadata: Mapping[str, Scalar]) -> dict[str, bytes]:
+    table = io.BytesIO()
+    spectrum = np.column_stack([found[name] for name in ("periods", "power", "chi2")]) if found else np.empty((0, 3))
+    np.savetxt(table, spectrum, "%.10g", delimiter=",", header="period,power,chi2", comments="")
+    text = json.dumps({"result": dict(metadata)}, indent=2, sort_keys=True) + "\n"
+    return {"settings.json": text.encode(), "spectrum.csv": table.getvalue()}

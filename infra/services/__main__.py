@@ -1,0 +1,60 @@
+"""``python -m infra.services start|stop|status|remove``: private MariaDB and RabbitMQ.
+
+``start`` prints the shell lines that tell other programs where they are; tests find them without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from infra.services import mariadb, places, processes, rabbitmq
+
+
+def start() -> None:
+    """Start what does not run yet."""
+    state = places.make()
+    mariadb.start(state)
+    rabbitmq.start(state)
+    print(f"export EAS_TEST_MARIADB_URL={state.mariadb_url}")
+    print(f"export EAS_TEST_RABBITMQ_URL={state.rabbitmq_url}")
+
+
+def stop() -> None:
+    """Stop what runs; its data stay."""
+    for name, service in (("RabbitMQ", rabbitmq), ("MariaDB", mariadb)):
+        print(f"{name}: {'stopped' if service.stop() else 'did not run'}")
+
+
+def status() -> int:
+    """Print what runs; return 0 if both do."""
+    running = {"MariaDB": mariadb.running(), "RabbitMQ": rabbitmq.running()}
+    for name, runs in running.items():
+        print(f"{name}: {'runs' if runs else 'does not run'}")
+    print(f"folder: {places.folder()}")
+    return 0 if all(running.values()) else 3
+
+
+def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m infra.services", description=__doc__)
+    parser.add_argument("verb", choices=["start", "stop", "status", "remove"])
+    verb = parser.parse_args().verb
+    try:
+        if verb == "start":
+            start()
+        elif verb == "status":
+            return status()
+        else:
+            stop()
+            if verb == "remove":
+                shutil.rmtree(places.folder(), ignore_errors=True)
+    except processes.ServiceTrouble as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""A private MariaDB on a loopback port, with a data folder of its own."""
+
+from __future__ import annotations
+
+import getpass
+import signal
+import subprocess
+from pathlib import Path
+
+import pymysql
+
+from infra.services import processes
+from infra.services.places import State, folder
+
+
+def _place() -> Path:
+    return folder() / "mariadb"
+
+
+def _pid_file() -> Path:
+    return folder() / "mariadb.pid"
+
+
+def _log() -> Path:
+    return folder() / "mariadb.log"
+
+
+def start(state: State) -> None:
+    """Start it unless it runs; the first time, make its data folder."""
+    if processes.find(_pid_file()) is None:
+        server = processes.require("mariadbd", "mariadb-server")
+        data = _place() / "data"
+        if not (data / "mysql").is_dir():
+            _install(data)
+        grants = _place() / "grants.sql"
+        grants.touch(mode=0o600)
+        grants.write_text(_grants(state.password), encoding="utf-8")
+        processes.start([server, *_options(state, data, grants)], log=_log(), pid_file=_pid_file())
+    processes.wait_until(lambda: answers(state), pid_file=_pid_file(), log=_log(), what="MariaDB")
+
+
+def _install(data: Path) -> None:
+    install = processes.require("mariadb-install-db", "mariadb-server")
+    data.mkdir(parents=True, exist_ok=True)
+    command = [install, "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}", "--skip-test-db"]
+    with _log().open("ab") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+
+
+def _grants(password: str) -> str:
+    return (
+        "DELETE FROM mysql.global_priv WHERE User='';\n"
+        f"CREATE OR REPLACE USER 'eas'@'127.0.0.1' IDENTIFIED BY '{password}';\n"
+        "GRANT ALL ON *.* TO 'eas'@'127.0.0.1' WITH GRANT OPTION;\n"
+    )
+
+
+def _options(state: State, data: Path, grants: Path) -> list[str]:
+    # Durability is the server's default (each commit is flushed): benchmarks must not flatter.
+    return [
+        "--no-defaults",
+        f"--datadir={data}",
+        f"--user={getpass.getuser()}",
+        "--bind-address=127.0.0.1",
+        f"--port={state.mariadb_port}",
+        f"--socket={_place() / 'socket'}",
+        f"--pid-file={_place() / 'pid'}",
+        f"--init-file={grants}",
+        "--skip-name-resolve",
+        "--max-connections=400",
+        "--innodb-buffer-pool-size=512M",
+    ]
+
+
+def answers(state: State) -> bool:
+    """Return whether it lets us in."""
+    try:
+        connect(state).close()
+    except pymysql.err.MySQLError:
+        return False
+    return True
+
+
+def connect(state: State) -> pymysql.Connection[pymysql.cursors.Cursor]:
+    """Open a connection as the user who may do everything."""
+    return pymysql.connect(
+        host="127.0.0.1",
+        port=state.mariadb_port,
+        user="eas",
+        password=state.password,
+        autocommit=True,
+        connect_timeout=5,
+        charset="utf8mb4",
+    )
+
+
+def stop(how: signal.Signals = signal.SIGTERM) -> bool:
+    """Stop it (SIGKILL: as a crash would); return whether it ran."""
+    return processes.end(_pid_file(), how=how)
+
+
+def running() -> bool:
+    """Return whether its process is there."""
+    return processes.find(_pid_file()) is not None

@@ -1,0 +1,97 @@
+"""Start, find and end a server that outlives the command that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+PATIENCE = 60.0
+"""How long a server may take to answer [s]."""
+
+
+class ServiceTrouble(Exception):  # noqa: N818 - it is what a person reads
+    """A service cannot be started; the message says what to do."""
+
+
+def require(program: str, package: str) -> str:
+    """Return the path of ``program``; as root, Debian's ``package`` is installed where it is missing."""
+    search = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/rabbitmq/bin"
+    found = shutil.which(program, path=search)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        # The package's own instance must not start: we run a private one.
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        found = shutil.which(program, path=search)
+    if found is None:
+        raise ServiceTrouble(f"{program} is not installed: apt-get install {package}")
+    return found
+
+
+def start(command: Sequence[str], *, log: Path, pid_file: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Start a server in a session of its own and note its process number."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=dict(environment) if environment is not None else None,
+            start_new_session=True,
+        )
+    started = psutil.Process(process.pid).create_time()
+    pid_file.write_text(f"{process.pid} {started}", encoding="ascii")
+
+
+def find(pid_file: Path) -> psutil.Process | None:
+    """Return the noted process if it is the one that was started."""
+    try:
+        pid, started = pid_file.read_text(encoding="ascii").split()
+        process = psutil.Process(int(pid))
+        if abs(process.create_time() - float(started)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        pass
+    return None
+
+
+def wait_until(ready: Callable[[], bool], *, pid_file: Path, log: Path, what: str) -> None:
+    """Wait for a server to answer; raise with the end of its log where it does not."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if ready():
+            return
+        if find(pid_file) is None:
+            break
+        time.sleep(0.1)
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]) if log.exists() else ""
+    raise ServiceTrouble(f"{what} did not start; the end of {log}:\n{tail}")
+
+
+def end(pid_file: Path, *, how: signal.Signals = signal.SIGTERM, patience: float = 30.0) -> bool:
+    """End a server and its children; return whether there was one."""
+    process = find(pid_file)
+    if process is None:
+        pid_file.unlink(missing_ok=True)
+        return False
+    family = [process, *process.children(recursive=True)]
+    targets = [process] if how is signal.SIGTERM else family
+    for each in targets:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.send_signal(how)
+    _, alive = psutil.wait_procs(family, timeout=patience)
+    for each in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(alive, timeout=5.0)
+    pid_file.unlink(missing_ok=True)
+    return True

@@ -1,0 +1,121 @@
+"""A private RabbitMQ on a loopback port, with a data folder, a node name and an epmd of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pika
+import pika.exceptions
+
+from infra.services import processes
+from infra.services.places import State, answers, folder
+
+
+def _place() -> Path:
+    return folder() / "rabbitmq"
+
+
+def _pid_file() -> Path:
+    return folder() / "rabbitmq.pid"
+
+
+def _log() -> Path:
+    return folder() / "rabbitmq.log"
+
+
+def start(state: State) -> None:
+    """Start it unless it runs."""
+    if not answers(state.epmd_port):
+        _start_epmd(state)
+    if processes.find(_pid_file()) is None:
+        server = processes.require("rabbitmq-server", "rabbitmq-server")
+        # Debian's wrapper changes the user and the folder: take what it wraps.
+        inner = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+        _configure(state)
+        command = [str(inner if inner.exists() else server)]
+        processes.start(command, log=_log(), pid_file=_pid_file(), environment=_environment(state))
+    processes.wait_until(lambda: lets_us_in(state), pid_file=_pid_file(), log=_log(), what="RabbitMQ")
+
+
+def _start_epmd(state: State) -> None:
+    epmd = processes.require("epmd", "rabbitmq-server")
+    processes.start(
+        [epmd, "-port", str(state.epmd_port), "-address", "127.0.0.1"],
+        log=folder() / "epmd.log",
+        pid_file=folder() / "epmd.pid",
+        environment={"PATH": os.environ.get("PATH", ""), "HOME": str(folder())},
+    )
+
+
+def _configure(state: State) -> None:
+    _place().mkdir(parents=True, exist_ok=True)
+    configuration = _place() / "rabbitmq.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{state.amqp_port}\n"
+        "default_user = eas\n"
+        f"default_pass = {state.password}\n"
+        "loopback_users = none\n"
+        "log.console = true\n"
+        "log.console.level = warning\n"
+        "disk_free_limit.absolute = 50MB\n",
+        encoding="utf-8",
+    )
+    (_place() / "enabled_plugins").write_text("[].\n", encoding="ascii")
+
+
+def _environment(state: State) -> dict[str, str]:
+    place = _place()
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(place),
+        "LANG": "C.UTF-8",
+        "RABBITMQ_NODENAME": f"eas{state.amqp_port}@localhost",
+        "RABBITMQ_CONFIG_FILE": str(place / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(place / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(place / "data"),
+        "RABBITMQ_LOG_BASE": str(place / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_DIST_PORT": str(state.distribution_port),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_EPMD_PORT": str(state.epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        # Two cores' worth of schedulers: the default spins on every core of a big machine.
+        "RABBITMQ_IO_THREAD_POOL_SIZE": "32",
+        "RABBITMQ_SCHEDULER_BIND_TYPE": "u",
+    }
+
+
+def lets_us_in(state: State) -> bool:
+    """Return whether a client can log in."""
+    if not answers(state.amqp_port):
+        return False
+    try:
+        pika.BlockingConnection(pika.URLParameters(f"{state.rabbitmq_url}?socket_timeout=5")).close()
+    except (pika.exceptions.AMQPError, OSError):
+        return False
+    return True
+
+
+def control(state: State, *arguments: str) -> str:
+    """Run ``rabbitmqctl`` on it and return what it prints."""
+    program = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+    command = [program if Path(program).exists() else "rabbitmqctl", *arguments]
+    done = subprocess.run(command, env=_environment(state), check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def stop(how: signal.Signals = signal.SIGTERM, *, with_epmd: bool = True) -> bool:
+    """Stop it (SIGKILL: as a crash would); return whether it ran."""
+    ran = processes.end(_pid_file(), how=how)
+    if with_epmd:
+        processes.end(folder() / "epmd.pid")
+    return ran
+
+
+def running() -> bool:
+    """Return whether its process is there."""
+    return processes.find(_pid_file()) is not None

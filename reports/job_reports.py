@@ -1,0 +1,78 @@
+"""All reports of one job as files, written when it has ended."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eas.taskdb import reading
+from eas.taskdb.engine import TaskDatabase
+from reports import outcomes, timings
+from reports.columns import base_name, parameter_keys
+from reports.progress import progress_frame
+from reports.write import write_bytes, write_csv
+
+MOST_PICTURES = 3
+"""Swept parameters, and pairs of them, that get a picture each."""
+
+
+def write_job_reports(database: TaskDatabase, job_id: int, folder: Path) -> list[Path]:
+    """Write ``progress.csv``, ``timings.csv`` and, where searches had outcomes, ``pass_fail.csv`` and pictures.
+
+    Returns the paths. Reads one snapshot of the task database; changes nothing there.
+    """
+    filters = reading.Filters(job_id=job_id)
+    with reading.snapshot(database) as connection:
+        reading.check(connection, filters)
+        job = reading.job_rows(connection, filters)[0]
+        progress = progress_frame(
+            reading.task_counts(connection, filters), reading.first_starts(connection, filters), time.time()
+        )
+        paths = [write_csv(progress, folder / "progress.csv")]
+        columns = timings.parameter_columns(parameter_keys(reading.inherited_metadata(connection, filters)))
+        attempts = reading.finished_attempts(connection, filters)
+        frames = timings.timings_frames(attempts, columns, reading.worker_hosts(connection))
+        paths.append(write_csv(frames, folder / "timings.csv"))
+        found = outcomes.layout(reading.outcomes(connection, filters))
+        table = pd.concat(outcomes.pass_fail_frames(reading.outcomes(connection, filters), found), ignore_index=True)
+    if len(table):
+        paths.append(write_csv(table, folder / "pass_fail.csv"))
+        for name, picture in outcome_pictures(table, f"{job.name} (job {job_id})"):
+            paths.append(write_bytes(folder / f"{name}.png", picture))
+    return paths
+
+
+def outcome_pictures(table: pd.DataFrame, title: str) -> Iterator[tuple[str, bytes]]:
+    """Yield pictures of a pass-fail table, each with a file name: by swept parameter, by pairs of two."""
+    from reports import pictures
+
+    parameters = outcomes.swept(table)
+    for parameter in parameters[:MOST_PICTURES]:
+        yield f"outcome_by_{_file_name([parameter])}", pictures.outcome_picture(table, parameter, title)
+    for vertical, horizontal in itertools.islice(itertools.combinations(parameters, 2), MOST_PICTURES):
+        name = f"detection_rate_by_{_file_name([vertical, horizontal])}"
+        yield name, pictures.detection_picture(table, vertical, horizontal, f"{title}: detection rate")
+
+
+def _file_name(columns: Sequence[str]) -> str:
+    return "_and_".join(re.sub(r"[^A-Za-z0-9_-]+", "_", base_name(column))[:60] for column in columns)
+
+
+def preload() -> threading.Thread:
+    """Import what the reports need, in the background: a command that waits anyway loses no time to it."""
+
+    def load() -> Any:
+        from reports import pictures
+
+        pictures.new_figure(1, 1)
+
+    thread = threading.Thread(target=load, name="preload-reports", daemon=True)
+    thread.start()
+    return thread

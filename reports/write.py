@@ -1,0 +1,166 @@
+r"""Files of reports: CSV that Excel, TOPCAT and pandas read without options; parquet on request.
+
+One table a file: UTF-8, one header line with units, commas, ``\n`` at the end of a line, quotes only
+where they are needed, empty cells for what is unknown. A file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from eas.errors import EASError, RequestError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Excel takes a file without it for the local 8-bit alphabet; written where a file is not plain ASCII."""
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes the place of ``path`` when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise EASError(
+            f"cannot write {path}: {error.strerror or error}", cure="name a place that you may write to"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write ``content``, whole or not at all."""
+    with atomic(path) as stream:
+        stream.write(content)
+    return path
+
+
+def write_csv(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Path:
+    """Write a table, given whole or as an iterator of parts with equal columns (at least one part)."""
+    parts = [frames] if isinstance(frames, pd.DataFrame) else frames
+    with atomic(path) as stream:
+        plain = True
+        for number, frame in enumerate(parts):
+            text = csv_text(frame, header=number == 0)
+            plain = plain and text.isascii()
+            stream.write(text.encode("utf-8", "backslashreplace"))
+        if not plain:
+            _mark(stream)
+    return path
+
+
+def _mark(stream: IO[bytes]) -> None:
+    """Put the byte order mark before what was written, moving it block by block from its end."""
+    size, block = stream.tell(), 1 << 20
+    for begin in range((size - 1) // block * block, -1, -block):
+        stream.seek(begin)
+        content = stream.read(min(block, size - begin))
+        stream.seek(begin + len(BYTE_ORDER_MARK))
+        stream.write(content)
+    stream.seek(0)
+    stream.write(BYTE_ORDER_MARK)
+    stream.seek(0, os.SEEK_END)
+
+
+def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
+    """Return a table as CSV text."""
+    columns = [_cells(frame[name]) for name in frame.columns]
+    text = _text(list(map(str, frame.columns)) if header else None, columns)
+    if "\r" in text or "\0" in text:
+        # Some readers end a line or the file there, quotes or not.
+        cleaned = [[_clean(cell) for cell in column] for column in columns]
+        text = _text([_clean(str(name)) for name in frame.columns] if header else None, cleaned)
+    return text
+
+
+def _text(header: list[str] | None, columns: list[list[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    if header is not None:
+        writer.writerow(header)
+    writer.writerows(zip(*columns, strict=True))
+    return buffer.getvalue()
+
+
+def _cells(column: pd.Series[Any]) -> list[Any]:
+    values = column.to_numpy()
+    if values.dtype.kind in "biu":
+        return values.tolist()  # type: ignore[no-any-return]
+    if values.dtype.kind == "f" and np.isfinite(values).all():
+        return values.tolist()  # type: ignore[no-any-return]
+    return [_cell(value) for value in values.tolist()]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and not np.isfinite(value):
+        # Java's and pandas' word for it.
+        return "" if np.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return "" if value is None or value is pd.NA else value
+
+
+def _clean(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    return cell.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+def write_parquet(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Path:
+    """Write a table as parquet. Raises RequestError where pyarrow is not installed."""
+    try:
+        import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
+    except ImportError:
+        raise RequestError(
+            f"cannot write {path}: parquet needs pyarrow, which is not installed here",
+            cure="pip install 'eas-prefect[parquet]', or ask for .csv",
+        ) from None
+    frame = frames if isinstance(frames, pd.DataFrame) else pd.concat(frames, ignore_index=True)
+    frame = frame.copy(deep=False)
+    for name in frame.columns:
+        if frame[name].dtype == object:
+            frame[name] = _uniform(frame[name])
+    with atomic(path) as stream:
+        frame.to_parquet(stream, index=False)
+    return path
+
+
+def _uniform(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column of one type: parquet knows no mixed ones."""
+    kinds = {type(value) for value in column if value is not None}
+    if len(kinds) <= 1 or kinds <= {int, float}:
+        return column if str not in kinds else column.astype("str")
+    return column.map(lambda value: None if value is None else str(value))
+
+
+def write_table(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Path:
+    """Write parquet where ``path`` ends in ``.parquet``, else CSV."""
+    return write_parquet(frames, path) if path.suffix == ".parquet" else write_csv(frames, path)
+
+
+def dated_and_latest(folder: Path, name: str, suffix: str = ".csv", now: float | None = None) -> tuple[Path, Path]:
+    """Return ``<name>_2026-11-22.csv`` and ``<name>_latest.csv``: a day's file is its last state (UTC)."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() if now is None else now))
+    return folder / f"{name}_{day}{suffix}", folder / f"{name}_latest{suffix}"
+
+
+def publish_latest(dated: Path, latest: Path) -> Path:
+    """Make ``latest`` a copy of ``dated``, whole or not at all."""
+    with dated.open("rb") as source, atomic(latest) as target:
+        shutil.copyfileobj(source, target)
+    return latest

@@ -1,0 +1,82 @@
+"""A whole system on a folder of its own: sqlite, SQL queue, a worker in a thread, an orchestrator."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eas.app import App
+from eas.chains.grammar import parse_chain
+from eas.control.orchestrator import Event, Orchestrator
+from eas.control.submit import SubmitOptions, submit
+from eas.control.summary import Summary, summarise
+from eas.settings import Settings
+from eas.worker.loop import WorkerOptions
+
+PATIENCE = 60.0
+
+
+class System:
+    """Drives jobs the way the flow does, without Prefect."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.app = App(Settings(home=folder, **settings))
+
+    def submit(self, chain: dict[str, Any] | list[Any], name: str = "test", **options: Any) -> int:
+        document = chain if isinstance(chain, dict) else {"job_name": name, "task_list": chain}
+        document = {"job_name": name, "working_directory": "wd"} | document
+        parsed = parse_chain(json.dumps(document), f"{name}.json", self.app.registry)
+        return submit(self.app.database, self.app.registry, parsed, SubmitOptions(**options))
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        worker = self.app.worker(WorkerOptions(tuple(self.app.registry.installed_worker_types())))
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            worker.leave()
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+    def drive(
+        self, *jobs: int, until: Callable[[Orchestrator], bool] = lambda _: False, steps: int | None = None
+    ) -> list[Event]:
+        """Advance jobs side by side to their ends, or until a condition holds for one of them."""
+        orchestrators = [self.app.orchestrator(job) for job in jobs]
+        for each in orchestrators:
+            each.open()
+        events: list[Event] = []
+        deadline = time.monotonic() + PATIENCE
+        try:
+            while not all(each.finished for each in orchestrators) and steps != 0:
+                assert time.monotonic() < deadline, [each.graph.totals() for each in orchestrators]
+                for each in orchestrators:
+                    events += each.step()
+                    if until(each):
+                        return events
+                steps = None if steps is None else steps - 1
+                time.sleep(0.005)
+        finally:
+            for each in orchestrators:
+                each.close()
+        return events
+
+    def run(self, chain: dict[str, Any] | list[Any], **options: Any) -> Summary:
+        job = self.submit(chain, **options)
+        with self.worker():
+            self.drive(job)
+        return self.summary(job)
+
+    def summary(self, job: int) -> Summary:
+        return summarise(self.app.database, job)
+
+    def rows(self, query: Any) -> list[Any]:
+        with self.app.database.read() as connection:
+            return list(connection.execute(query).all())
