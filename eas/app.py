@@ -15,6 +15,7 @@ from eas.control.orchestrator import Orchestrator
 from eas.errors import SettingsError
 from eas.filestore import FileStore
 from eas.queues.base import JobQueue
+from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
 from eas.registry import Registry
 from eas.settings import Settings
@@ -58,10 +59,15 @@ class App:
     def queue(self) -> JobQueue:
         """The job queue that ``queue_url`` names."""
         url = self.settings.queue_url.get_secret_value()
-        if url.partition(":")[0] == "sql":
-            return SQLQueue(SQLAttemptStore(self.database))
+        store = SQLAttemptStore(self.database)
+        kind = url.partition(":")[0]
+        if kind == "sql":
+            return SQLQueue(store)
+        if kind in ("amqp", "amqps"):
+            return RabbitMQQueue(url, store)
         raise SettingsError(
-            f"the job queue's URL has the unknown kind {url.partition(':')[0]!r}", cure="set EAS_QUEUE_URL to sql:"
+            f"the job queue's URL has the unknown kind {kind!r}",
+            cure="set EAS_QUEUE_URL to sql: or amqp://user:password@host:5672/%2F",
         )
 
     @cached_property

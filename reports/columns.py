@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -61,17 +62,61 @@ def loop_parameters(metadata: Values) -> Values:
 
 def parameter_keys(chunks: Iterable[Sequence[str]]) -> list[str]:
     """Return the names of all loop parameters in metadata texts, in order of first appearance."""
-    parse = Metadata()
-    signatures: set[tuple[str, ...]] = set()
     found: dict[str, None] = {}
+    known: set[str] = set()
     for texts in chunks:
-        for text in dict.fromkeys(texts):
-            metadata = parse(text)
-            signature = tuple(metadata)
-            if signature not in signatures:
-                signatures.add(signature)
-                found.update(dict.fromkeys(loop_parameters(metadata)))
+        for text in texts:
+            if text not in known:
+                known.add(text)
+                found.update(dict.fromkeys(loop_parameters(json.loads(text))))
     return list(found)
+
+
+class UnknownParametersError(Exception):
+    """Rows have loop parameters that no column was planned for: ``keys``."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__(f"unexpected loop parameters: {', '.join(keys)}")
+        self.keys = list(keys)
+
+
+class LoopValues:
+    """Reads the loop parameters' values out of metadata texts, fast.
+
+    Parameters
+    ----------
+    keys:
+        The parameters, in the order of their columns.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = list(keys)
+        self._known: dict[str, tuple[Any, ...]] = {}
+        self._picks: dict[tuple[str, ...], tuple[str | None, ...]] = {}
+
+    def __call__(self, text: str) -> tuple[Any, ...]:
+        """Return the values, None where there is none. Raises UnknownParametersError."""
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= CACHED:
+                self._known.clear()
+            metadata = json.loads(text)
+            signature = tuple(metadata)
+            picks = self._picks.get(signature) or self._picks.setdefault(signature, self._pick(metadata))
+            found = self._known[text] = tuple([None if key is None else metadata[key] for key in picks])
+        return found
+
+    def columns(self, metadata: Iterable[str]) -> list[Sequence[Any]]:
+        """Return the values by parameter."""
+        rows = [self(text) for text in metadata]
+        return list(zip(*rows, strict=True)) if rows else [()] * len(self.keys)
+
+    def _pick(self, metadata: Values) -> tuple[str | None, ...]:
+        loops = loop_parameters(metadata)
+        unknown = [key for key in loops if key not in self.keys]
+        if unknown:
+            raise UnknownParametersError(unknown)
+        return tuple(key if key in loops else None for key in self.keys)
 
 
 class ColumnNames:
@@ -105,13 +150,26 @@ def base_name(column: str) -> str:
     return column.partition(" [")[0]
 
 
+@cache
+def _clock() -> tuple[list[str], list[str]]:
+    """Return the texts of all seconds of a day and of all milliseconds of a second."""
+    seconds = [f"T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}" for second in range(86_400)]
+    return seconds, [f".{part:03d}Z" for part in range(1000)]
+
+
 def iso_times(seconds: Iterable[float | None]) -> list[str]:
     """Return Unix times [s] as ISO 8601 in UTC to the millisecond; None and NaN become empty."""
-    numbers = np.array([np.nan if each is None else each for each in seconds], dtype=float)
-    known = np.isfinite(numbers)
-    stamps = np.where(known, np.round(numbers * 1000), 0).astype("int64").astype("datetime64[ms]")
-    texts = np.char.add(np.datetime_as_string(stamps, unit="ms"), "Z")
-    return np.where(known, texts, "").tolist() if len(numbers) else []  # type: ignore[no-any-return]
+    given = np.array([np.nan if each is None else each for each in seconds], dtype=float)
+    known = np.isfinite(given)
+    total = np.where(known, np.round(given * 1000), 0).astype(np.int64)
+    day, rest = np.divmod(total, 86_400_000)
+    second, part = np.divmod(rest, 1000)
+    different, which = np.unique(day, return_inverse=True)
+    days = np.datetime_as_string(different.astype("datetime64[D]")).tolist()
+    clock, parts = _clock()
+    places = zip(which.tolist(), second.tolist(), part.tolist(), strict=True)
+    found = [days[a] + clock[b] + parts[c] for a, b, c in places]
+    return found if known.all() else [text if real else "" for text, real in zip(found, known, strict=True)]
 
 
 def numbers(values: Iterable[Any], digits: int = 6) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -14,9 +14,8 @@ import pandas as pd
 
 from eas.taskdb import reading
 from eas.taskdb.engine import TaskDatabase
-from reports import outcomes, timings
-from reports.columns import base_name, parameter_keys
-from reports.progress import progress_frame
+from reports import assemble, outcomes
+from reports.columns import base_name
 from reports.write import write_bytes, write_csv
 
 MOST_PICTURES = 3
@@ -32,16 +31,10 @@ def write_job_reports(database: TaskDatabase, job_id: int, folder: Path) -> list
     with reading.snapshot(database) as connection:
         reading.check(connection, filters)
         job = reading.job_rows(connection, filters)[0]
-        progress = progress_frame(
-            reading.task_counts(connection, filters), reading.first_starts(connection, filters), time.time()
-        )
-        paths = [write_csv(progress, folder / "progress.csv")]
-        columns = timings.parameter_columns(parameter_keys(reading.inherited_metadata(connection, filters)))
-        attempts = reading.finished_attempts(connection, filters)
-        frames = timings.timings_frames(attempts, columns, reading.worker_hosts(connection))
-        paths.append(write_csv(frames, folder / "timings.csv"))
-        found = outcomes.layout(reading.outcomes(connection, filters))
-        table = pd.concat(outcomes.pass_fail_frames(reading.outcomes(connection, filters), found), ignore_index=True)
+        paths = [write_csv(assemble.progress(connection, filters, time.time()), folder / "progress.csv")]
+        assemble.write_timings(connection, filters, folder / "timings.csv")
+        paths.append(folder / "timings.csv")
+        table = pd.concat(assemble.pass_fail(connection, filters), ignore_index=True)
     if len(table):
         paths.append(write_csv(table, folder / "pass_fail.csv"))
         for name, picture in outcome_pictures(table, f"{job.name} (job {job_id})"):

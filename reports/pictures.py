@@ -47,7 +47,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def is_log_spaced(values: Sequence[float]) -> bool:
+def is_log_spaced(values: Sequence[float] | np.ndarray[Any, Any]) -> bool:
     """Return whether positive values are spaced more evenly by their logarithms than by themselves."""
     distinct = np.unique(np.asarray(values, dtype=float))
     if len(distinct) < FEWEST_LOG or distinct[0] <= 0 or not np.isfinite(distinct).all():
@@ -218,7 +218,7 @@ def _grid(axes: Axes, rates: pd.DataFrame, vertical: tuple[str, list[Any]], hori
     for row, column, share, total in cells:
         shares[row_of[row], column_of[column]] = share
         totals[row_of[row], column_of[column]] = total
-    image = axes.imshow(np.ma.masked_invalid(shares), origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    image = axes.imshow(shares, origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
     axes.set_facecolor("#f2f2f2")
     if len(columns) <= 16 and len(rows) <= 20:
         _write_cells(axes, shares, totals)
@@ -234,7 +234,9 @@ def _write_cells(axes: Axes, shares: np.ndarray[Any, Any], totals: np.ndarray[An
     for (row, column), share in np.ndenumerate(shares):
         if np.isfinite(share):
             text = f"{share:.0%}\nof {totals[row, column]}" if many else f"{share:.0%}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if share < 0.5 else "black")
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=7, color="white" if share < 0.5 else "black"
+            )
 
 
 def _grid_ticks(axes: Axes, which: str, values: list[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.columns import ColumnNames, Metadata, iso_times, loop_parameters, numbers, texts
+from reports.columns import ColumnNames, LoopValues, iso_times, numbers, texts
 
 HEAD = ("job_id", "job_name", "task_type", "task_id", "attempt_id", "attempt_number", "state")
 PLACE = ("host", "worker")
@@ -35,15 +35,18 @@ def parameter_columns(keys: Iterable[str]) -> dict[str, str]:
 def timings_frames(
     chunks: Iterable[Sequence[Any]], parameters: Mapping[str, str], hosts: Mapping[str, str]
 ) -> Iterator[pd.DataFrame]:
-    """Yield the timings table in parts: first an empty one, so that there is always a header."""
-    parse = Metadata()
-    yield timings_frame([], parameters, hosts, parse)
+    """Yield the timings table in parts: first an empty one, so that there is always a header.
+
+    Raises UnknownParametersError where a row has a loop parameter without a column.
+    """
+    values = LoopValues(parameters)
+    yield timings_frame([], parameters, hosts, values)
     for rows in chunks:
-        yield timings_frame(rows, parameters, hosts, parse)
+        yield timings_frame(rows, parameters, hosts, values)
 
 
 def timings_frame(
-    rows: Sequence[Any], parameters: Mapping[str, str], hosts: Mapping[str, str], parse: Metadata | None = None
+    rows: Sequence[Any], parameters: Mapping[str, str], hosts: Mapping[str, str], values: LoopValues | None = None
 ) -> pd.DataFrame:
     """Return one row for each attempt that is over, whatever came of it.
 
@@ -55,8 +58,8 @@ def timings_frame(
         Loop parameter to column.
     hosts:
         Worker id to the name of its host.
-    parse:
-        Parser to go on with, for the sake of what it remembers.
+    values:
+        Reader of the parameters to go on with, for the sake of what it remembers.
     """
     (job_id, job_name, task_type, task_id, attempt_id, number, state, worker, queued, started, ended, wall, cpu,
      cpu_children, memory, qc, metadata) = _columns(rows, 17)  # fmt: skip
@@ -75,14 +78,12 @@ def timings_frame(
             strict=True,
         )
     )
-    parse = parse or Metadata()
-    loops = [loop_parameters(parse(text)) for text in metadata]
-    for key, column in parameters.items():
-        data[column] = texts(loop.get(key) for loop in loops)
+    loops = (values or LoopValues(parameters)).columns(metadata)
+    data |= {column: texts(loop) for column, loop in zip(parameters.values(), loops, strict=True)}
     data["host"] = texts(hosts.get(each, "") for each in worker)
     data["worker"] = texts(each or "" for each in worker)
-    for column, values in zip(TIMES, (queued, started, ended), strict=True):
-        data[column] = texts(iso_times(values))
+    for column, times in zip(TIMES, (queued, started, ended), strict=True):
+        data[column] = texts(iso_times(times))
     wait = numbers(started) - numbers(queued)
     for column, measure in zip(MEASURES, (wait, wall, cpu, cpu_children, memory), strict=True):
         data[column] = numbers(measure)

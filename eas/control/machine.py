@@ -6,8 +6,10 @@ boot of one process namespace.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+import uuid
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +33,29 @@ def machine() -> str:
 def this_process() -> Process:
     """Return this process as others on this machine can find it."""
     return Process(machine(), os.getpid(), psutil.Process().create_time())
+
+
+def process_name() -> str:
+    """Return a name for something of this process: others on this machine can tell whether it lives.
+
+    At most 60 characters: the machine (hashed), process number and start, and something random.
+    """
+    process = this_process()
+    return f"{_short(process.machine)}:{process.pid}:{process.started:.2f}:{uuid.uuid4().hex[:12]}"
+
+
+def is_gone(name: str) -> bool:
+    """Return whether a name that ``process_name`` gave belongs to a dead process of this machine."""
+    place, _, rest = name.partition(":")
+    pid, _, rest = rest.partition(":")
+    started, _, _ = rest.partition(":")
+    if place != _short(machine()):
+        return False  # only its own machine can tell
+    return not is_alive(Process(machine(), int(pid), float(started)))
+
+
+def _short(place: str) -> str:
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
 def is_alive(process: Process) -> bool:

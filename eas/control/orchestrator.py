@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from sqlalchemy import Connection
 
 from eas.chains.expansion import Expander
 from eas.chains.grammar import parse_chain
-from eas.control import reuse
+from eas.control import machine, reuse
 from eas.control.graph import Graph, Node
 from eas.control.growth import Growth
 from eas.errors import LostLeaseError
@@ -69,7 +68,7 @@ class Orchestrator:
         self.queue = queue
         self.registry = registry
         self.job_id = job_id
-        self.driver = uuid.uuid4().hex
+        self.driver = machine.process_name()
         self.lease = lease
         self.max_stalls = max_stalls
         self.graph = Graph()
@@ -87,8 +86,7 @@ class Orchestrator:
     def open(self) -> None:
         """Take the job over and load it. Raises LostLeaseError while another one drives it."""
         now = self.database.now()
-        if not self.database.transact(lambda c: jobs.take_lease(c, self.job_id, self.driver, self.lease, now)):
-            self.database.fetch(lambda c: jobs.get(c, self.job_id))
+        if not self.database.transact(lambda c: self._take_over(c, now)):
             raise LostLeaseError(
                 f"job {self.job_id} is driven by another process right now",
                 cure=f"let that one finish, or try again {self.lease:.0f} s after it was killed",
@@ -144,6 +142,13 @@ class Orchestrator:
         self._finish()
         events, self._events = self._events, []
         return events
+
+    def _take_over(self, connection: Connection, now: float) -> bool:
+        """Take the job's lease; at once where its last driver was a process of this machine that is gone."""
+        last = jobs.get(connection, self.job_id).driver
+        if last is not None and machine.is_gone(last):
+            jobs.drop_lease(connection, self.job_id, last)
+        return jobs.take_lease(connection, self.job_id, self.driver, self.lease, now)
 
     def _mark_running(self, connection: Connection) -> None:
         jobs.require_driver(connection, self.job_id, self.driver)

@@ -50,4 +50,3 @@ def reap(database: TaskDatabase, queue: JobQueue, lease: float) -> int:
     for each in closed:
         queue.publish(each.requeued)
     return sum(len(each.attempt_ids) for each in closed)
-

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from eas.lightcurves import comments
 from eas.lightcurves.constants import SECONDS_PER_DAY
 from eas.lightcurves.lightcurve import FloatArray, LightCurve, LightCurveError
 from eas.model import Scalar
@@ -26,22 +27,28 @@ COMPRESSION: Final = 1
 """zlib level: 6 takes four times as long for files that are one tenth smaller."""
 
 
-def write(path: Path, lightcurve: LightCurve) -> None:
-    """Write ``lightcurve`` to ``path``, without its metadata.
+def write(path: Path, lightcurve: LightCurve, *, with_metadata: bool = False) -> None:
+    """Write ``lightcurve`` to ``path``; its metadata, as comments, only ``with_metadata``.
+
+    Metadata usually travel with the attempt that made the light curve; one attempt that makes
+    several has to leave them in the files.
 
     Fluxes, flags and uncertainties come back bit for bit, and so do times that are a number of
     seconds divided by 86400 (all that were read or synthesised here); any other time comes back
     to within its last bit.
     """
     with path.open("wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as stream:
+        if with_metadata:
+            stream.write(comments.to_lines(lightcurve.metadata))
         for block in _blocks(lightcurve):
             stream.write(block)
 
 
 def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve:
-    """Read the light curve in ``path``; ``metadata`` is what is known of it from elsewhere.
+    """Read the light curve in ``path``; ``metadata`` is what is known of it from elsewhere, and wins.
 
-    Blank lines and comments (``#`` to the end of the line) are skipped. Values are not judged:
+    Blank lines and comments (``#`` to the end of the line) are skipped, but for metadata in the
+    comments that the file begins with (``# #key=value``). Values are not judged:
     NaN and times that do not increase are read as they stand.
 
     Raises
@@ -62,7 +69,8 @@ def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve
     if table.shape[1] != len(COLUMNS) or not np.isin(table[:, 2], (0, 1)).all():
         raise _located(path, text, "lines of different kinds")
     times, fluxes, flags, uncertainties = table.T
-    return LightCurve(times / SECONDS_PER_DAY, fluxes, flags.astype(np.int8), uncertainties, dict(metadata or {}))
+    known = {**comments.parse_head(text), **(metadata or {})}
+    return LightCurve(times / SECONDS_PER_DAY, fluxes, flags.astype(np.int8), uncertainties, known)
 
 
 def seconds(times: FloatArray) -> FloatArray:

@@ -36,6 +36,12 @@ class AttemptStore(Protocol):
     def depths(self) -> dict[str, int]:
         """Return how many attempts are queued, by task type."""
 
+    def due(self) -> dict[str, int]:
+        """Return how many attempts could be claimed now, by task type."""
+
+    def first_type(self, task_types: Sequence[str]) -> str | None:
+        """Return the task type of the attempt that is to be claimed next."""
+
 
 class JobQueue(ABC):
     """Hands queued attempts to workers. One object serves one process; it is safe among threads."""

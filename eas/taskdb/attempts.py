@@ -288,14 +288,16 @@ def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:
         connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part)).values(unseen_by=None))
 
 
-def depths(connection: Connection) -> dict[str, int]:
-    """Return how many attempts are queued, by task type."""
+def depths(connection: Connection, due: float | None = None) -> dict[str, int]:
+    """Return how many attempts are queued, by task type; with ``due``, only those to be run by then."""
     query = (
         select(ATTEMPTS.c.task_type, func.count())
         .where(ATTEMPTS.c.state == AttemptState.QUEUED)
         .group_by(ATTEMPTS.c.task_type)
     )
-    return dict(connection.execute(query).all())
+    if due is not None:
+        query = query.where(ATTEMPTS.c.available_at <= due)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def last_failures(connection: Connection, task_ids: Iterable[int]) -> dict[int, str]:

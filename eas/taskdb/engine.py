@@ -84,7 +84,9 @@ class TaskDatabase:
             return time.time()
         if self._clock is None or time.monotonic() - self._clock[1] > CLOCK_INTERVAL:
             asked = time.monotonic()
-            server = float(self.fetch(lambda connection: connection.execute(select(dialects.SERVER_CLOCK)).scalar_one()))
+            server = float(
+                self.fetch(lambda connection: connection.execute(select(dialects.SERVER_CLOCK)).scalar_one())
+            )
             self._clock = (server, (asked + time.monotonic()) / 2)
         return self._clock[0] + time.monotonic() - self._clock[1]
 

@@ -6,26 +6,28 @@ or attempts comes as an iterator of chunks, so memory stays flat whatever the da
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, exists, func, literal, or_, select
 
 from eas.errors import RequestError
-from eas.model import CONTROL_TASKS
-from eas.states import AttemptState, JobState
+from eas.model import CONTROL_TASKS, DO_WHILE, FOR_LOOP
+from eas.states import AttemptState, JobState, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow, AnySelect, TaskDatabase
 
 TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 RESULTS, LOG, WORKERS = tables.attempt_results, tables.log_entries, tables.workers
 
-CHUNK = 20_000
+CHUNK = 10_000
 """Rows of one chunk."""
 
-FINISHED = tuple(state for state in AttemptState if state.final)
+UNFINISHED = [state for state in AttemptState if not state.final]
+LOOPS = [FOR_LOOP, DO_WHILE]
 CONTROL = sorted(CONTROL_TASKS)
 
 Conditions: TypeAlias = list[ColumnElement[bool]]
@@ -96,7 +98,8 @@ def _known(connection: Connection) -> str:
     return "the newest jobs are: " + (", ".join(f"{row.id} ({row.name})" for row in newest) or "none yet")
 
 
-def _stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[AnyRow]]:
+def stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[AnyRow]]:
+    """Yield the rows of ``query`` in chunks, as the engine gives them."""
     result = connection.execution_options(yield_per=CHUNK).execute(query)
     yield from result.partitions()
 
@@ -141,11 +144,17 @@ def first_starts(connection: Connection, filters: Filters) -> dict[tuple[int, st
     return {(row.job_id, row.task_type): row.first for row in rows if row.first is not None}
 
 
-def inherited_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence[str]]:
-    """Yield the inherited metadata of the leaf tasks, as JSON text."""
-    leaves = or_(TASKS.c.task_type.is_(None), TASKS.c.task_type.not_in(CONTROL))
-    query = select(TASKS.c.metadata).where(leaves, *filters.tasks())
-    for part in _stream(connection, query):
+def loop_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence[str]]:
+    """Yield, as JSON text, what the first iteration of each loop gives to its children.
+
+    All loop parameters of a job are among it, and there are far fewer loops than tasks.
+    """
+    loop = TASKS.alias("loop")
+    inside = Filters(filters.job_id, filters.job_name).tasks()
+    # Named job by job, so that the index on job and task type finds the loops.
+    loops = loop.c.job_id.in_(select(JOBS.c.id)) & loop.c.task_type.in_(LOOPS)
+    first = select(TASKS.c.metadata).join(loop, loop.c.id == TASKS.c.parent_id).where(TASKS.c.ordinal == 0)
+    for part in stream(connection, first.where(loops, *inside)):
         yield [row[0] for row in part]
 
 
@@ -179,10 +188,11 @@ def finished_attempts(connection: Connection, filters: Filters) -> Iterator[Sequ
         )
         .join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id)
         .outerjoin(RESULTS, RESULTS.c.attempt_id == ATTEMPTS.c.id)
-        .where(ATTEMPTS.c.state.in_(FINISHED), *filters.tasks(), *filters.after(ATTEMPTS.c.ended_at))
+        # Said by what they are not: no index is lured away from the order that is asked for.
+        .where(ATTEMPTS.c.state.not_in(UNFINISHED), *filters.tasks(), *filters.after(ATTEMPTS.c.ended_at))
         .order_by(ATTEMPTS.c.id)
     )
-    yield from _stream(connection, query)
+    yield from stream(connection, query)
 
 
 def outcomes(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyRow]]:
@@ -204,4 +214,78 @@ def outcomes(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyR
         .where(RESULTS.c.output_metadata.like('%"outcome"%'), *filters.tasks(), *filters.after(TASKS.c.ended_at))
         .order_by(TASKS.c.id)
     )
-    yield from _stream(connection, query)
+    yield from stream(connection, query)
+
+
+def logged_errors(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyRow]]:
+    """Yield every logged error and traceback, in the order of writing; ``since``: logged after it.
+
+    Rows of ``(time, job_id, job_name, task_type, task_id, attempt_id, number, worker_id, level,
+    logger, message, traceback)``, as ``unlogged_failures`` and ``unattempted_failures`` too.
+    """
+    query = (
+        select(
+            LOG.c.logged_at,
+            LOG.c.job_id,
+            TASKS.c.job_name,
+            ATTEMPTS.c.task_type,
+            ATTEMPTS.c.task_id,
+            LOG.c.attempt_id,
+            ATTEMPTS.c.number,
+            ATTEMPTS.c.worker_id,
+            LOG.c.level,
+            LOG.c.logger,
+            LOG.c.message,
+            LOG.c.traceback,
+        )
+        .join(ATTEMPTS, ATTEMPTS.c.id == LOG.c.attempt_id)
+        .join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id)
+        .where(_is_error(), *filters.tasks(), *filters.after(LOG.c.logged_at))
+        .order_by(LOG.c.id)
+    )
+    yield from stream(connection, query)
+
+
+def _is_error() -> ColumnElement[bool]:
+    return or_(LOG.c.level >= logging.ERROR, LOG.c.traceback.is_not(None))
+
+
+def unlogged_failures(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyRow]]:
+    """Yield failed and stalled attempts of which no log tells: whoever ran them cannot any more."""
+    logged = exists().where(LOG.c.attempt_id == ATTEMPTS.c.id, _is_error())
+    bad = ATTEMPTS.c.state.in_([AttemptState.FAILED, AttemptState.STALLED])
+    query = (
+        select(
+            ATTEMPTS.c.ended_at,
+            ATTEMPTS.c.job_id,
+            TASKS.c.job_name,
+            ATTEMPTS.c.task_type,
+            ATTEMPTS.c.task_id,
+            ATTEMPTS.c.id,
+            ATTEMPTS.c.number,
+            ATTEMPTS.c.worker_id,
+            literal(logging.ERROR),
+            ATTEMPTS.c.state,
+            func.coalesce(RESULTS.c.reason, ""),
+            literal(None),
+        )
+        .join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id)
+        .outerjoin(RESULTS, RESULTS.c.attempt_id == ATTEMPTS.c.id)
+        .where(bad, ~logged, *filters.tasks(), *filters.after(ATTEMPTS.c.ended_at))
+        .order_by(ATTEMPTS.c.id)
+    )
+    yield from stream(connection, query)
+
+
+def unattempted_failures(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyRow]]:
+    """Yield tasks that failed before any attempt, for a reason of their own (a control task, say)."""
+    tried = exists().where(ATTEMPTS.c.task_id == TASKS.c.id)
+    none = literal(None)
+    what = (TASKS.c.ended_at, TASKS.c.job_id, TASKS.c.job_name, TASKS.c.task_type, TASKS.c.id)
+    query = (
+        select(*what, none, none, none, literal(logging.ERROR), TASKS.c.state, TASKS.c.reason, none)
+        .where(TASKS.c.state == TaskState.FAILED, TASKS.c.reason.is_not(None), ~tried)
+        .where(*filters.tasks(), *filters.after(TASKS.c.ended_at))
+        .order_by(TASKS.c.id)
+    )
+    yield from stream(connection, query)

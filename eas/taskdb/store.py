@@ -62,6 +62,23 @@ class SQLAttemptStore:
         rows = self.database.fetch(lambda connection: _rows(connection, attempt_ids))
         return {row.id for row in rows if row.state == AttemptState.QUEUED}
 
+    def due(self) -> dict[str, int]:
+        """Return how many attempts could be claimed now, by task type."""
+        now = self.database.now()
+
+        def look(connection: Connection) -> dict[str, int]:
+            stopped = attempts.paused(connection)
+            counts = attempts.depths(connection, now)
+            return {task_type: count for task_type, count in counts.items() if task_type not in stopped}
+
+        return self.database.fetch(look)
+
+    def first_type(self, task_types: Sequence[str]) -> str | None:
+        """Return the task type of the attempt that is to be claimed next."""
+        now = self.database.now()
+        first = self.database.fetch(lambda connection: attempts.next_queued(connection, task_types, 1, now))
+        return str(first[0].task_type) if first else None
+
     def depths(self) -> dict[str, int]:
         """Return how many attempts are queued, by task type."""
         return self.database.fetch(attempts.depths)

@@ -35,7 +35,7 @@ metadata = MetaData(naming_convention=NAMING)
 ID = BigInteger().with_variant(Integer, "sqlite")
 # MySQL's TEXT ends at 64 KB: tracebacks and chains may be longer.
 LONG = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
-TIME = Double()
+TIME: Double[float] = Double()
 
 
 def name_type(length: int) -> String:

@@ -65,9 +65,7 @@ def keep_alive(connection: Connection, worker_id: str, now: float) -> None:
     """Write down that a worker lives, also where others have given it up in the meantime."""
     worker = tables.workers
     here = (worker.c.id == worker_id) & (worker.c.state != "left")
-    connection.execute(
-        update(worker).where(here).values(heartbeat_at=now, state="alive", ended_at=None, reason=None)
-    )
+    connection.execute(update(worker).where(here).values(heartbeat_at=now, state="alive", ended_at=None, reason=None))
 
 
 def leave(connection: Connection, worker_id: str, reason: str, now: float) -> None:

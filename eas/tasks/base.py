@@ -31,6 +31,11 @@ class TaskContext:
         An empty directory for temporary files, removed afterwards; also the working directory.
     input_directory:
         Where external data lie that no task made (``ingest_external_lcs``).
+    new_directory:
+        Where files whose names are known only now may be written, see ``new_output``; None where
+        this task type may not make any.
+    new_outputs:
+        Those files so far, by the name of the file product.
     threads:
         CPUs assigned to the worker.
     seed:
@@ -44,6 +49,8 @@ class TaskContext:
     outputs: Mapping[str, Path]
     scratch: Path
     input_directory: Path
+    new_directory: Path | None = None
+    new_outputs: dict[str, Path] = field(default_factory=dict)
     threads: int = 1
     seed: int = 0
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("eas.task"))
@@ -66,6 +73,22 @@ class TaskContext:
                 f"{self.task_type} needs the output {name!r}", cure="give it in the task's `outputs`"
             ) from None
 
+    def new_output(self, file_name: str) -> Path:
+        """Announce a file product that the chain does not name, and return the path to write it to.
+
+        For task types with ``dynamic_outputs`` in the registry. Raises TaskFailure for any other,
+        and for a name that was given before.
+        """
+        if self.new_directory is None:
+            raise TaskFailure(
+                f"{self.task_type} may not make {file_name!r}, which is none of its outputs",
+                cure="set dynamic_outputs in the registry's entry of the task type",
+            )
+        if not file_name or file_name in self.new_outputs or file_name in self.outputs:
+            raise TaskFailure(f"{self.task_type} makes the file product {file_name!r} twice", cure="choose other names")
+        path = self.new_outputs[file_name] = self.new_directory / f"new-{len(self.new_outputs)}"
+        return path
+
 
 class Task(ABC):
     """One task type. Third parties subclass this and announce it by entry point.
@@ -85,6 +108,14 @@ class Task(ABC):
         only that every output exists and is not empty.
         """
         return [exists(name, path) for name, path in context.outputs.items()]
+
+    def check_new(self, context: TaskContext, file_name: str, path: Path) -> Sequence[Check]:
+        """Look at one file product that ``run`` announced by ``TaskContext.new_output``.
+
+        Any failed check fails the attempt; but the products that passed are there for others even
+        then. The default asks that the file exists and is not empty.
+        """
+        return [exists(file_name, path)]
 
 
 def exists(name: str, path: Path) -> Check:

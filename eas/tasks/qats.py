@@ -32,7 +32,7 @@ class Row(NamedTuple):
     """The best series for one range of spacings: ``statistic``, number of transits, length and spacings [samples]."""
 
     statistic: float
-    count: int
+    transits: int
     length: int
     shortest: int
     longest: int
@@ -51,22 +51,22 @@ def fewest_and_most(samples: int, length: int, shortest: int, longest: int) -> t
     return fewest, (samples - length) // shortest + 1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _maximum(first, second, target):
+@numba.njit(cache=True)
+def _maximum(first: FloatArray, second: FloatArray, target: FloatArray) -> None:
     """Write the larger of two arrays, value by value. Slices without a stride keep this loop vectorised."""
     for i in range(len(target)):
         target[i] = max(first[i], second[i])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _add_maximum(first, second, addend, target):
+@numba.njit(cache=True)
+def _add_maximum(first: FloatArray, second: FloatArray, addend: FloatArray, target: FloatArray) -> None:
     """As `_maximum`, with ``addend`` added."""
     for i in range(len(target)):
         target[i] = max(first[i], second[i]) + addend[i]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _double(row, spare, width, addend):
+@numba.njit(cache=True)
+def _double(row: FloatArray, spare: FloatArray, width: int, addend: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Take maxima over windows by doubling their reach; return the array that holds the result, and the other."""
     count, reach = len(addend), 1
     valid = count + width - 1
@@ -80,8 +80,8 @@ def _double(row, spare, width, addend):
     return spare, row
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _blocks(row, spare, width, addend):
+@numba.njit(cache=True)
+def _blocks(row: FloatArray, spare: FloatArray, width: int, addend: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Van Herk (1992) and Gil and Werman (1993): maxima from either end of blocks as wide as the window.
 
     Three comparisons a sample, whatever the width. Returns what `_double` does.
@@ -103,8 +103,10 @@ def _blocks(row, spare, width, addend):
     return spare, row
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _next_level(row, spare, size, width, addend):
+@numba.njit(cache=True)
+def _next_level(
+    row: FloatArray, spare: FloatArray, size: int, width: int, addend: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Return the next level of the recursion, and an array to spare.
 
     ``row`` holds ``size`` values from index width - 1 on; so does what is returned: ``addend[i]`` plus
@@ -117,8 +119,17 @@ def _next_level(row, spare, size, width, addend):
     return _blocks(row, spare, width, addend)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _search_row(sums, samples, length, shortest, longest, fewest, row, spare):
+@numba.njit(cache=True)
+def _search_row(
+    sums: FloatArray,
+    samples: int,
+    length: int,
+    shortest: int,
+    longest: int,
+    fewest: int,
+    row: FloatArray,
+    spare: FloatArray,
+) -> tuple[float, int]:
     """Return the best statistic over all numbers of transits, and that number."""
     width = longest - shortest + 1
     most = (samples - length) // shortest + 1
@@ -144,8 +155,19 @@ def _search_row(sums, samples, length, shortest, longest, fewest, row, spare):
     return best, best_count
 
 
-@numba.njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _search_rows(all_sums, offsets, samples, lengths, shortest, longest, fewest, order, statistics, counts):
+@numba.njit(parallel=True, cache=True)
+def _search_rows(
+    all_sums: FloatArray,
+    offsets: IntArray,
+    samples: int,
+    lengths: IntArray,
+    shortest: IntArray,
+    longest: IntArray,
+    fewest: int,
+    order: IntArray,
+    statistics: FloatArray,
+    counts: IntArray,
+) -> None:
     """Fill ``statistics`` and ``counts``, shapes (durations, rows), in parallel."""
     rows = len(shortest)
     for job in numba.prange(len(order)):
@@ -196,7 +218,7 @@ def search(
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     size = (len(lengths), len(shortest))
     statistics, counts = np.empty(size), np.zeros(size, np.int64)
-    threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))
+    threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     # Each thread gets one stretch of the list, and wide windows cost more: deal them out like cards.
     order = np.argsort(np.arange(statistics.size) % threads, kind="stable")
     before = numba.get_num_threads()
@@ -211,20 +233,20 @@ def search(
 
 
 def best_sequence(values: FloatArray, row: Row) -> IntArray:
-    """Return where the transits of the best series begin [sample], shape (count,), by backtracking."""
+    """Return where the transits of the best series begin [sample], shape (transits,), by backtracking."""
     samples, length = len(values), row.length
     sums = depths(values, length)
     width = row.longest - row.shortest + 1
     first, last = 0, min(row.longest - length, samples - length)
     levels = [(first, sums[: last + 1])]
-    for _ in range(1, row.count):
+    for _ in range(1, row.transits):
         level = levels[-1][1]
         one, other = np.empty(len(level) + 2 * width), np.empty(len(level) + 2 * width)
         one[width - 1 : width - 1 + len(level)] = level
         first, last = first + row.shortest, min(last + row.longest, samples - length)
         found, _ = _next_level(one, other, len(level), width, sums[first : last + 1])
         levels.append((first, found[width - 1 : width + last - first].copy()))
-    low, high = samples - row.longest, row.count * row.longest - length
+    low, high = samples - row.longest, row.transits * row.longest - length
     places = [_best_place(levels[-1], low, high)]
     for level in reversed(levels[:-1]):
         places.append(_best_place(level, places[-1] - row.longest, places[-1] - row.shortest))

@@ -83,7 +83,7 @@ class SynthesisBatman(Task):
             return [Check("specs", False, failure.what)]
         path = context.outputs.get("lightcurve")
         checks = check_lightcurve("lightcurve", path, cadence=cadence, samples=samples)
-        return [*checks, *_check_statistics(metadata, samples)]
+        return [*checks, *check_statistics(metadata, samples)]
 
 
 def synthesise(specs: Mapping[str, float | None], seed: int) -> LightCurve:
@@ -112,7 +112,8 @@ def synthesise(specs: Mapping[str, float | None], seed: int) -> LightCurve:
     return LightCurve(times, fluxes, uncertainties=np.full(len(times), scatter), metadata=metadata)
 
 
-def _check_statistics(metadata: Metadata | None, samples: int) -> list[Check]:
+def check_statistics(metadata: Metadata | None, samples: int) -> list[Check]:
+    """Check the transit statistics that a synthesis of ``samples`` returned: never raises."""
     names = [name for name in TRANSIT_STATISTICS if name != "mes"]
     checks = check_metadata(metadata, names)
     if metadata is None or not all(each.passed for each in checks):

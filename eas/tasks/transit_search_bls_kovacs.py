@@ -166,9 +166,7 @@ def _statistics(spectrum: FloatArray, found: Box | None, search: Search) -> dict
 def _debugging(spectrum: FloatArray, grid: Grid, metadata: Mapping[str, Scalar]) -> dict[str, bytes]:
     table = io.BytesIO()
     periods = 1 / (grid.lowest + grid.step * np.arange(grid.count))
-    np.savetxt(
-        table, np.column_stack([periods, spectrum]), "%.10g", delimiter=",", header="period,power", comments=""
-    )
+    np.savetxt(table, np.column_stack([periods, spectrum]), "%.10g", delimiter=",", header="period,power", comments="")
     settings = {"bins": BINS, "frequencies": [grid.lowest, grid.step, grid.count], "result": dict(metadata)}
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
     return {"settings.json": text.encode(), "spectrum.csv": table.getvalue()}

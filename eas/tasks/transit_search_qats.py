@@ -31,6 +31,11 @@ DURATION_COUNT: Final = Number("duration_count", 16, low=1, high=1000)
 MIN_TRANSIT_COUNT: Final = Number("min_transit_count", 2, low=2)
 MAX_TTV_MAG: Final = Number("max_ttv_mag", 0.0005, "of the period", low=1e-6, high=0.5)
 NUMBERS: Final = (DURATION_MIN, DURATION_MAX, DURATION_COUNT, MIN_TRANSIT_COUNT, MAX_TTV_MAG)
+SERIES: Final = (
+    *("period", "transit_count", "period_span", "first_transit", "last_transit"),
+    *("max_ttv_mag", "min_transit_count"),
+)
+"""What QC compares."""
 PERIOD_MIN: Final = 4
 """Default of the shortest period [days]."""
 STATISTICS: Final = ("power", "transit_count", "period_span", "first_transit", "last_transit", "depth", "duration")
@@ -38,6 +43,8 @@ MOST_STEPS: Final = 50_000_000
 MOST_RANGES: Final = 5_000_000
 GAUSSIAN: Final = 1.4826
 """Standard deviation of a normal distribution / its median absolute deviation."""
+ROUNDING: Final = 1e-6
+"""[samples]"""
 LABORIOUS: Final = 2e11
 """Ranges times durations times samples above which a search takes more than minutes, and says so."""
 
@@ -104,7 +111,7 @@ class TransitSearchQATS(Task):
         )
         row = best_row(grid, statistics, counts) if series.scatter else None
         places = qats.best_sequence(series.values, row) if row else np.empty(0, np.int64)
-        metadata = result(search, _statistics(search, series, row, places)) | numbers
+        metadata = result(search, _statistics(series, row, places)) | numbers
         if "debugging" in context.outputs:
             members = _debugging(series, grid, statistics, counts, row, places, metadata)
             write_debugging(context.outputs["debugging"], members)
@@ -173,7 +180,9 @@ def make_grid(search: Search, series: Series, numbers: Mapping[str, float]) -> G
     # At short periods neighbouring ranges often hold the same whole numbers of samples.
     bounds = np.stack([np.floor(periods), np.ceil(periods * (1 + variation))], axis=1)
     ranges = np.unique(bounds.astype(np.int64), axis=0)
-    ranges = ranges[ranges[:, 0] >= lengths[-1]]
+    lowest = max(math.ceil(search.period_min / series.step - ROUNDING), int(lengths[-1]))
+    ranges = np.clip(ranges, lowest, math.floor(search.period_max / series.step + ROUNDING))
+    ranges = ranges[ranges[:, 0] >= lowest]
     if not len(ranges) or lengths[-1] > len(series.values):
         raise TaskFailure("no transit of these durations fits into the light curve", cure="lower duration_max")
     shortest, longest = np.ascontiguousarray(ranges.T)
@@ -191,19 +200,17 @@ def best_row(grid: Grid, statistics: FloatArray, counts: IntArray) -> qats.Row |
     )
 
 
-def _statistics(search: Search, series: Series, row: qats.Row | None, places: IntArray) -> dict[str, Scalar]:
+def _statistics(series: Series, row: qats.Row | None, places: IntArray) -> dict[str, Scalar]:
     if row is None:
         return dict.fromkeys(("period", *STATISTICS))
     middles = _middles(series, row, places)
     span = float(middles[-1] - middles[0])
     inside = np.unique(places[:, None] + np.arange(row.length))
     inside = inside[series.present[inside]]
-    # A range's limits are whole samples, so they reach a little beyond the periods asked for.
-    period = min(max(span / (row.count - 1), search.period_min), search.period_max)
     return {
-        "period": period,
+        "period": span / (row.transits - 1),
         "power": row.statistic,
-        "transit_count": row.count,
+        "transit_count": row.transits,
         "period_span": span,
         "first_transit": float(middles[0]),
         "last_transit": float(middles[-1]),
@@ -218,8 +225,7 @@ def _middles(series: Series, row: qats.Row, places: IntArray) -> FloatArray:
 
 
 def _check_series(metadata: Metadata) -> list[Check]:
-    names = ("period", "transit_count", "period_span", "first_transit", "last_transit", "max_ttv_mag", "min_transit_count")
-    numbers = {name: metadata.get(name) for name in names}
+    numbers = {name: metadata.get(name) for name in SERIES}
     if not all(is_finite(value) for value in numbers.values()):
         return [Check("series adds up", False, f"{numbers}")]
     period, count, span, first, last, variation, fewest = (float(value or 0) for value in numbers.values())

@@ -103,6 +103,7 @@ class Runner:
             if type(task).check is not Task.check:  # the default cannot crash or hang
                 self._channel.send({"say": "ran", **answer})
         answer["checks"] = self._check(task, context, metadata)
+        self._check_new(task, context, answer)
         return answer
 
     def _run(self, task: Task, context: TaskContext) -> tuple[dict[str, Scalar] | None, str]:
@@ -127,6 +128,18 @@ class Runner:
             self._leave_if_forked(error)
             return [("QC", False, self._report(error))]
 
+    def _check_new(self, task: Task, context: TaskContext, answer: Message) -> None:
+        """Add to ``answer`` the files that the chain does not name, each with its own QC."""
+        answer["new"] = []
+        for name, path in context.new_outputs.items():
+            try:
+                checks = to_checks(task.check_new(context, name, path))
+            except BaseException as error:
+                self._leave_if_forked(error)
+                checks = [("QC", False, self._report(error))]
+            answer["checks"] += checks
+            answer["new"].append((clean(name), str(path), all(passed for _, passed, _ in checks)))
+
     def _load(self, implementation: str) -> type[Task]:
         found = self._classes.get(implementation)
         if found is None:
@@ -145,6 +158,7 @@ class Runner:
             inputs=work.inputs,
             outputs=work.outputs,
             scratch=work.scratch,
+            new_directory=work.new_directory,
             input_directory=self._input_directory,
             threads=self._options["threads"],
             seed=work.seed,

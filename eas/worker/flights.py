@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from eas.model import Check, LogEntry, Usage
-from eas.worker.protocol import Message, Outcome, Work
+from eas.worker.protocol import Message, NewFile, Outcome, Work
 
 
 @dataclass(slots=True)
@@ -127,6 +128,7 @@ class Flight:
             metadata=result["metadata"],
             checks=checks,
             log=tuple(self.log),
+            new_files=tuple(NewFile(name, Path(path), passed) for name, path, passed in result.get("new", ())),
         )
 
 

@@ -44,6 +44,8 @@ class Work:
         Semantic name to the absolute path to write; its directory exists.
     scratch:
         Directory that is made for the attempt, is its working directory, and is removed after it.
+    new_directory:
+        Where the task may make files that the chain does not name; None where it may not.
     time_limit:
         Seconds after which the task's code is stopped; None for no limit.
     """
@@ -57,6 +59,7 @@ class Work:
     inputs: Mapping[str, InputProduct] = field(default_factory=dict)
     outputs: Mapping[str, Path] = field(default_factory=dict)
     seed: int = 0
+    new_directory: Path | None = None
     time_limit: float | None = None
 
     def to_message(self, operation: str) -> Message:
@@ -72,6 +75,7 @@ class Work:
             "inputs": {key: (each.file_name, str(each.path), each.metadata) for key, each in self.inputs.items()},
             "outputs": {key: str(path) for key, path in self.outputs.items()},
             "seed": self.seed,
+            "new": None if self.new_directory is None else str(self.new_directory),
         }
 
     @classmethod
@@ -87,7 +91,17 @@ class Work:
             inputs={key: InputProduct(name, Path(path), meta) for key, (name, path, meta) in message["inputs"].items()},
             outputs={key: Path(path) for key, path in message["outputs"].items()},
             seed=message["seed"],
+            new_directory=None if message["new"] is None else Path(message["new"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that an attempt made under a name of its own; ``passed``: by its own QC."""
+
+    file_name: str
+    path: Path
+    passed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +118,8 @@ class Outcome:
         Unix time [s].
     interrupted:
         Whether it was aborted by ``Executor.interrupt`` or ``stop``; then no QC ran.
+    new_files:
+        What it made besides the outputs that the chain names.
     """
 
     attempt_id: int
@@ -116,6 +132,7 @@ class Outcome:
     checks: tuple[Check, ...] = ()
     log: tuple[LogEntry, ...] = ()
     interrupted: bool = False
+    new_files: tuple[NewFile, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -1,5 +1,7 @@
 """First schema."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -11,7 +13,9 @@ depends_on = None
 
 # Whatever the server's default: every character, compared byte by byte.
 MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
-OPTIONS = {f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in MYSQL.items()}
+OPTIONS: dict[str, Any] = {
+    f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in MYSQL.items()
+}
 
 
 def _create_table(name: str, *columns: sa.schema.SchemaItem) -> None:

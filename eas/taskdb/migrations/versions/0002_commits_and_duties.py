@@ -1,5 +1,7 @@
 """Tables by which lost commits are found, and housekeeping is shared out."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,7 +11,9 @@ branch_labels = None
 depends_on = None
 
 MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
-OPTIONS = {f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in MYSQL.items()}
+OPTIONS: dict[str, Any] = {
+    f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in MYSQL.items()
+}
 
 
 def upgrade() -> None:

@@ -1,0 +1,57 @@
+# EAS on Prefect. `make demo` and `make test` set up all they need; nothing else is needed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check format services services-stop bench chaos science lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## make .venv with everything
+
+$(STAMP): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EAS needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $(STAMP)
+
+demo: $(STAMP) ## the main job: a planet-detection sweep as a Prefect flow, on the embedded default
+	$(BIN)/eas run demo_jobs/detection_limit.json --if-exists replace
+
+test: $(STAMP) ## all tests; those that need services skip without `make services`
+	$(BIN)/pytest
+
+check: $(STAMP) ## style, types, import floors, links of the docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs_links
+
+format: $(STAMP) ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+services: $(STAMP) ## install and start private MariaDB and RabbitMQ instances on loopback
+	$(BIN)/python -m infra.services start
+
+services-stop: $(STAMP) ## stop them again
+	$(BIN)/python -m infra.services stop
+
+bench: $(STAMP) ## speed, as ratios inside one run
+	$(BIN)/python -m benchmarks
+
+FAULTS ?= 20
+SEED ?= 1
+chaos: $(STAMP) ## kill things at random while chains run: make chaos FAULTS=200 SEED=1
+	$(BIN)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED)
+
+lock: $(STAMP) ## resolve pyproject.toml into requirements.txt anew
+	$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
+
+clean: ## remove what was made here, but no data
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,251 @@
+"""The connection to RabbitMQ of one process: a thread owns it, other threads hand it work and wait.
+
+The connection comes back by itself after a broker's restart. Whoever needs it waits for a bounded
+time; a broker that was never reached is not waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import pika
+import pika.exceptions
+
+from eas.errors import ServiceError, SettingsError
+from eas.queues.session import Outgoing, Session, Token
+
+T = TypeVar("T")
+LOG = logging.getLogger("eas.queues")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""How long to wait before the broker is tried again [s]."""
+
+ANSWER = 60.0
+"""How long a broker that is connected may take to answer [s]."""
+
+
+class BrokerGoneError(Exception):
+    """There is no connection now; it may come back."""
+
+
+class Broker:
+    """Keeps one session open, and the messages that it was delivered until somebody takes them.
+
+    Attributes
+    ----------
+    reached:
+        Whether there ever was a connection.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.parameters = _parameters(url)
+        self.safe_url = f"amqp://{self.parameters.host}:{self.parameters.port}/{self.parameters.virtual_host}"
+        self._changed = threading.Condition()
+        self._session: Session | None = None
+        self._trying: Session | None = None
+        self.reached = False
+        self._failure: str | None = None
+        self._tokens: dict[str, deque[Token]] = {}
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._wakes = 0
+
+    # -- the connection ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._closing.is_set():
+            session = Session(self.parameters, self._up, self._deliver)
+            self._trying = session
+            session.run()
+            with self._changed:
+                was_up = self._session is not None
+                self._session = None
+                self._tokens.clear()
+                self._failure = _describe(session.error)
+                self._changed.notify_all()
+            if was_up and not self._closing.is_set():
+                LOG.warning("the connection to RabbitMQ at %s was lost: %s", self.safe_url, self._failure)
+                pause = FIRST_PAUSE
+            self._closing.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _up(self, session: Session) -> None:
+        with self._changed:
+            self._session, self.reached, self._failure = session, True, None
+            self._changed.notify_all()
+
+    def _deliver(self, token: Token) -> None:
+        with self._changed:
+            self._tokens.setdefault(token.queue, deque()).append(token)
+            self._changed.notify_all()
+
+    def session(self, patience: float) -> Session:
+        """Return the open session, waiting for it up to ``patience`` seconds.
+
+        Raises ServiceError where the broker was never reached, BrokerGoneError where it was.
+        """
+        with self._changed:
+            if self._closing.is_set():
+                raise BrokerGoneError("the queue is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
+                self._thread.start()
+            self._changed.wait_for(lambda: self._session or (self._failure and not self.reached), timeout=patience)
+            if self._session is not None:
+                return self._session
+            if self.reached:
+                raise BrokerGoneError(self._failure or "no connection")
+            raise ServiceError(
+                f"RabbitMQ at {self.safe_url} cannot be reached: {self._failure or 'no answer'}",
+                cure="check that it runs and that EAS_QUEUE_URL (or `eas queue init`) names it, with user and password",
+            )
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection now."""
+        return self._session is not None
+
+    def after(self, seconds: float, work: Callable[[], None]) -> None:
+        """Have ``work`` run in the connection's thread in a while, if the connection lasts."""
+        session = self._session
+        if session is not None:
+            session.call(lambda: session.later(seconds, work))
+
+    def ask(self, work: Callable[[Session, Future[T]], None], patience: float) -> T:
+        """Have the session do something and return its result. Raises as ``session`` does."""
+        session = self.session(patience)
+        answer: Future[T] = Future()
+
+        def begin() -> None:
+            session.track(answer)
+            if not answer.done():
+                work(session, answer)
+
+        try:
+            session.call(begin)
+            return answer.result(ANSWER)
+        except (ConnectionError, TimeoutError, pika.exceptions.AMQPError) as error:
+            raise BrokerGoneError(str(error) or "no answer") from error
+
+    def close(self) -> None:
+        """Close the connection; unacknowledged messages go back to the broker."""
+        self._closing.set()
+        session, thread = self._trying, self._thread
+        if session is not None and not session.ended:
+            session.call(session.close)
+        if thread is not None:
+            thread.join(5.0)
+        self.wake()
+
+    # -- verbs ---------------------------------------------------------------------------------
+
+    def publish(self, messages: Sequence[Outgoing], patience: float) -> list[Outgoing]:
+        """Publish and wait for the confirmations; return what no queue took."""
+        return self.ask(lambda session, done: session.publish(messages, done), patience)
+
+    def count(self, queues: Sequence[str], patience: float) -> dict[str, int]:
+        """Return how many messages wait in each queue, delivered ones not counted."""
+        return self.ask(lambda session, done: session.count(queues, {}, done), patience)
+
+    def declare(self, queues: Sequence[str], patience: float) -> None:
+        """Declare queues."""
+
+        def work(session: Session, done: Future[None]) -> None:
+            session.declare(queues, lambda: done.set_result(None), done)
+
+        self.ask(work, patience)
+
+    def get(self, queue: str, count: int, patience: float) -> list[Token]:
+        """Take messages off a queue, to be settled."""
+        return self.ask(lambda session, done: session.get(queue, count, done), patience)
+
+    def listen(self, queues: frozenset[str], prefetch: int) -> None:
+        """Have messages of these queues delivered, if there is a connection."""
+        with self._changed:
+            session = self._session
+        if session is not None:
+            session.call(lambda: session.listen(queues, prefetch))
+
+    def rest(self) -> None:
+        """Have nothing delivered any more, and hand back what nobody took."""
+        with self._changed:
+            session = self._session
+            left = [token for tokens in self._tokens.values() for token in tokens]
+            self._tokens.clear()
+        if session is not None:
+            session.call(lambda: session.listen(frozenset(), 0))
+            session.call(lambda: session.settle(left, requeue=True))
+
+    def settle(self, tokens: Iterable[Token], *, requeue: bool = False) -> None:
+        """Acknowledge messages, or hand them back; those of an earlier connection are forgotten."""
+        by_session: dict[int, tuple[Session, list[Token]]] = {}
+        for token in tokens:
+            by_session.setdefault(id(token.session), (token.session, []))[1].append(token)
+        for session, mine in by_session.values():
+            session.call(_settling(session, mine, requeue))
+
+    def wait(self, queues: Iterable[str], timeout: float) -> list[str]:
+        """Wait for messages; return the queues of which some are here. Nothing when woken, or cut off."""
+        wanted = list(queues)
+
+        def here() -> list[str]:
+            return [queue for queue in wanted if self._tokens.get(queue)]
+
+        with self._changed:
+            wakes = self._wakes
+            self._changed.wait_for(
+                lambda: here() or self._wakes != wakes or self._session is None, timeout=max(timeout, 0.0)
+            )
+            return here()
+
+    def take(self, queue: str, limit: int) -> list[Token]:
+        """Take up to ``limit`` delivered messages of a queue, to be settled."""
+        with self._changed:
+            tokens = self._tokens.get(queue) or deque()
+            return [tokens.popleft() for _ in range(min(limit, len(tokens)))]
+
+    def wake(self) -> None:
+        """End the waits of all threads."""
+        with self._changed:
+            self._wakes += 1
+            self._changed.notify_all()
+
+
+def _settling(session: Session, tokens: Sequence[Token], requeue: bool) -> Callable[[], None]:
+    return lambda: session.settle(tokens, requeue=requeue)
+
+
+def _parameters(url: str) -> pika.URLParameters:
+    try:
+        parameters = pika.URLParameters(url)
+    except (ValueError, AttributeError, TypeError):
+        # The driver's message may hold the URL, and that a password.
+        raise SettingsError(
+            "the job queue's URL is not one that RabbitMQ's client understands",
+            cure="e.g. amqp://user:password@host:5672/%2F",
+        ) from None
+    parameters.socket_timeout = 10.0
+    parameters.connection_attempts = 1
+    parameters.heartbeat = 30
+    parameters.blocked_connection_timeout = 120.0
+    parameters.client_properties = {"connection_name": "eas"}
+    return parameters
+
+
+def _describe(error: BaseException | None) -> str:
+    """Return what went wrong in one line; the driver nests its errors."""
+    inner: Any = error
+    while getattr(inner, "exceptions", None):
+        inner = inner.exceptions[-1]
+    while isinstance(inner, Exception) and inner.args:
+        if not isinstance(inner.args[0], BaseException):
+            break
+        inner = inner.args[0]
+    return f"{type(inner).__name__}: {inner}" if inner is not None else "no answer"

@@ -1,0 +1,244 @@
+"""The job queue by RabbitMQ: a durable queue for each task type, and messages that wake workers.
+
+A message holds the id of the attempt that it was published for, and stands for *one more queued
+attempt of this type*: who gets it claims the best one of the type in SQL, by priority, then age.
+So there have to be as many messages as due attempts, and it does not matter which. Messages too
+many find nothing and are dropped; ``sweep`` adds those that are lost.
+
+Attempts that are not due yet are published when they are, by the process that queued them, or by
+anyone's sweep if that is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from eas.errors import ServiceError
+from eas.model import QueuedAttempt
+from eas.queues.base import AttemptStore, JobQueue
+from eas.queues.broker import Broker, BrokerGoneError
+from eas.queues.delayed import Delayed
+
+LOG = logging.getLogger("eas.queues")
+
+PREFIX = "eas."
+PUBLISH_CHUNK = 5_000
+PATIENCE = 10.0
+"""How long a restarting broker is waited for before SQL alone has to do [s]."""
+LOOK_INTERVAL = 0.1
+"""How often SQL is asked for work while there is no broker [s]."""
+SWEEP_LIMIT = 20_000
+PRUNE_LIMIT = 500
+"""Messages that one sweep publishes again, or checks for being out of date, for each task type."""
+
+
+class RabbitMQQueue(JobQueue):
+    """Workers wait for messages; SQL decides. While the broker is away, workers look into SQL."""
+
+    def __init__(self, url: str, store: AttemptStore, *, prefix: str = PREFIX) -> None:
+        self.store = store
+        self.prefix = prefix
+        self.broker = Broker(url)
+        self._later = Delayed()
+        self._lock = threading.Condition()
+        self._herald: threading.Thread | None = None
+        self._closing = False
+        self._claiming = 0
+        self._serial = 0
+        self._types: frozenset[str] = frozenset()
+        self._known: frozenset[str] = frozenset()
+        self._prefetch = 1
+
+    # -- publishing ----------------------------------------------------------------------------
+
+    def publish(self, messages: Sequence[QueuedAttempt]) -> None:
+        """Publish with confirmations. Where the broker stays away, the next sweep does it."""
+        if not messages:
+            return
+        now = self.store.now()
+        due = [message for message in messages if message.available_at <= now]
+        self._postpone([message for message in messages if message.available_at > now])
+        try:
+            self._send(due)
+        except BrokerGoneError as error:
+            LOG.warning("%d messages wait for the next sweep: RabbitMQ is away (%s)", len(due), error)
+
+    def _send(self, messages: Sequence[QueuedAttempt]) -> None:
+        for start in range(0, len(messages), PUBLISH_CHUNK):
+            part = [(self._queue(each.task_type), b"%d" % each.attempt_id) for each in messages[start:][:PUBLISH_CHUNK]]
+            # A queue that was deleted under us gives its messages back: it is declared anew, once.
+            lost = self.broker.publish(part, PATIENCE)
+            if lost and self.broker.publish(lost, PATIENCE):
+                raise ServiceError(
+                    f"RabbitMQ at {self.broker.safe_url} does not take messages for {lost[0][0]}",
+                    cure="look for a policy or a limit on that queue; `eas queue init` declares it",
+                )
+
+    def _postpone(self, messages: Iterable[QueuedAttempt]) -> None:
+        with self._lock:
+            for message in messages:
+                self._later.add(message)
+            if len(self._later) and self._herald is None and not self._closing:
+                self._herald = threading.Thread(target=self._announce, name="rabbitmq-delayed", daemon=True)
+                self._herald.start()
+            self._lock.notify_all()
+
+    def _announce(self) -> None:
+        """Publish what comes due, in a thread of its own: a worker may be busy for hours."""
+        while not self._closing:
+            try:
+                now = self.store.now()
+                with self._lock:
+                    due = self._later.take_due(now)
+                    if not due:
+                        next_due = self._later.next_due()
+                        self._lock.wait(None if next_due is None else min(max(next_due - now, 0.001), 60.0))
+                        continue
+                self._send(due)
+            except Exception as error:  # SQL has them; this thread must live
+                LOG.warning("delayed messages wait for the next sweep: %s", error)
+                time.sleep(1.0)
+
+    # -- claiming ------------------------------------------------------------------------------
+
+    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
+        """Claim the next attempts; see the base class."""
+        deadline = time.monotonic() + timeout
+        self._begin(task_types, limit)
+        try:
+            while True:
+                try:
+                    self.broker.session(0.0 if self.broker.reached else PATIENCE)
+                except BrokerGoneError:
+                    return self._claim_without(worker_id, task_types, limit, deadline)
+                self._listen()
+                found = self.broker.wait(map(self._queue, task_types), deadline - time.monotonic())
+                claimed = self._claim_by(found, worker_id, limit) if found else []
+                if claimed or not found or deadline <= time.monotonic():
+                    return claimed
+        finally:
+            self._end()
+
+    def _claim_by(self, queues: Sequence[str], worker_id: str, limit: int) -> list[int]:
+        """Claim the best attempts of one task type, by its messages, and then acknowledge these."""
+        task_types = [queue.removeprefix(self.prefix) for queue in queues]
+        task_type = self.store.first_type(task_types) if len(task_types) > 1 else task_types[0]
+        tokens = self.broker.take(self._queue(task_type or task_types[0]), limit)
+        if not tokens:
+            return []  # another thread was quicker
+        try:
+            claimed = self.store.claim_next(worker_id, [task_type], len(tokens)) if task_type else []
+        except BaseException:
+            self.broker.settle(tokens, requeue=True)
+            raise
+        # Where SQL had less than messages promised, the others were out of date.
+        self.broker.settle(tokens)
+        return claimed
+
+    def _claim_without(self, worker_id: str, task_types: Sequence[str], limit: int, deadline: float) -> list[int]:
+        while True:
+            claimed = self.store.claim_next(worker_id, task_types, limit)
+            left = deadline - time.monotonic()
+            if claimed or left <= 0:
+                return claimed
+            time.sleep(min(LOOK_INTERVAL, left))
+            if self.broker.up:
+                return []
+
+    def _begin(self, task_types: Sequence[str], limit: int) -> None:
+        """Have messages of these types delivered, as many at a time as are wanted."""
+        with self._lock:
+            self._claiming += 1
+            self._serial += 1
+            self._types |= frozenset(task_types)
+            self._known |= self._types
+            # One asked for is the look for something to do; more are a batch of short tasks.
+            if limit > self._prefetch or 1 < limit < self._prefetch // 4:
+                self._prefetch = limit
+
+    def _listen(self) -> None:
+        with self._lock:
+            queues, prefetch = frozenset(map(self._queue, self._types)), self._prefetch
+        self.broker.listen(queues, prefetch)
+
+    def _end(self) -> None:
+        """Give back what was delivered beyond need, unless the next claim comes soon."""
+        with self._lock:
+            self._claiming -= 1
+            serial, linger = self._serial, 0.05 if self._prefetch == 1 else 0.5
+        self.broker.after(linger, lambda: self._rest(serial))
+
+    def _rest(self, serial: int) -> None:
+        with self._lock:
+            if self._claiming or self._serial != serial:
+                return
+            self._types, self._prefetch = frozenset(), 1
+        self.broker.rest()
+
+    # -- housekeeping --------------------------------------------------------------------------
+
+    def sweep(self) -> int:
+        """Publish what SQL has and the broker lacks; drop what the broker has and SQL does not know."""
+        try:
+            return self._sweep()
+        except BrokerGoneError as error:
+            LOG.warning("no sweep: RabbitMQ is away (%s)", error)
+            return 0
+
+    def _sweep(self) -> int:
+        due, depths = self.store.due(), self.store.depths()
+        held = self.held({*depths, *due, *self._known})
+        self._prune({each: count - depths.get(each, 0) for each, count in held.items()})
+        missing = {each: min(count - held[each], SWEEP_LIMIT) for each, count in due.items() if count > held[each]}
+        if not missing:
+            return 0
+        now = self.store.now()
+        lost: list[QueuedAttempt] = []
+        for message in self.store.queued():
+            if missing.get(message.task_type, 0) > 0 and message.available_at <= now:
+                missing[message.task_type] -= 1
+                lost.append(message)
+        self._send(lost)
+        return len(lost)
+
+    def _prune(self, surplus: Mapping[str, int]) -> None:
+        """Drop messages about attempts that are not queued, where there are more than SQL can explain."""
+        for task_type, count in surplus.items():
+            if count <= 0:
+                continue
+            tokens = self.broker.get(self._queue(task_type), min(count, PRUNE_LIMIT), PATIENCE)
+            known = self.store.still_queued([int(token.body) for token in tokens])
+            self.broker.settle([token for token in tokens if int(token.body) not in known])
+            self.broker.settle([token for token in tokens if int(token.body) in known], requeue=True)
+
+    def held(self, task_types: Iterable[str]) -> dict[str, int]:
+        """Return how many messages the broker has for each task type, delivered ones not counted."""
+        counts = self.broker.count([self._queue(each) for each in sorted(task_types)], PATIENCE)
+        return {queue.removeprefix(self.prefix): count for queue, count in counts.items()}
+
+    def declare(self, task_types: Iterable[str]) -> None:
+        """Declare the queues of task types. Raises ServiceError where the broker cannot be reached."""
+        try:
+            self.broker.declare([self._queue(each) for each in sorted(task_types)], PATIENCE)
+        except BrokerGoneError as error:
+            raise ServiceError(
+                f"RabbitMQ at {self.broker.safe_url} does not declare our queues: {error}",
+                cure="check that its user may configure, write and read queues",
+            ) from error
+
+    def wake(self) -> None:
+        """End the wait of a ``claim``."""
+        self.broker.wake()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._closing = True
+            self._lock.notify_all()
+        self.broker.close()
+
+    def _queue(self, task_type: str) -> str:
+        return f"{self.prefix}{task_type}"

@@ -1,0 +1,315 @@
+"""One connection to RabbitMQ from its opening to its end; all of it runs in one thread.
+
+Nothing here waits: each call sends its frames, and what the broker answers goes on from there. A
+``Future`` that is handed in gets the result, or the error when the connection ends first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import pika
+from pika.adapters.select_connection import SelectConnection
+from pika.channel import Channel
+
+QUORUM_SINCE = (3, 10)
+UNLIMITED_SINCE = (4, 0)
+NOT_FOUND, PRECONDITION_FAILED = 404, 406
+
+Outgoing = tuple[str, bytes]
+"""Queue and body of a message to publish."""
+
+
+class Token(NamedTuple):
+    """A message that was delivered and is not acknowledged yet."""
+
+    session: Session
+    delivery_tag: int
+    queue: str
+    body: bytes
+
+
+@dataclass
+class _Batch:
+    """Messages that were published together; ``trouble`` are those that did not arrive."""
+
+    done: Future[list[Outgoing]]
+    left: int
+    trouble: list[Outgoing] = field(default_factory=list)
+
+
+class Session:
+    """Declares, publishes with confirms, and consumes; ``run`` serves it until the connection ends."""
+
+    def __init__(
+        self, parameters: pika.URLParameters, ready: Callable[[Session], None], deliver: Callable[[Token], None]
+    ) -> None:
+        self._ready = ready
+        self._deliver = deliver
+        self._declared: set[str] = set()
+        self._consumers: dict[str, str] = {}
+        self._wanted: frozenset[str] = frozenset()
+        self._prefetch = 0
+        self._consumer_number = 0
+        self._tag = 0
+        self._unconfirmed: dict[int, tuple[_Batch, Outgoing]] = {}
+        self._open: set[Future[Any]] = set()
+        self._none_left: Callable[[], None] = lambda: None
+        # A loop that is closed must not be called any more.
+        self._calling = threading.Lock()
+        self.ended = False
+        self.error: BaseException | None = None
+        self._connection = SelectConnection(
+            parameters,
+            on_open_callback=self._opened,
+            on_open_error_callback=self._closed,
+            on_close_callback=self._closed,
+        )
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve the connection until it ends."""
+        try:
+            self._connection.ioloop.start()
+        except Exception as error:  # a broken connection may surface anywhere in the driver
+            self._end(error)
+        finally:
+            self._end(self.error or ConnectionError("the connection ended"))
+            with self._calling:
+                self._connection.ioloop.close()
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Have ``work`` run in the session's thread; fit for all threads."""
+        with self._calling:
+            if not self.ended:
+                self._connection.ioloop.add_callback_threadsafe(lambda: None if self.ended else work())
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Have ``work`` run in the session's thread in a while."""
+        self._connection.ioloop.call_later(seconds, lambda: None if self.ended else work())
+
+    def track(self, future: Future[Any]) -> None:
+        """See that a future is answered also when the connection ends."""
+        if self.ended:
+            future.set_exception(self.error or ConnectionError("the connection ended"))
+            return
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+
+    def close(self) -> None:
+        """Close the connection; ``run`` then returns."""
+        if self._connection.is_open:
+            self._connection.close()
+        elif not self._connection.is_closing:
+            self._connection.ioloop.stop()
+
+    def _opened(self, _: Any) -> None:
+        self._connection.channel(on_open_callback=self._out_opened)
+
+    def _out_opened(self, channel: Channel) -> None:
+        self._out = channel
+        channel.add_on_close_callback(self._channel_lost)
+        channel.add_on_return_callback(self._returned)
+        channel.confirm_delivery(self._confirmed)
+        self._connection.channel(on_open_callback=self._in_opened)
+
+    def _in_opened(self, channel: Channel) -> None:
+        self._in = channel
+        channel.add_on_close_callback(self._channel_lost)
+        channel.add_on_cancel_callback(self._cancelled)
+        channel.add_callback(lambda _: self._none_left(), [pika.spec.Basic.GetEmpty], one_shot=False)
+        self._ready(self)
+
+    def _channel_lost(self, _: Channel, reason: BaseException) -> None:
+        """Start anew: what was in flight on a channel that the broker closed is uncertain."""
+        if self.error is None:
+            self.error = reason
+        if self._connection.is_open:
+            self._connection.close()
+
+    def _closed(self, _: Any, reason: BaseException) -> None:
+        self._end(self.error or reason)
+        self._connection.ioloop.stop()
+
+    def _end(self, error: BaseException) -> None:
+        if not self.ended:
+            self.ended, self.error = True, error
+            for future in list(self._open):
+                if not future.done():
+                    future.set_exception(ConnectionError(str(error) or type(error).__name__))
+
+    # -- queues --------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The broker's version."""
+        text = str((self._connection.server_properties or {}).get("version", "0"))
+        return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """How queues are declared: quorum queues survive a broker of a cluster."""
+        if self.version < QUORUM_SINCE:
+            return {}
+        # From 4.0 on a message that was handed back 20 times would be dropped.
+        limit = {"x-delivery-limit": -1} if self.version >= UNLIMITED_SINCE else {}
+        return {"x-queue-type": "quorum", **limit}
+
+    def declare(self, queues: Iterable[str], then: Callable[[], None], done: Future[Any]) -> None:
+        """Declare those queues that were not declared here yet, and go on with ``then``."""
+        missing = [queue for queue in queues if queue not in self._declared]
+        if not missing:
+            then()
+            return
+        queue = missing[0]
+
+        def declared(_: int) -> None:
+            self._declared.add(queue)
+            self.declare(missing[1:], then, done)
+
+        def failed(code: int, reason: str) -> None:
+            if code == PRECONDITION_FAILED:
+                declared(0)  # it is there, declared otherwise, maybe by an administrator
+            else:
+                done.set_exception(ConnectionError(reason))
+
+        self._ask(queue, declared, failed, passive=False)
+
+    def count(self, queues: Sequence[str], found: dict[str, int], done: Future[dict[str, int]]) -> None:
+        """Find out how many messages wait in each of ``queues``; those that do not exist have none."""
+        if not queues:
+            done.set_result(found)
+            return
+
+        def counted(messages: int) -> None:
+            found[queues[0]] = messages
+            self.count(queues[1:], found, done)
+
+        def failed(code: int, reason: str) -> None:
+            if code == NOT_FOUND:
+                self._declared.discard(queues[0])
+                counted(0)
+            else:
+                done.set_exception(ConnectionError(reason))
+
+        self._ask(queues[0], counted, failed, passive=True)
+
+    def _ask(
+        self, queue: str, then: Callable[[int], None], failed: Callable[[int, str], None], *, passive: bool
+    ) -> None:
+        """Declare one queue on a channel of its own: a refusal closes the channel."""
+        answered = False
+
+        def ok(frame: Any) -> None:
+            nonlocal answered
+            answered = True
+            channel.close()
+            then(frame.method.message_count)
+
+        def closed(_: Channel, reason: BaseException) -> None:
+            if not answered and not self.ended:
+                failed(getattr(reason, "reply_code", 0), str(reason))
+
+        def opened(opened_channel: Channel) -> None:
+            opened_channel.add_on_close_callback(closed)
+            arguments = None if passive else self.arguments
+            opened_channel.queue_declare(queue, passive=passive, durable=True, arguments=arguments, callback=ok)
+
+        channel = self._connection.channel(on_open_callback=opened)
+
+    # -- publishing ----------------------------------------------------------------------------
+
+    def publish(self, messages: Sequence[Outgoing], done: Future[list[Outgoing]]) -> None:
+        """Publish persistent messages; the result, once all are confirmed, is what did not arrive."""
+        self.declare(dict.fromkeys(queue for queue, _ in messages), partial(self._send, messages, done), done)
+
+    def _send(self, messages: Sequence[Outgoing], done: Future[list[Outgoing]]) -> None:
+        batch = _Batch(done, len(messages))
+        for message in messages:
+            self._tag += 1
+            self._unconfirmed[self._tag] = (batch, message)
+            properties = pika.BasicProperties(delivery_mode=2, message_id=str(self._tag))
+            self._out.basic_publish("", message[0], message[1], properties, mandatory=True)
+
+    def _returned(self, _: Channel, method: Any, properties: Any, __: bytes) -> None:
+        """Note a message that no queue took; its confirmation follows."""
+        batch, message = self._unconfirmed[int(properties.message_id)]
+        batch.trouble.append(message)
+        self._declared.discard(method.routing_key)
+
+    def _confirmed(self, frame: Any) -> None:
+        last: int = frame.method.delivery_tag
+        tags = [last]
+        if frame.method.multiple:
+            tags = [tag for tag in self._unconfirmed if tag <= last]
+        for tag in tags:
+            batch, message = self._unconfirmed.pop(tag)
+            if isinstance(frame.method, pika.spec.Basic.Nack):
+                batch.trouble.append(message)
+            batch.left -= 1
+            if batch.left == 0 and not batch.done.done():
+                batch.done.set_result(batch.trouble)
+
+    # -- consuming -----------------------------------------------------------------------------
+
+    def listen(self, queues: frozenset[str], prefetch: int) -> None:
+        """Consume from these queues and no others, up to ``prefetch`` unacknowledged messages of each."""
+        self._wanted = queues
+        stay = queues if prefetch == self._prefetch else frozenset()
+        for queue in self._consumers.keys() - stay:
+            self._in.basic_cancel(self._consumers.pop(queue))
+        if new := sorted(queues - self._consumers.keys()):
+            failed: Future[Any] = Future()
+            self.declare(new, partial(self._consume, new, prefetch), failed)
+
+    def _consume(self, queues: Sequence[str], prefetch: int) -> None:
+        """Begin to consume, unless that was done, or given up, while the queues were declared."""
+        if self._prefetch != prefetch:
+            self._prefetch = prefetch
+            self._in.basic_qos(prefetch_count=prefetch)
+        for queue in self._wanted.intersection(queues) - self._consumers.keys():
+            self._consumer_number += 1
+            tag = f"{queue}/{self._consumer_number}"
+            self._consumers[queue] = tag
+            self._in.basic_consume(queue, partial(self._message, queue), consumer_tag=tag)
+
+    def _message(self, queue: str, _: Channel, method: Any, __: Any, body: bytes) -> None:
+        if queue not in self._consumers:  # it came while we were leaving
+            self._in.basic_nack(method.delivery_tag, requeue=True)
+        else:
+            self._deliver(Token(self, method.delivery_tag, queue, body))
+
+    def _cancelled(self, frame: Any) -> None:
+        """The broker ended a consumer: its queue was deleted."""
+        queue = str(frame.method.consumer_tag).rpartition("/")[0]
+        self._consumers.pop(queue, None)
+        self._declared.discard(queue)
+
+    def settle(self, tokens: Iterable[Token], *, requeue: bool = False) -> None:
+        """Acknowledge messages, or hand them back."""
+        for token in tokens:
+            if token.session is self and self._in.is_open:
+                if requeue:
+                    self._in.basic_nack(token.delivery_tag, requeue=True)
+                else:
+                    self._in.basic_ack(token.delivery_tag)
+
+    def get(self, queue: str, count: int, done: Future[list[Token]]) -> None:
+        """Take up to ``count`` messages that wait in a queue; one call at a time."""
+        got: list[Token] = []
+
+        def message(_: Channel, method: Any, __: Any, body: bytes) -> None:
+            got.append(Token(self, method.delivery_tag, queue, body))
+            if len(got) < count and method.message_count:
+                self._in.basic_get(queue, message)
+            else:
+                done.set_result(got)
+
+        self._none_left = partial(done.set_result, got)
+        self._in.basic_get(queue, message)

@@ -1,0 +1,144 @@
+"""What reports read about the present: trees of tasks, queues, workers, and who runs what.
+
+As in ``reading``: functions of a snapshot's connection that lock nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, Table, case, func, or_, select
+
+from eas.states import AttemptState, TaskState
+from eas.taskdb import tables
+from eas.taskdb.engine import AnyRow
+from eas.taskdb.products import chunks
+from eas.taskdb.reading import ATTEMPTS, CONTROL, JOBS, RESULTS, TASKS, UNFINISHED, WORKERS, Filters, stream
+
+
+def task_links(connection: Connection, job_ids: Sequence[int]) -> Iterator[Sequence[AnyRow]]:
+    """Yield ``(id, 16 * parent_id + code)`` of all tasks of jobs, parents before children.
+
+    ``code`` is the place of the state in ``TaskState``, plus 8 for a control task; a root's parent is 0.
+    """
+    codes = {state.value: code for code, state in enumerate(TaskState)}
+    code = case(codes, value=TASKS.c.state) + case((TASKS.c.task_type.in_(CONTROL), 8), else_=0)
+    # Two numbers a row, in the order of the primary key: this reads millions of rows.
+    query = select(TASKS.c.id, 16 * func.coalesce(TASKS.c.parent_id, 0) + code)
+    if len(job_ids) < _count(connection, JOBS):
+        query = query.where(TASKS.c.job_id.in_(job_ids))
+    yield from stream(connection, query.order_by(TASKS.c.id))
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def task_labels(connection: Connection, task_ids: Sequence[int]) -> list[AnyRow]:
+    """Return ``(id, task_type, name, state, metadata, reason)`` of tasks."""
+    columns = (TASKS.c.id, TASKS.c.task_type, TASKS.c.name, TASKS.c.state, TASKS.c.metadata, TASKS.c.reason)
+    query = select(*columns)
+    return [row for part in chunks(task_ids) for row in connection.execute(query.where(TASKS.c.id.in_(part)))]
+
+
+def matching_tasks(connection: Connection, filters: Filters) -> list[int]:
+    """Return the ids of the tasks within ``filters``, ascending."""
+    query = select(TASKS.c.id).where(*filters.tasks()).order_by(TASKS.c.id)
+    return [row[0] for part in stream(connection, query) for row in part]
+
+
+def queues(connection: Connection, filters: Filters, now: float) -> list[AnyRow]:
+    """Return ``(task_type, worker_type, queued, due, running, oldest, paused_at)`` of each queue.
+
+    ``due``: those queued that may be claimed at ``now``; ``oldest``: when the one that has waited
+    longest was queued [Unix s].
+    """
+    queued, running = (ATTEMPTS.c.state == state for state in UNFINISHED)
+    count = select(
+        ATTEMPTS.c.task_type,
+        func.sum(case((queued, 1), else_=0)).label("queued"),
+        func.sum(case((queued & (ATTEMPTS.c.available_at <= now), 1), else_=0)).label("due"),
+        func.sum(case((running, 1), else_=0)).label("running"),
+        func.min(case((queued, ATTEMPTS.c.queued_at))).label("oldest"),
+    ).where(ATTEMPTS.c.state.in_(UNFINISHED))
+    if filters.job_name is not None:
+        count = count.join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id).where(TASKS.c.job_name == filters.job_name)
+    counts = count.group_by(ATTEMPTS.c.task_type).subquery()
+    kind, paused = tables.task_types, tables.queue_settings
+    query = (
+        select(
+            kind.c.name,
+            kind.c.worker_type,
+            func.coalesce(counts.c.queued, 0),
+            func.coalesce(counts.c.due, 0),
+            func.coalesce(counts.c.running, 0),
+            counts.c.oldest,
+            paused.c.paused_at,
+        )
+        .outerjoin(counts, counts.c.task_type == kind.c.name)
+        .outerjoin(paused, paused.c.task_type == kind.c.name)
+        .where(kind.c.name.not_in(CONTROL))
+    )
+    if filters.task_type is not None:
+        query = query.where(kind.c.name == filters.task_type)
+    return list(connection.execute(query.order_by(kind.c.name)).all())
+
+
+def workers(connection: Connection, filters: Filters) -> list[AnyRow]:
+    """Return all workers, newest first, with how many attempts each ended; ``since``: heard of after it."""
+    hosts = tables.hosts
+    states = select(
+        ATTEMPTS.c.worker_id,
+        func.sum(case((ATTEMPTS.c.state == AttemptState.DONE, 1), else_=0)).label("done"),
+        func.sum(case((ATTEMPTS.c.state == AttemptState.FAILED, 1), else_=0)).label("failed"),
+        func.sum(case((ATTEMPTS.c.state == AttemptState.STALLED, 1), else_=0)).label("stalled"),
+    ).where(ATTEMPTS.c.worker_id.is_not(None))
+    ended = states.group_by(ATTEMPTS.c.worker_id).subquery()
+    what = (WORKERS.c.id, hosts.c.name.label("host"), WORKERS.c.pid, WORKERS.c.worker_types, WORKERS.c.cpus)
+    when = (WORKERS.c.state, WORKERS.c.started_at, WORKERS.c.heartbeat_at, WORKERS.c.ended_at, WORKERS.c.reason)
+    counts = tuple(func.coalesce(ended.c[name], 0).label(name) for name in ("done", "failed", "stalled"))
+    query = (
+        select(*what, *when, *counts)
+        .join(hosts, hosts.c.id == WORKERS.c.host_id)
+        .outerjoin(ended, ended.c.worker_id == WORKERS.c.id)
+        .where(*filters.after(WORKERS.c.heartbeat_at))
+    )
+    return list(connection.execute(query.order_by(WORKERS.c.started_at.desc(), WORKERS.c.id)).all())
+
+
+def running_attempts(connection: Connection) -> list[AnyRow]:
+    """Return ``(worker_id, task_type, task_id, claimed_at)`` of what runs now, in the order of claiming."""
+    columns = (ATTEMPTS.c.worker_id, ATTEMPTS.c.task_type, ATTEMPTS.c.task_id, ATTEMPTS.c.claimed_at)
+    query = select(*columns).where(ATTEMPTS.c.state == AttemptState.RUNNING)
+    return list(connection.execute(query.order_by(ATTEMPTS.c.claimed_at, ATTEMPTS.c.id)).all())
+
+
+def worked(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyRow]]:
+    """Yield ``(worker_id, job_id, job_name, task_type, task_id, attempt_id, state, start, end)`` of all that workers
+    ran or run, by attempt; ``since``: not ended before it; ``end`` is None for what runs.
+    """
+    start = func.coalesce(RESULTS.c.started_at, ATTEMPTS.c.claimed_at)
+    end = func.coalesce(RESULTS.c.ended_at, ATTEMPTS.c.ended_at)
+    what = (TASKS.c.job_name, ATTEMPTS.c.task_type, ATTEMPTS.c.task_id, ATTEMPTS.c.id, ATTEMPTS.c.state, start, end)
+    query = (
+        select(ATTEMPTS.c.worker_id, ATTEMPTS.c.job_id, *what)
+        .join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id)
+        .outerjoin(RESULTS, RESULTS.c.attempt_id == ATTEMPTS.c.id)
+        .where(ATTEMPTS.c.worker_id.is_not(None), start.is_not(None), *filters.tasks())
+    )
+    if filters.since is not None:
+        query = query.where(or_(ATTEMPTS.c.ended_at.is_(None), ATTEMPTS.c.ended_at >= filters.since))
+    yield from stream(connection, query.order_by(ATTEMPTS.c.id))
+
+
+def root_jobs(connection: Connection, task_ids: Sequence[int]) -> dict[int, tuple[int, str, str]]:
+    """Return ``(job id, job name, job state)`` of root tasks, by task id."""
+    query = select(TASKS.c.id, JOBS.c.id, JOBS.c.name, JOBS.c.state).join(JOBS, JOBS.c.id == TASKS.c.job_id)
+    rows = (row for part in chunks(task_ids) for row in connection.execute(query.where(TASKS.c.id.in_(part))))
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+def alive_workers(connection: Connection) -> list[AnyRow]:
+    """Return ``(id, worker_types)`` of the workers that SQL believes alive; the types as JSON text."""
+    query = select(WORKERS.c.id, WORKERS.c.worker_types).where(WORKERS.c.state == "alive")
+    return list(connection.execute(query).all())

@@ -1,0 +1,101 @@
+"""The task type ``ingest_external_lcs``: light curves from elsewhere become file products."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from eas.errors import TaskFailure
+from eas.lightcurves import files, lcsg
+from eas.lightcurves.lightcurve import LightCurve, LightCurveError
+from eas.model import Check, Metadata, Scalar
+from eas.tasks.base import Task, TaskContext
+from eas.tasks.lightcurves import check_lightcurve
+
+READERS: Final = {"lcsg": lcsg.read}
+"""By ``lc_type``."""
+LC_TYPE: Final = "lcsg"
+SHOWN: Final = 10
+
+
+class IngestExternalLCs(Task):
+    """Makes one file product of each file that the glob ``input_path`` finds below the input directory.
+
+    A product has the file's own name, in the task's working directory, and is a light curve file
+    like any other: later tasks, also of other jobs, take it by that name. What the file says of
+    itself travels in its comments, so a search knows ``orbital_period``. A file that cannot be read
+    fails the attempt, which names it and the line; the products of the others stay.
+    """
+
+    def run(self, context: TaskContext) -> Mapping[str, Scalar]:
+        """Read and write each file; raise TaskFailure naming those that are bad, after all others."""
+        read = _reader(context)
+        problems: list[str] = []
+        count = 0
+        for path in _found(context):
+            try:
+                lightcurve = read(path)
+            except LightCurveError as error:
+                context.log.error("%s", error.what)
+                problems.append(error.what)
+                continue
+            _write(context, path.name, lightcurve)
+            count += 1
+        context.log.info("%d light curves ingested", count)
+        if problems:
+            more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            raise TaskFailure(
+                f"{len(problems)} of {len(problems) + count} files cannot be ingested: "
+                f"{'; '.join(problems[:SHOWN])}{more}",
+                cure="mend or remove these files and run the task again; the others are there already",
+            )
+        return {}
+
+    def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
+        """Check that something was ingested; `check_new` looks at each product."""
+        count = len(context.new_outputs)
+        return [Check("light curves ingested", count > 0, f"{count} files")]
+
+    def check_new(self, context: TaskContext, file_name: str, path: Path) -> Sequence[Check]:
+        """Check that a product is a light curve."""
+        return check_lightcurve(file_name, path)
+
+
+def _reader(context: TaskContext) -> lcsg.Reader:
+    kind = context.settings.get("lc_type", LC_TYPE)
+    if kind not in READERS:
+        raise TaskFailure(f"lc_type is {kind!r}", cure=f"give one of {', '.join(READERS)}")
+    return READERS[kind]
+
+
+def _found(context: TaskContext) -> list[Path]:
+    """Return the files that ``input_path`` finds, by name; raise TaskFailure for none, or two of one name."""
+    pattern = context.settings.get("input_path")
+    root = context.input_directory.resolve()
+    if not isinstance(pattern, str) or not pattern.strip():
+        raise TaskFailure(f"input_path is {pattern!r}", cure=f"give a glob for files below {root}, as lcs/*.csv")
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise TaskFailure(f"input_path {pattern!r} leaves the input directory", cure=f"give a path below {root}")
+    found = sorted(_files(root, pattern), key=lambda path: (path.name, path))
+    if not found:
+        raise TaskFailure(f"no file below {root} is like {pattern!r}", cure="correct input_path, or put files there")
+    for one, other in itertools.pairwise(found):
+        if one.name == other.name:
+            raise TaskFailure(
+                f"two files have the name {one.name}: {one.relative_to(root)} and {other.relative_to(root)}",
+                cure="ingest them in two tasks with different working directories",
+            )
+    return found
+
+
+def _files(root: Path, pattern: str) -> Iterator[Path]:
+    for path in root.glob(pattern):
+        # A link must not lead to files that are none of the users' business.
+        if path.is_file() and path.resolve().is_relative_to(root):
+            yield path
+
+
+def _write(context: TaskContext, name: str, lightcurve: LightCurve) -> None:
+    files.write(context.new_output(name), lightcurve, with_metadata=True)

@@ -1,0 +1,273 @@
+"""The tasks of jobs as a tree, with counts of the leaf tasks below each node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from eas.model import CONTROL_TASKS
+from eas.states import TaskState
+from reports.columns import Values, loop_parameters
+
+STATES = tuple(TaskState)
+CONTROL_CODE = 8
+CODES = 16
+ACTIVE = (TaskState.QUEUED, TaskState.RUNNING)
+SHOWN = ("waiting", "queued", "running", "stalled", "failed", "blocked", "cancelled", "done")
+
+IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+@dataclass
+class TreeNode:
+    """A node: a job, a task, or several siblings that are equal in all but their loop values.
+
+    Attributes
+    ----------
+    parameters, values, last_values:
+        Loop values that its parent does not have; in words; those of the last of equal siblings in words.
+    counts:
+        State to number of leaf tasks (tasks that run on workers), of this node and below; of all
+        that the node stands for.
+    number:
+        How many equal siblings it stands for.
+    hidden:
+        How many children there are below the depth limit.
+    """
+
+    task_id: int
+    label: str
+    state: str
+    counts: dict[str, int]
+    task_type: str | None = None
+    name: str | None = None
+    parameters: Values = field(default_factory=dict)
+    values: str = ""
+    reason: str | None = None
+    number: int = 1
+    hidden: int = 0
+    last_values: str = ""
+    children: list[TreeNode] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "task_id": self.task_id or None,
+            "task_type": self.task_type,
+            "name": self.name,
+            "label": self.title,
+            "parameters": self.parameters,
+            "state": self.state,
+            "number": self.number,
+            "counts": {state: self.counts.get(state, 0) for state in SHOWN},
+            "reason": self.reason,
+            "hidden_children": self.hidden,
+            "children": [child.to_json() for child in self.children],
+        }
+
+    @property
+    def title(self) -> str:
+        """What to call it: type or job, name, loop values; ``x 14`` where it stands for several."""
+        text = self.label + (f" x {self.number}" if self.number > 1 else "")
+        if self.values:
+            many = self.number > 1 and self.last_values != self.values
+            text += f" [{self.values} ... {self.last_values}]" if many else f" [{self.values}]"
+        return text
+
+
+@dataclass(frozen=True)
+class Links:
+    """Who is whose child, of any number of tasks: arrays of one length, in order of ``ids``.
+
+    Attributes
+    ----------
+    ids:
+        Task ids, ascending.
+    parents:
+        Place of the parent in these arrays, -1 for a root.
+    states:
+        Place of the state in ``TaskState``.
+    controls:
+        Whether it is a control task.
+    depths:
+        0 for a root.
+    """
+
+    ids: IntArray
+    parents: IntArray
+    states: IntArray
+    controls: np.ndarray[Any, Any]
+    depths: IntArray
+
+
+def read_links(chunks: Iterable[Sequence[Any]]) -> Links:
+    """Return the structure that rows of ``eas.taskdb.reading.task_links`` describe."""
+    parts = [np.fromiter(chain.from_iterable(rows), np.int64, 2 * len(rows)) for rows in chunks]
+    numbers = np.concatenate(parts).reshape(-1, 2) if parts else np.empty((0, 2), np.int64)
+    ids, (parent_ids, codes) = numbers[:, 0], np.divmod(numbers[:, 1], CODES)
+    places = np.searchsorted(ids, parent_ids)
+    parents = np.where(parent_ids == 0, -1, places)
+    states, controls = codes % CONTROL_CODE, codes >= CONTROL_CODE
+    return Links(ids, parents, states, controls, _depths(parents))
+
+
+def _depths(parents: IntArray) -> IntArray:
+    depths = np.zeros(len(parents), np.int64)
+    above = parents.copy()
+    while (alive := above >= 0).any():
+        depths += alive
+        above = np.where(alive, parents[above], -1)
+    return depths
+
+
+def count_leaves(links: Links, depth: int, only: np.ndarray[Any, Any] | None = None) -> tuple[IntArray, IntArray]:
+    """Return counts of leaf tasks by state, for each node down to ``depth``, and their number of children.
+
+    Both are in order of ``links``; the counts' shape is (tasks, states), zero below ``depth``.
+    """
+    above = np.arange(len(links.ids))
+    while (deep := links.depths[above] > depth).any():
+        above[deep] = links.parents[above[deep]]
+    leaf = ~links.controls if only is None else ~links.controls & only
+    flat = np.bincount(above[leaf] * len(STATES) + links.states[leaf], minlength=len(links.ids) * len(STATES))
+    counts = flat.reshape(len(links.ids), len(STATES))
+    for level in range(min(depth, int(links.depths.max(initial=0))), 0, -1):
+        here = np.flatnonzero(links.depths == level)
+        np.add.at(counts, links.parents[here], counts[here])
+    children = np.bincount(links.parents[links.parents >= 0], minlength=len(links.ids))
+    return counts, children
+
+
+def build(
+    links: Links,
+    depth: int,
+    labels: Callable[[Sequence[int]], Iterable[Any]],
+    *,
+    only: np.ndarray[Any, Any] | None = None,
+    running_only: bool = False,
+) -> list[TreeNode]:
+    """Return the roots, each with its descendants down to ``depth`` (a root has depth 0).
+
+    Parameters
+    ----------
+    links:
+        The tasks of whole jobs.
+    depth:
+        Deepest level shown.
+    labels:
+        Gives ``(id, task_type, name, state, metadata, reason)`` of tasks by their ids.
+    only:
+        Which tasks to count, in order of ``links``; nodes without any are left out. None: all.
+    running_only:
+        Leave out what has neither queued nor running tasks.
+    """
+    counts, children = count_leaves(links, depth, only)
+    shown = links.depths <= depth
+    if only is not None:
+        shown &= (counts.sum(axis=1) > 0) | only
+    if running_only:
+        shown &= counts[:, [STATES.index(state) for state in ACTIVE]].sum(axis=1) > 0
+    places = np.flatnonzero(shown).tolist()
+    nodes: dict[int, TreeNode] = {}
+    rows = {row.id: row for row in labels(links.ids[places].tolist())}
+    roots = []
+    values: dict[int, Values] = {-1: {}}
+    for place in places:
+        row, parent = rows[int(links.ids[place])], int(links.parents[place])
+        values[place] = loop_parameters(json.loads(row.metadata))
+        above = values.get(parent, {})
+        node = nodes[place] = _node(row, counts[place], {k: v for k, v in values[place].items() if above.get(k) != v})
+        if links.depths[place] == depth:
+            node.hidden = int(children[place])
+        if parent < 0:
+            roots.append(node)
+        elif parent in nodes:
+            nodes[parent].children.append(node)
+    return roots
+
+
+def _node(row: Any, counts: IntArray, values: Values) -> TreeNode:
+    """Return a node; ``values`` are the loop values that its parent does not have."""
+    kind = row.task_type or "?"
+    label = f"{kind} {row.name!r}" if row.name else kind
+    found = {state.value: int(count) for state, count in zip(STATES, counts, strict=True) if count}
+    words = ", ".join(_value(*item) for item in values.items())
+    return TreeNode(row.id, label, row.state, found, row.task_type, row.name, values, words, row.reason)
+
+
+def _value(key: str, value: Any) -> str:
+    return (
+        f"{key.removesuffix('_index')}={value:.4g}"
+        if isinstance(value, float)
+        else f"{key.removesuffix('_index')}={value}"
+    )
+
+
+def collapse(nodes: Sequence[TreeNode]) -> list[TreeNode]:
+    """Return siblings with runs of equal ones made one: equal in all but ids and loop values."""
+    found: list[TreeNode] = []
+    last: Any = None
+    for node in nodes:
+        node.children = collapse(node.children)
+        signature = _signature(node)
+        if found and signature == last:
+            found[-1].number += 1
+            found[-1].last_values = node.values
+            _add_counts(found[-1], node)
+        else:
+            found.append(node)
+            last = signature
+    return found
+
+
+def _add_counts(node: TreeNode, other: TreeNode) -> None:
+    """Add the counts of an equal sibling, all the way down: a node's counts are of all it stands for."""
+    node.hidden += other.hidden
+    for state, count in other.counts.items():
+        node.counts[state] = node.counts.get(state, 0) + count
+    for child, twin in zip(node.children, other.children, strict=True):
+        _add_counts(child, twin)
+
+
+def _signature(node: TreeNode) -> tuple[Any, ...]:
+    children = tuple((child.number, _signature(child)) for child in node.children)
+    return (node.label, node.state, tuple(sorted(node.counts.items())), node.hidden, node.reason, children)
+
+
+def lines(nodes: Sequence[TreeNode]) -> Iterator[str]:
+    """Yield the lines of trees, drawn as ``tree`` draws directories."""
+    for node in nodes:
+        yield _line(node)
+        yield from _below(node, "")
+
+
+def _below(node: TreeNode, indent: str) -> Iterator[str]:
+    for child in node.children:
+        last = child is node.children[-1]
+        yield f"{indent}{'└── ' if last else '├── '}{_line(child)}"
+        yield from _below(child, indent + ("    " if last else "│   "))
+
+
+def _line(node: TreeNode) -> str:
+    counts = ", ".join(f"{node.counts[state]} {state}" for state in SHOWN if node.counts.get(state))
+    single = sum(node.counts.values()) == 1 and node.task_type not in CONTROL_TASKS
+    text = f"{node.title}: {node.state if single or not counts else counts}"
+    if node.reason:
+        text += f" ({' '.join(node.reason.split())[:120]})"
+    return text
+
+
+def job_roots(roots: Iterable[TreeNode], jobs: Mapping[int, tuple[int, str, str]]) -> list[TreeNode]:
+    """Return root tasks as jobs: root task id to ``(job id, job name, state)``."""
+    found = []
+    for root in roots:
+        job_id, name, state = jobs[root.task_id]
+        root.label = f"job {job_id} {name} ({state})"
+        root.state = state
+        found.append(root)
+    return found

@@ -1,0 +1,159 @@
+"""Real processes: the ``eas`` command, workers, a Prefect server, each test in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+ROOT = Path(__file__).resolve().parents[2]
+EAS = [sys.executable, "-m", "eas"]
+PATIENCE = 240.0
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EAS_", "PREFECT_"))}
+
+
+def wait_for(condition: Callable[[], Any], what: str, patience: float = 60.0) -> Any:
+    """Return what ``condition`` returns once that is true."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"waited {patience:.0f} s in vain for {what}")
+
+
+@dataclass
+class Home:
+    """A folder with a task database of its own, and the command line on it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def eas(self, *arguments: str | Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*EAS, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        if code is not None:
+            assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*EAS, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def rows(self, query: str) -> list[Any]:
+        database = self.folder / "eas-data" / "eas.sqlite"
+        if not database.exists():
+            return []
+        engine = create_engine(f"sqlite:///{database}")
+        try:
+            with engine.connect() as connection:
+                if not inspect(connection).has_table("attempts"):
+                    return []  # it is being made
+                return list(connection.execute(text(query)).all())
+        finally:
+            engine.dispose()
+
+    def chain(self, *tasks: dict[str, Any], name: str = "chain") -> Path:
+        path = self.folder / f"{name}.json"
+        path.write_text(json.dumps({"job_name": name, "working_directory": name, "task_list": list(tasks)}))
+        return path
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the worker processes that work for this folder."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or []
+            try:
+                if command[1:4] == ["-m", "eas", "worker"] and process.environ().get("EAS_HOME") == str(
+                    self.folder / "eas-data"
+                ):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start one Prefect server for the session and give its API's URL."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = clean_environment() | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_API_URL": url,
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    def healthy() -> bool:
+        try:
+            return urllib.request.urlopen(f"{url}/health", timeout=2).status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_for(healthy, "the Prefect server", 120)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def ask_prefect(url: str, path: str, body: dict[str, Any]) -> Any:
+    """POST to Prefect's API."""
+    request = urllib.request.Request(
+        f"{url}{path}", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def bare_home(tmp_path: Path) -> Home:
+    """A folder where nothing is configured."""
+    return Home(tmp_path, clean_environment())
+
+
+@pytest.fixture
+def home(tmp_path: Path, prefect_server: str) -> Home:
+    """A folder with a Prefect server configured."""
+    prefect_home = tmp_path / "prefect-home"
+    return Home(tmp_path, clean_environment() | {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(prefect_home)})

@@ -1,0 +1,116 @@
+"""Jobs and tasks written straight into a task database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, select
+
+from eas.model import AttemptResult, NewVersion, QueuedAttempt, TaskSpec, Usage
+from eas.states import AttemptState
+from eas.taskdb import attempts, jobs, tables, tasks, workers
+from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.workers import Process
+
+DIRECTORY = "Müll Ωδός 星/λ"
+
+
+def spec(number: int, task_type: str = "null", outputs: Mapping[str, str] | None = None) -> TaskSpec:
+    return TaskSpec(
+        address=str(number),
+        path=f"task_list[{number}]",
+        task_type=task_type,
+        name=f"näme-{number}",
+        job_name="contract",
+        working_directory=DIRECTORY,
+        metadata={"size": 0.1 + number},
+        settings={"duration": 0},
+        inputs={},
+        outputs=outputs or {},
+    )
+
+
+def new_job(connection: Connection, *, retries: int = 0, backoff: float = 1.0) -> int:
+    return jobs.add(
+        connection,
+        now=time.time(),
+        name="contract",
+        working_directory=DIRECTORY,
+        chain="{}",
+        source="contract.json",
+        seed="0",
+        if_exists="fail",
+        retries=retries,
+        backoff=backoff,
+        priority=0,
+    )
+
+
+def queue_tasks(
+    database: TaskDatabase,
+    task_types: Sequence[str],
+    *,
+    priorities: Sequence[int] = (),
+    available_at: float = 0.0,
+    retries: int = 0,
+    backoff: float = 1.0,
+    stalls: int = 5,
+    outputs: Mapping[str, str] | None = None,
+) -> list[QueuedAttempt]:
+    """Write a job with tasks of these types, and queue an attempt of each."""
+
+    def work(connection: Connection) -> list[QueuedAttempt]:
+        job_id = new_job(connection, retries=retries, backoff=backoff)
+        first = tasks.reserve(connection, len(task_types))
+        new = {
+            first + number: tasks.NewTask(None, spec(number, task_type, outputs))
+            for number, task_type in enumerate(task_types)
+        }
+        tasks.add(connection, job_id, new, retries=retries, max_stalls=stalls, now=time.time())
+        items = [
+            attempts.QueueItem(
+                first + number, job_id, task_type, 1, priorities[number] if priorities else 0, available_at
+            )
+            for number, task_type in enumerate(task_types)
+        ]
+        return attempts.queue(connection, items, time.time())
+
+    return database.transact(work)
+
+
+def new_worker(database: TaskDatabase, worker_id: str) -> str:
+    database.transact(
+        lambda c: workers.register(
+            c,
+            worker_id=worker_id,
+            host="höst",
+            host_cpus=2,
+            host_memory=8.0,
+            process=Process("machine", 1, 0.0),
+            worker_types=("eas-base",),
+            cpus=1,
+            now=database.now(),
+        )
+    )
+    return worker_id
+
+
+def result(attempt_id: int, state: AttemptState = AttemptState.DONE, **values: object) -> AttemptResult:
+    now = time.time()
+    defaults: dict[str, object] = {"reason": "" if state is AttemptState.DONE else "it failed", "usage": Usage()}
+    return AttemptResult(attempt_id=attempt_id, state=state, started=now - 1, ended=now, **(defaults | values))  # type: ignore[arg-type]
+
+
+def version(attempt_id: int, semantic: str, file_name: str) -> NewVersion:
+    return NewVersion(semantic, file_name, f".versions/{attempt_id}/{file_name}", 7, "ab" * 32)
+
+
+def states(database: TaskDatabase) -> dict[int, str]:
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(select(tables.attempts.c.id, tables.attempts.c.state))}
+
+
+def task_states(database: TaskDatabase) -> list[str]:
+    with database.read() as connection:
+        return list(connection.execute(select(tables.tasks.c.state).order_by(tables.tasks.c.id)).scalars())
