@@ -18,7 +18,7 @@ from uuid import UUID
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, StateDetails
+from prefect.client.schemas.objects import State, StateDetails, StateType
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
@@ -32,6 +32,13 @@ from eas.taskdb.engine import TaskDatabase
 
 BATCH_SHARE = 0.5
 """Share of ``max_task_runs`` that batches of equal size would use up; small ends take the rest."""
+
+
+class _Met(State[None]):
+    """The state of a dependency that is met; asking for its result costs no trip to another thread."""
+
+    def result(self, *_: Any, **__: Any) -> None:
+        """Return nothing: the products are in the file store, the metadata in SQL."""
 
 
 @dataclass
@@ -60,11 +67,11 @@ class _Run:
         """How many members have not settled."""
         return self.members - sum(self.outcomes.values())
 
-    def state(self) -> State[Any]:
-        """Return the state in which the task run ends."""
+    def state(self) -> State[Any] | None:
+        """Return the state in which the task run ends; None for a plain success."""
         bad = {state: count for state, count in self.outcomes.items() if state is not TaskState.DONE}
         if self.expected == 1:
-            return Failed(message=self.reasons[0]) if bad else Completed(message="done")
+            return Failed(message=self.reasons[0]) if bad else None
         parts = ", ".join(f"{count} {state}" for state, count in sorted(self.outcomes.items()))
         message = f"{self.members} tasks: {parts}"
         return Failed(message=f"{message}; first: {self.reasons[0]}") if bad else Completed(message=message)
@@ -127,6 +134,8 @@ class TaskRuns:
 
     def _expanded(self, node: Node, node_of: Callable[[int], Node]) -> None:
         """Show a control task's expansion; the chains that a large loop is made of are too many."""
+        if node.parent_id is None:
+            return  # the flow run itself stands for the whole chain
         if self._batch_size > 1 and (node.task_type == CHAIN or self.opened >= self.max_task_runs):
             return
         name = node.label
@@ -216,7 +225,7 @@ class TaskRuns:
         # Prefect draws an edge to the task run that a state belongs to, and waits unless the state
         # is final: the dependency itself is met already, whatever Prefect knows of it by now.
         wait_for = [
-            Completed(data=True, state_details=StateDetails(task_run_id=edge.run_id))
+            _Met(type=StateType.COMPLETED, state_details=StateDetails(task_run_id=edge.run_id))
             for edge in run.edges
             if edge.run_id is not None
         ]
@@ -239,13 +248,13 @@ class TaskRuns:
                 cache_policy=NO_CACHE,
                 log_prints=False,
             )
-            async def follow(label: str, run: int) -> State[Any]:
+            async def follow(label: str, run: int) -> State[Any] | None:
                 return await self._until_ended(self._following[run])
 
             self._kinds[kind] = follow
         return self._kinds[kind]
 
-    async def _until_ended(self, run: _Run) -> State[Any]:
+    async def _until_ended(self, run: _Run) -> State[Any] | None:
         context = TaskRunContext.get()
         run.run_id = context.task_run.id if context else None
         run.started.set()

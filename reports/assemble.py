@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -27,6 +28,14 @@ def progress(connection: Connection, filters: Filters, now: float) -> pd.DataFra
     return progress_frame(reading.task_counts(connection, filters), reading.first_starts(connection, filters), now)
 
 
+def timings_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
+    """Yield the timings table in parts, for who cannot begin again as ``write_timings`` does."""
+    texts = chain(reading.loop_metadata(connection, filters), reading.leaf_metadata(connection, filters))
+    columns = timings.parameter_columns(parameter_keys(texts))
+    hosts = reading.worker_hosts(connection)
+    return timings.timings_frames(reading.finished_attempts(connection, filters), columns, hosts)
+
+
 def write_timings(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
     """Write the timings table, chunk by chunk (nowhere for None), and return the summary by task type."""
     hosts = reading.worker_hosts(connection)
@@ -36,15 +45,18 @@ def write_timings(connection: Connection, filters: Filters, path: Path | None) -
         rows = reading.finished_attempts(connection, filters)
         frames = summary.watch(timings.timings_frames(rows, timings.parameter_columns(keys), hosts))
         try:
-            if path is None:
-                for _ in frames:
-                    pass
-            else:
-                write_table(frames, path)
+            _write_or_drain(frames, path)
             return summary.frame()
         except UnknownParametersError as error:
             # Loop values that no loop gave: tasks that somebody wrote into the database otherwise.
             keys.extend(error.keys)
+
+
+def _write_or_drain(frames: Iterator[pd.DataFrame], path: Path | None) -> None:
+    if path is not None:
+        write_table(frames, path)
+    else:
+        deque(frames, maxlen=0)
 
 
 def pass_fail(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
@@ -56,13 +68,18 @@ def pass_fail(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame
 def write_errors(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
     """Write the errors table (nowhere for None), and return the same grouped by last line."""
     groups = errors.ErrorGroups()
-    frames = groups.watch(error_frames(connection, filters))
-    if path is None:
-        for _ in frames:
-            pass
-    else:
-        write_table(frames, path)
+    _write_or_drain(groups.watch(error_frames(connection, filters)), path)
     return groups.frame()
+
+
+def newest_errors(connection: Connection, filters: Filters, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the newest ``count`` errors, oldest of them first, and all errors grouped by last line."""
+    groups = errors.ErrorGroups()
+    newest = errors.error_frame([], {})
+    for frame in groups.watch(error_frames(connection, filters)):
+        both = pd.concat([newest, frame], ignore_index=True)
+        newest = both.sort_values("time [UTC]", kind="stable").tail(count).reset_index(drop=True)
+    return newest, groups.frame()
 
 
 def error_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
@@ -86,7 +103,7 @@ def job_tree(
         only = np.isin(links.ids, np.fromiter(reading_live.matching_tasks(connection, filters), np.int64))
     roots = tree.build(
         links,
-        depth,
+        tree.fitting_depth(links, depth),
         lambda ids: reading_live.task_labels(connection, ids),
         only=only,
         running_only=running_only,

@@ -63,12 +63,14 @@ def loop_parameters(metadata: Values) -> Values:
 def parameter_keys(chunks: Iterable[Sequence[str]]) -> list[str]:
     """Return the names of all loop parameters in metadata texts, in order of first appearance."""
     found: dict[str, None] = {}
-    known: set[str] = set()
+    signatures: set[tuple[str, ...]] = set()
     for texts in chunks:
-        for text in texts:
-            if text not in known:
-                known.add(text)
-                found.update(dict.fromkeys(loop_parameters(json.loads(text))))
+        for text in dict.fromkeys(texts):
+            metadata = json.loads(text)
+            signature = tuple(metadata)
+            if signature not in signatures:
+                signatures.add(signature)
+                found.update(dict.fromkeys(loop_parameters(metadata)))
     return list(found)
 
 

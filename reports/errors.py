@@ -12,7 +12,7 @@ from reports.columns import iso_times, texts
 
 COLUMNS = ("time [UTC]", "job_id", "job_name", "task_type", "task_id", "attempt_id", "attempt_number", "host",
            "worker", "level", "logger", "message", "traceback")  # fmt: skip
-GROUP_COLUMNS = ("count", "first [UTC]", "last [UTC]", "task_types", "last_attempt_id", "last_line")
+GROUP_COLUMNS = ("count", "last_line", "first [UTC]", "last [UTC]", "task_types", "last_attempt_id")
 LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 
 
@@ -93,7 +93,7 @@ class ErrorGroups:
         """Return one row for each last line, the most frequent first."""
         groups = sorted(self._groups.items(), key=lambda item: (-item[1].count, item[0]))
         rows = [
-            (each.count, each.first, each.last, ", ".join(sorted(each.task_types)), each.last_attempt_id, line)
+            (each.count, line, each.first, each.last, ", ".join(sorted(each.task_types)), each.last_attempt_id)
             for line, each in groups
         ]
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(GROUP_COLUMNS)

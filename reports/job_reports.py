@@ -49,9 +49,19 @@ def outcome_pictures(table: pd.DataFrame, title: str) -> Iterator[tuple[str, byt
     parameters = outcomes.swept(table)
     for parameter in parameters[:MOST_PICTURES]:
         yield f"outcome_by_{_file_name([parameter])}", pictures.outcome_picture(table, parameter, title)
-    for vertical, horizontal in itertools.islice(itertools.combinations(parameters, 2), MOST_PICTURES):
+    pairs = (pair for pair in itertools.combinations(parameters, 2) if len(table.dropna(subset=list(pair))))
+    for vertical, horizontal in itertools.islice(pairs, MOST_PICTURES):
         name = f"detection_rate_by_{_file_name([vertical, horizontal])}"
         yield name, pictures.detection_picture(table, vertical, horizontal, f"{title}: detection rate")
+
+
+def pictures_by_job(table: pd.DataFrame, jobs: int = MOST_PICTURES) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures of the newest ``jobs`` jobs in a pass-fail table: each job has sweeps of its own."""
+    for job_id in sorted(table["job_id"].unique(), reverse=True)[:jobs]:
+        of_job = table[table["job_id"] == job_id]
+        title = f"{of_job['job_name'].iloc[0]} (job {job_id})"
+        for name, picture in outcome_pictures(of_job, title):
+            yield f"job_{job_id}_{name}", picture
 
 
 def _file_name(columns: Sequence[str]) -> str:

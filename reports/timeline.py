@@ -23,7 +23,7 @@ MOST_WORKERS = 60
 
 
 def timeline_picture(frame: pd.DataFrame, now: float, title: str = "") -> bytes:
-    """Return a PNG of the timeline: a bar for each attempt, coloured by task type, failures underlined.
+    """Return a PNG of the timeline: a bar for each attempt, coloured by task type, failures marked above.
 
     Of more than 60 workers, the busiest are shown. Bars too short to be told apart are drawn together,
     so that any number of attempts makes a picture.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,16 @@ from reports.columns import Values, loop_parameters
 STATES = tuple(TaskState)
 CONTROL_CODE = 8
 CODES = 16
+MOST_NODES = 50_000
+"""A tree of more is cut at the depth that fits: nobody reads it, and it would not fit into memory."""
+
 ACTIVE = (TaskState.QUEUED, TaskState.RUNNING)
 SHOWN = ("waiting", "queued", "running", "stalled", "failed", "blocked", "cancelled", "done")
 
 IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-@dataclass
+@dataclass(slots=True)
 class TreeNode:
     """A node: a job, a task, or several siblings that are equal in all but their loop values.
 
@@ -105,15 +107,22 @@ class Links:
     depths: IntArray
 
 
-def read_links(chunks: Iterable[Sequence[Any]]) -> Links:
-    """Return the structure that rows of ``eas.taskdb.reading.task_links`` describe."""
-    parts = [np.fromiter(chain.from_iterable(rows), np.int64, 2 * len(rows)) for rows in chunks]
+def read_links(chunks: Iterable[str]) -> Links:
+    """Return the structure that texts of ``eas.taskdb.reading_live.task_links`` describe."""
+    parts = [np.fromstring(text, np.int64, sep=" ") for text in chunks if text]
     numbers = np.concatenate(parts).reshape(-1, 2) if parts else np.empty((0, 2), np.int64)
+    numbers = numbers[np.argsort(numbers[:, 0], kind="stable")]
     ids, (parent_ids, codes) = numbers[:, 0], np.divmod(numbers[:, 1], CODES)
-    places = np.searchsorted(ids, parent_ids)
-    parents = np.where(parent_ids == 0, -1, places)
+    parents = np.where(parent_ids == 0, -1, np.searchsorted(ids, parent_ids))
     states, controls = codes % CONTROL_CODE, codes >= CONTROL_CODE
     return Links(ids, parents, states, controls, _depths(parents))
+
+
+def fitting_depth(links: Links, depth: int) -> int:
+    """Return ``depth``, or how deep one can go with no more than ``MOST_NODES`` nodes."""
+    below = np.cumsum(np.bincount(links.depths))
+    fits = np.flatnonzero(below <= MOST_NODES)
+    return depth if depth < len(below) and below[depth] <= MOST_NODES else min(depth, int(fits.max(initial=1)))
 
 
 def _depths(parents: IntArray) -> IntArray:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import click
 
 from eas import settings
 from eas.app import App
 from eas.cli import normalise
+from eas.cli.options import json_option, print_json
+from eas.cli.services import make_url, password_of, refuse_both
+from eas.control import backup
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 
@@ -18,12 +24,79 @@ def db() -> None:
 
 @db.command()
 @click.option("--url", help="SQLAlchemy URL; default: what the settings say.")
-def init(url: str | None) -> None:
-    """Create or migrate the task database, fill in the registry, and save the settings."""
-    app = App.load(database_url=url)
-    with app:
+@click.option("--db-engine", type=click.Choice(["mysql", "sqlite3"]), help="Engine of the task database.")
+@click.option("--db-host", help="MySQL: host; default: localhost.")
+@click.option("--db-port", type=click.IntRange(1, 65535), help="MySQL: port; default: 3306.")
+@click.option("--db-user", help="MySQL: user.")
+@click.option("--db-passwd", help="MySQL: password; better in EAS_DB_PASSWD, or asked for.")
+@click.option("--db-name", help="MySQL: database, default eas; sqlite: path of the file.")
+def init(
+    url: str | None,
+    db_engine: str | None,
+    db_host: str | None,
+    db_port: int | None,
+    db_user: str | None,
+    db_passwd: str | None,
+    db_name: str | None,
+) -> None:
+    """Create or migrate the task database, fill in the registry, and save the settings.
+
+    A MySQL database that does not exist yet is created, if the user may do that.
+    """
+    refuse_both(url, db_engine=db_engine, db_host=db_host, db_port=db_port, db_user=db_user, db_name=db_name)
+    if db_engine == "mysql":
+        password = password_of(db_passwd, db_user, "EAS_DB_PASSWD", "MySQL")
+        url = make_url(
+            "mysql+pymysql",
+            username=db_user,
+            password=password,
+            host=db_host or "localhost",
+            port=db_port or 3306,
+            database=db_name or "eas",
+        )
+    elif db_engine == "sqlite3" and db_name is not None:
+        url = make_url("sqlite", database=str(Path(db_name).absolute()))
+    with App.load(database_url=url) as app:
         database = TaskDatabase(app.settings.database())
+        database.create()
         done = initialise(database, app.registry)
         database.close()
         path = settings.save(app.settings)
     click.echo(f"task database {database.safe_url}: {done}; settings saved in {path}")
+
+
+@db.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@json_option
+def save(output: Path | None, as_json: bool) -> None:
+    """Save all that the task database holds, as of one moment, in one portable file.
+
+    It may run while the pipeline does. The contents of the file store are not in it.
+    """
+    output = output or Path(time.strftime("eas-task-database-%Y%m%d-%H%M%S.jsonl.gz"))
+    with App.load() as app:
+        contents = backup.save(app.database, output)
+    _tell("saved in", output, contents, as_json)
+
+
+@db.command()
+@click.option("--input", "source", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Saved file.")
+@click.option("--force", is_flag=True, help="Replace what the task database holds.")
+@json_option
+def restore(source: Path, force: bool, as_json: bool) -> None:
+    """Restore a saved file into an empty task database, on whichever engine."""
+    with App.load() as app:
+        database = TaskDatabase(app.settings.database())
+        database.create()
+        contents = backup.restore(database, app.registry, source, force=force)
+        database.close()
+    _tell("restored from", source, contents, as_json)
+
+
+def _tell(what: str, path: Path, contents: backup.Contents, as_json: bool) -> None:
+    if as_json:
+        plain = {"file": str(path), "schema": contents.schema, "rows": dict(contents.rows), "sha256": contents.sha256}
+        print_json(plain | {"not_carried": backup.NOT_CARRIED})
+        return
+    jobs = contents.rows["jobs"]
+    click.echo(f"{contents.total} rows of {jobs} jobs {what} {path}; {backup.NOT_CARRIED}")

@@ -100,7 +100,7 @@ class Broker:
             self._changed.wait_for(lambda: self._session or (self._failure and not self.reached), timeout=patience)
             if self._session is not None:
                 return self._session
-            if self.reached:
+            if self.reached or self._closing.is_set():
                 raise BrokerGoneError(self._failure or "no connection")
             raise ServiceError(
                 f"RabbitMQ at {self.safe_url} cannot be reached: {self._failure or 'no answer'}",

@@ -62,6 +62,7 @@ class Session:
         self._none_left: Callable[[], None] = lambda: None
         # A loop that is closed must not be called any more.
         self._calling = threading.Lock()
+        self._leaving = False
         self.ended = False
         self.error: BaseException | None = None
         self._connection = SelectConnection(
@@ -103,14 +104,16 @@ class Session:
         future.add_done_callback(self._open.discard)
 
     def close(self) -> None:
-        """Close the connection; ``run`` then returns."""
+        """Close the connection (one that is being opened, as soon as it is); ``run`` then returns."""
+        self._leaving = True
         if self._connection.is_open:
             self._connection.close()
-        elif not self._connection.is_closing:
-            self._connection.ioloop.stop()
 
     def _opened(self, _: Any) -> None:
-        self._connection.channel(on_open_callback=self._out_opened)
+        if self._leaving:
+            self._connection.close()
+        else:
+            self._connection.channel(on_open_callback=self._out_opened)
 
     def _out_opened(self, channel: Channel) -> None:
         self._out = channel

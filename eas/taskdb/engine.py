@@ -69,6 +69,15 @@ class TaskDatabase:
         self._reached = False
         self._clock: tuple[float, float] | None = None
 
+    def create(self) -> bool:
+        """Create the MySQL database itself where it does not exist; return whether it did not."""
+        if self.is_sqlite:
+            return False
+        try:
+            return dialects.create_database(self.url)
+        except (OperationalError, InterfaceError, InternalError) as error:
+            raise self._unusable(error) from error
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

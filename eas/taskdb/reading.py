@@ -158,6 +158,13 @@ def loop_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence
         yield [row[0] for row in part]
 
 
+def leaf_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence[str]]:
+    """Yield the inherited metadata of every task that is no control task, as JSON text."""
+    leaves = or_(TASKS.c.task_type.is_(None), TASKS.c.task_type.not_in(CONTROL))
+    for part in stream(connection, select(TASKS.c.metadata).where(leaves, *filters.tasks()).order_by(TASKS.c.id)):
+        yield [row[0] for row in part]
+
+
 def worker_hosts(connection: Connection) -> dict[str, str]:
     """Return the host's name of every worker that ever was, by worker id."""
     query = select(WORKERS.c.id, tables.hosts.c.name).join(tables.hosts, tables.hosts.c.id == WORKERS.c.host_id)

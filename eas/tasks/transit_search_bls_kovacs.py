@@ -28,6 +28,8 @@ from eas.tasks.lightcurves import finite
 from eas.tasks.search import Search, check_search, prepare, result, write_debugging
 from eas.tasks.settings import Number, dictionary
 
+GAUSSIAN: Final = 1.4826
+"""Standard deviation of a normal distribution / its median absolute deviation."""
 PERIOD_MIN: Final = 0.5
 """Default of the shortest period [days]."""
 BINS: Final = 200
@@ -35,8 +37,12 @@ BINS: Final = 200
 has room for 3000, the bins of the longest transit included."""
 QMIN: Final = Number("qmin", 0.05, "transit duration / period", low=0, high=0.5, above=True)
 QMAX: Final = Number("qmax", 0.2, "transit duration / period", low=0, high=0.5, above=True)
-STATISTICS: Final = ("power", "sde", "depth", "duration", "first_transit", "transit_count")
+STATISTICS: Final = ("power", "sde", "snr", "depth", "duration", "first_transit", "transit_count")
 MOST_FREQUENCIES: Final = 50_000_000
+NEAR: Final = 5
+"""Steps of frequency on either side in which a multiple of a period is looked for: half the shortest box."""
+ALIKE: Final = 0.85
+"""Share of the highest power with which a multiple of its period is the better explanation."""
 MOST_PEAKS: Final = 1000
 """Frequencies that are looked at for a dip, strongest first, where the strongest is a brightening."""
 
@@ -58,11 +64,16 @@ class Grid:
 
 @dataclass(frozen=True)
 class Box:
-    """What ``eebls`` says of its best frequency: bins from 1, ``depth`` negative for a brightening."""
+    """What ``eebls`` says of its best frequency.
+
+    Bins are numbered from 1, ``depth`` is negative for a brightening, ``share`` that of all samples
+    that are in transit.
+    """
 
     period: float
     power: float
     depth: float
+    share: float
     first_bin: int
     last_bin: int
 
@@ -70,10 +81,12 @@ class Box:
 class TransitSearchBLSKovacs(Task):
     """Searches ``lightcurve`` for a periodic box-shaped dip.
 
+    Of a period and its multiples that explain the light curve about as well, the longest is taken.
     The fractional transit lengths from ``search_settings.qmin`` to ``qmax`` (0.05 to 0.2) are those
     of the paper: a transit that is shorter is found with the out-of-transit samples around it, so
     its ``depth`` is diluted, and ``duration`` too long. Output metadata: ``period`` [days], ``power``
-    (signal residue, equation 5), ``sde`` (equation 6), ``depth`` [relative flux], ``duration`` [days],
+    (signal residue, equation 5), ``sde`` (equation 6), ``snr`` (effective signal-to-noise ratio, section
+    3; noise is the scatter of the whole light curve), ``depth`` [relative flux], ``duration`` [days],
     ``first_transit`` (its middle) [days], ``transit_count``; all None where no dip was found at all.
     The optional output ``debugging`` is a tar.gz of the spectrum and the settings used.
     """
@@ -126,21 +139,39 @@ def search_grid(times: FloatArray, fluxes: FloatArray, grid: Grid) -> tuple[Floa
     if usable.max() <= noise:
         return usable, None
     if math.isfinite(best.power) and best.depth > noise:
-        return usable, best
+        return usable, _fundamental(times, fluxes, grid, usable, best)
     peaks = np.argsort(usable)[::-1][:MOST_PEAKS]
     for index in peaks:
         _, box = _eebls(times, fluxes, grid, grid.frequency(int(index)), 1)
         if math.isfinite(box.power) and box.depth > noise:
-            return usable, box
+            return usable, _fundamental(times, fluxes, grid, usable, box)
     return usable, None
+
+
+def _fundamental(times: FloatArray, fluxes: FloatArray, grid: Grid, spectrum: FloatArray, found: Box) -> Box:
+    """Return the longest multiple of the period found that explains the light curve about as well.
+
+    Transits shorter than half the shortest box fit into it at half the period just as well: the
+    same samples in as many others, the same power. At twice the true period, half of them are lost.
+    """
+    frequency = 1 / found.period
+    for multiple in range(math.floor(frequency / grid.lowest * (1 + 1e-9)), 1, -1):
+        centre = round((frequency / multiple - grid.lowest) / grid.step)
+        low, high = max(0, centre - NEAR), min(grid.count, centre + NEAR + 1)
+        peak = low + int(np.argmax(spectrum[low:high]))
+        if spectrum[peak] >= ALIKE * found.power:
+            _, box = _eebls(times, fluxes, grid, grid.frequency(peak), 1)
+            if math.isfinite(box.power) and box.depth > 0:
+                return box
+    return found
 
 
 def _eebls(times: FloatArray, fluxes: FloatArray, grid: Grid, lowest: float, count: int) -> tuple[FloatArray, Box]:
     work = np.empty((2, len(times)))
-    spectrum, period, power, depth, _, first, last = eebls(
+    spectrum, period, power, depth, share, first, last = eebls(
         times, fluxes, work[0], work[1], count, lowest, grid.step, BINS, grid.qmin, grid.qmax
     )
-    return spectrum, Box(float(period), float(power), float(depth), int(first), int(last))
+    return spectrum, Box(float(period), float(power), float(depth), float(share), int(first), int(last))
 
 
 def _statistics(spectrum: FloatArray, found: Box | None, search: Search) -> dict[str, Scalar]:
@@ -152,10 +183,13 @@ def _statistics(spectrum: FloatArray, found: Box | None, search: Search) -> dict
     middle = (found.first_bin - 1 + bins / 2) / BINS * found.period
     first = begin + middle % found.period
     scatter = float(np.std(spectrum))
+    fluxes = search.lightcurve.fluxes
+    noise = GAUSSIAN * float(np.median(np.abs(fluxes - np.median(fluxes)))) or float(np.std(fluxes))
     return {
         "period": found.period,
         "power": finite(found.power),
         "sde": finite((found.power - float(np.mean(spectrum))) / scatter) if scatter > 0 else 0.0,
+        "snr": finite(found.depth / noise * math.sqrt(found.share * len(fluxes))),
         "depth": finite(found.depth),
         "duration": bins / BINS * found.period,
         "first_transit": first,

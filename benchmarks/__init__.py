@@ -1,0 +1,1 @@
+"""Speed, measured as ratios inside one run: the machines are noisy, ratios less so."""

@@ -1,0 +1,72 @@
+"""What every benchmark gives back, and how it is shown."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure: ours, and the reference measured in the same run.
+
+    ``ratio`` is ours divided by the reference, both in ``unit``; ``aim`` says what it should be.
+    """
+
+    name: str
+    ours: float
+    reference: float | None
+    unit: str
+    aim: str
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours divided by the reference."""
+        return None if not self.reference else self.ours / self.reference
+
+
+def show(results: Sequence[Result]) -> None:
+    """Print results as a table."""
+    table = Table(title="benchmarks")
+    for column in ("what", "ours", "reference", "unit", "ratio", "aim"):
+        table.add_column(column, justify="left" if column in ("what", "unit", "aim") else "right")
+    for each in results:
+        reference = "" if each.reference is None else f"{each.reference:.4g}"
+        ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
+        table.add_row(each.name, f"{each.ours:.4g}", reference, each.unit, ratio, each.aim)
+    Console(width=150).print(table)
+
+
+def save(results: Sequence[Result], path: Path) -> None:
+    """Write results as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(each) | {"ratio": each.ratio} for each in results], indent=2))
+
+
+def in_a_process(module: str, *arguments: str) -> dict[str, Any]:
+    """Run a module in a process of its own and return the JSON on the last line that it prints."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def peak_memory() -> float:
+    """Return the greatest resident memory of this process so far [MB]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def null_chain(count: int, name: str = "bench") -> dict[str, Any]:
+    """Return a chain of ``count`` empty tasks, as a loop."""
+    body = {"task": "null", "duration": 0}
+    loop = {"task": "execution_for_loop", "parameter": "i", "linear_range": [0, 1, count], "task_list": [body]}
+    return {"job_name": name, "working_directory": name, "task_list": [loop]}

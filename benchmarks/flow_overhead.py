@@ -1,0 +1,70 @@
+"""``run-chain`` of 1,000 empty tasks against a plain Prefect flow of 1,000 empty tasks, on one server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.common import Result, in_a_process, null_chain
+
+COUNT = 1_000
+
+
+def plain() -> float:
+    """Return the seconds that a plain asynchronous flow of empty tasks takes."""
+    from prefect import flow, task
+    from prefect.cache_policies import NO_CACHE
+
+    @task(persist_result=False, cache_policy=NO_CACHE, task_run_name="{label}")
+    async def empty(label: str) -> None:
+        pass
+
+    @flow(persist_result=False)
+    async def plain_flow() -> None:
+        await asyncio.gather(*(empty(f"empty {number}") for number in range(COUNT)))
+
+    began = time.perf_counter()
+    asyncio.run(plain_flow())
+    return time.perf_counter() - began
+
+
+def chain() -> float:
+    """Return the seconds that ``run-chain`` takes for as many, its local workers' start included."""
+    from eas.app import App
+    from eas.chains.grammar import parse_chain
+    from eas.control.submit import SubmitOptions, submit
+    from flows.run_chain import run_chain
+
+    document = null_chain(COUNT) | {"task_list": [{"task": "null", "duration": 0}] * COUNT}
+    with App.load() as app:
+        job = submit(app.database, app.registry, parse_chain(json.dumps(document), "b.json"), SubmitOptions())
+    began = time.perf_counter()
+    state = asyncio.run(run_chain(job_id=job, workers=1, return_state=True))
+    assert state.is_completed(), state.message
+    return time.perf_counter() - began
+
+
+def run() -> list[Result]:
+    """Measure both on one server, each in a process of its own, twice in turn; the better one counts."""
+    from flows.temporary_server import temporary_server
+
+    with tempfile.TemporaryDirectory() as folder, temporary_server(Path(folder) / "prefect") as url:
+        os.environ["PREFECT_API_URL"] = url
+        os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+        seconds: dict[str, list[float]] = {"plain": [], "chain": []}
+        for turn in range(2):
+            os.environ["EAS_HOME"] = f"{folder}/{turn}"
+            for kind, found in seconds.items():
+                found.append(in_a_process("benchmarks.flow_overhead", kind)["seconds"])
+        del os.environ["PREFECT_API_URL"], os.environ["EAS_HOME"]
+    ours, reference = min(seconds["chain"]), min(seconds["plain"])
+    return [Result("run-chain of 1,000 empty tasks, against a plain flow", ours, reference, "s", "at most 1.5")]
+
+
+if __name__ == "__main__":
+    print(json.dumps({"seconds": plain() if sys.argv[1] == "plain" else chain()}))

@@ -1,0 +1,257 @@
+"""``eas report``: what the task database says, as tables, CSV, JSON and pictures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+
+from eas.app import App
+from eas.cli import normalise
+from eas.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sqlalchemy import Connection
+
+    from eas.taskdb.reading import Filters
+
+F = TypeVar("F", bound=Callable[..., Any])
+LAST = 20
+"""Rows of long tables that a terminal shows."""
+
+
+@click.group(context_settings={"token_normalize_func": normalise})
+def report() -> None:
+    """Progress, timings, outcomes, errors, trees, queues and workers.
+
+    Reports read a snapshot and never hold up the pipeline. --csv writes the whole table; a file name
+    ending in .parquet makes it parquet, and - writes CSV to the standard output.
+    """
+
+
+csv_option = click.option("--csv", metavar="FILE", type=click.Path(path_type=Path), help="Write the whole table here.")
+
+
+def filter_options(command: F) -> F:
+    """Add the filters that every report knows."""
+    options = [
+        click.option("--job", "job_id", type=int, metavar="ID", help="Only this job."),
+        click.option("--job-name", metavar="NAME", help="Only tasks of jobs of this name."),
+        click.option("--task-type", metavar="TYPE", help="Only tasks of this type."),
+        click.option("--since", metavar="TIME", help="Only what is newer: 2026-11-22T08:30 (UTC), 90min, 12h, 7d."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def _reading(values: dict[str, Any], now: float) -> Iterator[tuple[Connection, Filters]]:
+    """Open a snapshot and check the filters among a command's values."""
+    from eas.taskdb.reading import Filters, check, snapshot
+    from reports.filters import parse_since
+
+    filters = Filters(values["job_id"], values["job_name"], values["task_type"], parse_since(values["since"], now))
+    with App.load() as app, snapshot(app.database) as connection:
+        check(connection, filters)
+        yield connection, filters
+
+
+def _give(frames: Iterable[pd.DataFrame], csv: Path | None, as_json: bool, title: str, empty: str) -> None:
+    """Write a table where it is wanted: to a file, as JSON, or to be read."""
+    import pandas as pd
+
+    from reports import tables
+    from reports.write import csv_text, write_table
+
+    if csv is None and as_json:
+        tables.write_json_list(frames, sys.stdout)
+        sys.stdout.write("\n")
+    elif csv is None:
+        tables.show(pd.concat(frames, ignore_index=True), Console(), title=title, empty=empty)
+    elif str(csv) == "-":
+        for number, frame in enumerate(frames):
+            sys.stdout.write(csv_text(frame, header=number == 0))
+    else:
+        _wrote(write_table(frames, csv), as_json)
+
+
+def _wrote(path: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"file": str(path)})
+    else:
+        click.echo(f"wrote {path}")
+
+
+@report.command()
+@filter_options
+@csv_option
+@json_option
+def progress(csv: Path | None, as_json: bool, **values: Any) -> None:
+    """Tasks of each job and type by state, share done, and an estimate of the time left."""
+    from reports import assemble
+
+    now = time.time()
+    with _reading(values, now) as (connection, filters):
+        frame = assemble.progress(connection, filters, now)
+    _give([frame], csv, as_json, "progress", "no tasks yet: submit a chain with `eas submit` or `eas run`")
+
+
+@report.command()
+@filter_options
+@csv_option
+@json_option
+def timings(csv: Path | None, as_json: bool, **values: Any) -> None:
+    """What finished attempts took: all of them with --csv or --json, else a summary by task type."""
+    from reports import assemble, tables
+
+    with _reading(values, time.time()) as (connection, filters):
+        if csv is not None and str(csv) != "-":
+            assemble.write_timings(connection, filters, csv)
+            _wrote(csv, as_json)
+            return
+        if csv is not None or as_json:
+            _give(assemble.timings_frames(connection, filters), csv, as_json, "", "")
+            return
+        summary = assemble.write_timings(connection, filters, None)
+    shown = [name for name in summary.columns if name.startswith(("task_type", "state", "attempts", "wall_clock"))]
+    tables.show(
+        summary[[*shown, "cpu_with_children_total [s]", "peak_memory_max [MB]"]],
+        Console(),
+        title="timings of finished attempts",
+        empty="no attempt has finished yet",
+    )
+
+
+@report.command("pass-fail")
+@filter_options
+@click.option(
+    "--pictures",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Draw those of the newest jobs into this folder.",
+)
+@csv_option
+@json_option
+def pass_fail(csv: Path | None, as_json: bool, pictures: Path | None, **values: Any) -> None:
+    """Outcomes of searches: parameters, PASS, FAIL or UNDEFINED, and every numeric result."""
+    import pandas as pd
+
+    from reports import assemble
+    from reports.job_reports import pictures_by_job
+    from reports.write import write_bytes
+
+    with _reading(values, time.time()) as (connection, filters):
+        frames = assemble.pass_fail(connection, filters)
+        if pictures is not None:
+            table = pd.concat(frames, ignore_index=True)
+            frames = iter([table])
+            for name, picture in pictures_by_job(table):
+                click.echo(f"wrote {write_bytes(pictures / f'{name}.png', picture)}", err=True)
+        _give(frames, csv, as_json, "outcomes", "no task has an outcome yet")
+
+
+@report.command()
+@filter_options
+@click.option("--grouped", is_flag=True, help="Count equal last lines once, with the first and the last time.")
+@csv_option
+@json_option
+def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> None:
+    """Every logged error and traceback, and failures that left no log."""
+    from reports import assemble, tables
+
+    with _reading(values, time.time()) as (connection, filters):
+        if grouped:
+            _give([assemble.write_errors(connection, filters, None)], csv, as_json, "errors by last line", "no errors")
+        elif csv is not None or as_json:
+            _give(assemble.error_frames(connection, filters), csv, as_json, "", "")
+        else:
+            newest, groups = assemble.newest_errors(connection, filters, LAST)
+            tables.show_errors(newest, groups, Console())
+
+
+@report.command()
+@filter_options
+@click.option("--max-depth", type=click.IntRange(0), default=5, show_default=True, help="The job itself has depth 0.")
+@click.option("--running-only", is_flag=True, help="Only what has queued or running tasks.")
+@json_option
+def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> None:
+    """Jobs as trees of tasks, with counts by state at each node; equal siblings are drawn once."""
+    from reports import assemble
+    from reports.tree import lines
+
+    with _reading(values, time.time()) as (connection, filters):
+        roots = assemble.job_tree(connection, filters, max_depth, running_only=running_only)
+    if as_json:
+        print_json([root.to_json() for root in roots])
+        return
+    for line in chain(lines(roots), [] if roots else ["no jobs to show"]):
+        click.echo(line)
+
+
+@report.command()
+@filter_options
+@click.option("--all", "everything", is_flag=True, help="Empty queues too.")
+@csv_option
+@json_option
+def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> None:
+    """Depth and oldest age of each queue: how many attempts wait, and whether workers serve them."""
+    from reports import assemble
+
+    now = time.time()
+    with _reading(values, now) as (connection, filters):
+        frame = assemble.queues(connection, filters, now)
+    if csv is None and not as_json and not everything:
+        frame = frame[(frame["queued"] > 0) | (frame["running"] > 0) | (frame["paused [UTC]"] != "")]
+    _give([frame], csv, as_json, "queues", "all queues are empty")
+
+
+@report.command()
+@filter_options
+@click.option("--all", "everything", is_flag=True, help="Those that have left, too.")
+@csv_option
+@json_option
+def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> None:
+    """Who is alive, doing what; with --all, --csv and --json those that have left or were lost, too."""
+    from reports import assemble
+
+    now = time.time()
+    with _reading(values, now) as (connection, filters):
+        frame = assemble.workers(connection, filters, now)
+    if csv is None and not as_json:
+        frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]", "pid"])
+        if not everything:
+            frame = frame[frame["state"] == "alive"].drop(columns=["ended [UTC]", "reason"])
+    _give([frame], csv, as_json, "workers", "no worker is alive (--all shows those that have left)")
+
+
+@report.command()
+@filter_options
+@click.option("--picture", metavar="FILE", type=click.Path(path_type=Path), help="Draw it as a PNG.")
+@csv_option
+@json_option
+def timeline(csv: Path | None, as_json: bool, picture: Path | None, **values: Any) -> None:
+    """Who ran what when: a table, and with --picture a chart with a row for each worker."""
+    import pandas as pd
+
+    from reports import assemble
+    from reports.timeline import timeline_picture
+    from reports.write import write_bytes
+
+    now = time.time()
+    with _reading(values, now) as (connection, filters):
+        frames = assemble.timeline(connection, filters, now)
+        if picture is not None:
+            table = pd.concat(frames, ignore_index=True)
+            frames = iter([table])
+            click.echo(f"wrote {write_bytes(picture, timeline_picture(table, now, filters.job_name or ''))}", err=True)
+        if picture is None or csv is not None or as_json:
+            _give(frames, csv, as_json, "timeline", "no worker has run anything yet")

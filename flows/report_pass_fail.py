@@ -1,0 +1,28 @@
+"""The flow ``report-pass-fail``: what searches found, as CSV, table and pictures."""
+
+from __future__ import annotations
+
+import pandas as pd
+from prefect import flow
+
+from flows.report_output import JobName, Since, TaskType, report
+from reports import assemble
+from reports.job_reports import pictures_by_job
+from reports.write import write_csv
+
+
+@flow(name="report-pass-fail", persist_result=False)
+def report_pass_fail(job_name: JobName = None, task_type: TaskType = None, since: Since = None) -> str:
+    """Write and publish every outcome with parameters and results; draw those of the newest jobs.
+
+    Returns the path of the latest CSV file. ``since``: tasks that were done after it.
+    """
+    with report("pass_fail", job_name, task_type, since) as out:
+        table = pd.concat(assemble.pass_fail(out.connection, out.filters), ignore_index=True)
+    dated, latest = out.paths()
+    write_csv(table, dated)
+    out.publish_table(table, "Outcomes of searches.")
+    pictures = dict(pictures_by_job(table))
+    text = "# Outcomes" if pictures else "# Outcomes\n\nNo parameter was swept, or nothing has an outcome yet."
+    out.publish_text(text, pictures)
+    return str(out.finish(dated, latest))

@@ -1,0 +1,28 @@
+"""The flow ``report-timings``: what attempts took, as CSV, summary and chart."""
+
+from __future__ import annotations
+
+import pandas as pd
+from prefect import flow
+
+from flows.report_output import JobName, Since, TaskType, report
+from reports import assemble
+from reports.timeline import timeline_picture
+from reports.write import write_csv
+
+
+@flow(name="report-timings", persist_result=False)
+def report_timings(job_name: JobName = None, task_type: TaskType = None, since: Since = None) -> str:
+    """Write every finished attempt with its loop parameters, times, CPU and memory; publish a summary.
+
+    Returns the path of the latest CSV file. ``since``: attempts that ended after it.
+    """
+    with report("timings", job_name, task_type, since) as out:
+        dated, latest = out.paths()
+        summary = assemble.write_timings(out.connection, out.filters, dated)
+        timeline = pd.concat(assemble.timeline(out.connection, out.filters, out.now), ignore_index=True)
+    summary_dated, summary_latest = out.paths("summary")
+    out.finish(write_csv(summary, summary_dated), summary_latest)
+    out.publish_table(summary, "Wall-clock and CPU time and peak memory of finished attempts, by task type.")
+    out.publish_text("# Who ran what when", {"timeline": timeline_picture(timeline, out.now)})
+    return str(out.finish(dated, latest))

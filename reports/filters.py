@@ -1,0 +1,29 @@
+"""Filters as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from eas.errors import RequestError
+
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+AGO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*")
+CURE = "give a time such as 2026-11-22T08:30 (UTC unless it names a zone), or an age such as 90min, 12h or 7d"
+
+
+def parse_since(text: str | None, now: float) -> float | None:
+    """Return the time that ``text`` means [Unix time, s]; None for None.
+
+    An ISO 8601 date or time, in UTC unless it names a zone, or an age before ``now``: a number and one
+    of s, min, h, d, w. Raises RequestError.
+    """
+    if text is None or not text.strip():
+        return None
+    if found := AGO.fullmatch(text):
+        return now - float(found[1]) * SECONDS[found[2]]
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise RequestError(f"--since {text!r} is not a time", cure=CURE) from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,183 @@
+"""Tables for people and for programs: rich on a terminal, plain text elsewhere, records for JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reports.columns import base_name
+
+STATE_STYLES = {
+    "waiting": "",
+    "queued": "",
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "stalled": "red",
+    "blocked": "yellow",
+    "cancelled": "yellow",
+}
+LONG = 36
+"""Wider texts are folded on a terminal."""
+
+FEWEST_COLUMNS = 4
+LONGEST_PLAIN = 200
+"""Characters of a cell outside a terminal."""
+
+
+def cell(value: Any) -> str:
+    """Return a value as people read it: four significant digits, nothing for what is unknown."""
+    if value is None or value is pd.NA:
+        return ""
+    if isinstance(value, float | np.floating):
+        if math.isnan(value):
+            return ""
+        number = float(value)
+        return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+    return str(value)
+
+
+def show(frame: pd.DataFrame, console: Console, *, title: str = "", empty: str = "nothing to show") -> None:
+    """Print a table: drawn by rich on a terminal, aligned plain text with a header elsewhere."""
+    if frame.empty:
+        console.print(empty, highlight=False, soft_wrap=True)
+    elif console.is_terminal:
+        console.print(rich_table(frame, title, console.width))
+    else:
+        for line in plain_lines(frame):
+            console.out(line, highlight=False)
+
+
+def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
+    """Return a table for a terminal of ``width`` characters.
+
+    States that no task is in have no column, and columns at the right that find no room are left out,
+    which the caption says; long texts are folded.
+    """
+    empty = [name for name in frame.columns if name in STATE_STYLES and not frame[name].any()]
+    whole = frame.drop(columns=empty)
+    columns = {str(name): [cell(value) for value in whole.iloc[:, place].tolist()]
+               for place, name in enumerate(whole.columns)}  # fmt: skip
+    shown = _fitting(columns, width)
+    left_out = len(columns) - len(shown)
+    caption = f"columns left out for want of room: {left_out} (see --csv FILE or --json)" if left_out else None
+    table = Table(title=title or None, title_justify="left", caption=caption, caption_justify="left",
+                  box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
+    for name in shown:
+        folds = _room(name, columns[name]) > LONG
+        table.add_column(
+            escape(_folded(name, _room(name, columns[name]))),
+            justify="right" if _is_numeric(whole[name]) else "left",
+            style=STATE_STYLES.get(name, ""),
+            overflow="fold",
+            no_wrap=not folds,
+            min_width=LONG // 2 if folds else _room(name, columns[name]),
+        )
+    for row in zip(*(columns[name] for name in shown), strict=True):
+        words = (
+            "" if text == "0" and name in STATE_STYLES else escape(text) for text, name in zip(row, shown, strict=True)
+        )
+        table.add_row(*words)
+    return table
+
+
+def _room(name: str, cells: Sequence[str]) -> int:
+    """Return how wide a column wants to be; its header may be folded between words."""
+    return max(map(len, [*name.replace("_", " ").split(), *cells]), default=0)
+
+
+def _folded(name: str, width: int) -> str:
+    """Return a column's name in lines of at most ``width``, broken between words."""
+    return "\n".join(textwrap.wrap(name.replace("_", " "), max(1, width), break_long_words=False))
+
+
+def _fitting(columns: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """Return the columns that fit, from the left; long texts count with what they can be folded to."""
+    shown: list[str] = []
+    used = 0
+    for name, cells in columns.items():
+        room = _room(name, cells)
+        used += 3 + (room if room <= LONG else LONG // 2)
+        if used > width and len(shown) >= FEWEST_COLUMNS:
+            break
+        shown.append(name)
+    return shown
+
+
+def _is_numeric(column: pd.Series[Any]) -> bool:
+    return column.dtype.kind in "iuf" or all(value is None or type(value) in (int, float) for value in column.tolist())
+
+
+def plain_lines(frame: pd.DataFrame) -> Iterator[str]:
+    """Yield a table's lines: columns aligned, parted by two blanks, one line a row."""
+    columns = [
+        [str(name), *(_one_line(cell(value)) for value in frame.iloc[:, place].tolist())]
+        for place, name in enumerate(frame.columns)
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    right = [_is_numeric(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    for row in zip(*columns, strict=True):
+        words = (
+            word.rjust(width) if turned else word.ljust(width)
+            for word, width, turned in zip(row, widths, right, strict=True)
+        )
+        yield "  ".join(words).rstrip()
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_PLAIN else text[: LONGEST_PLAIN - 3] + "..."
+
+
+def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield rows as plain data, keyed by column names without units; None for what is unknown."""
+    keys = _keys([str(name) for name in frame.columns])
+    columns = [[_plain(value) for value in frame.iloc[:, place].tolist()] for place in range(frame.shape[1])]
+    for row in zip(*columns, strict=True):
+        yield dict(zip(keys, row, strict=True))
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    short = [base_name(name) for name in names]
+    return [name if short.count(name) == 1 else full for name, full in zip(short, names, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
+
+def write_json_list(frames: Iterable[pd.DataFrame], stream: IO[str], indent: str = "") -> None:
+    """Write the rows of parts of a table as one JSON list, a row a line, never all in memory."""
+    stream.write("[")
+    before = "\n"
+    for frame in frames:
+        for record in records(frame):
+            stream.write(f"{before}{indent}  {json.dumps(record, ensure_ascii=False)}")
+            before = ",\n"
+    stream.write(f"\n{indent}]" if before != "\n" else "]")
+
+
+def show_errors(newest: pd.DataFrame, groups: pd.DataFrame, console: Console) -> None:
+    """Print errors in full, and below them the groups."""
+    for row in newest.itertuples(index=False):
+        time, job_id, job_name, task_type, task_id, attempt, number, host, *_, message, traceback = row
+        tried = f", attempt {attempt} (try {number}) on {host or 'an unknown host'}" if attempt else ""
+        head = f"{time}  job {job_id} ({job_name}), {task_type or '?'}, task {task_id}{tried}"
+        console.print(head, style="bold", highlight=False, markup=False, soft_wrap=True)
+        for text in filter(None, (message, traceback)):
+            console.print(text.rstrip(), style="red", highlight=False, markup=False, soft_wrap=True)
+    if int(groups["count"].sum()) > len(newest):
+        console.print(f"these are the newest {len(newest)}; all of them: --csv FILE", highlight=False, soft_wrap=True)
+    show(groups, console, title="by last line", empty="no errors")

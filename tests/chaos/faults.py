@@ -1,0 +1,176 @@
+"""What goes wrong: processes killed or stopped, servers restarted, queues emptied."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pika
+import psutil
+
+from infra.services import mariadb, places, rabbitmq
+
+REPOSITORY = Path(__file__).parents[2]
+LEASE = 3.0
+WORKER_TYPES = ("eas-base", "eas-worker-synthesis-psls-batman")
+
+
+class Cast:
+    """The processes under test: workers and a driver, replaced when they end."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path, workers: int) -> None:
+        self.environment = dict(environment)
+        self.log = log
+        self.workers = [self._worker() for _ in range(workers)]
+        self.driver = self._driver()
+        self.restarts = 0
+
+    def _worker(self) -> subprocess.Popen[bytes]:
+        types = [word for name in WORKER_TYPES for word in ("--type", name)]
+        return self._start(["-m", "eas", "worker", *types])
+
+    def _driver(self) -> subprocess.Popen[bytes]:
+        return self._start(["-m", "tests.chaos.driver"])
+
+    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                cwd=REPOSITORY,
+                start_new_session=True,
+            )
+
+    def mend(self) -> None:
+        """Start those again that have ended."""
+        for number, process in enumerate(self.workers):
+            if process.poll() is not None:
+                self.workers[number] = self._worker()
+                self.restarts += 1
+        if self.driver.poll() is not None:
+            self.driver = self._driver()
+            self.restarts += 1
+
+    def end(self) -> None:
+        """End all of them."""
+        for process in [*self.workers, self.driver]:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in [*self.workers, self.driver]:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Faults:
+    """Strikes at random; counts by kind what struck."""
+
+    def __init__(self, cast: Cast, rng: random.Random, *, engine: str, queue: str, queue_url: str) -> None:
+        self.cast = cast
+        self.rng = rng
+        self.queue_url = queue_url
+        self.struck: Counter[str] = Counter()
+        self._stopped: set[int] = set()
+        self.kinds: dict[str, tuple[Callable[[], bool], float]] = {
+            "worker killed": (self._kill_worker, 5),
+            "task child killed": (self._kill_child, 5),
+            "orchestrator killed": (self._kill_driver, 4),
+            "worker stopped past its lease": (self._stop_worker, 2),
+            "orchestrator stopped past its lease": (self._stop_driver, 1),
+        }
+        if engine == "mariadb":
+            self.kinds["MariaDB killed and restarted"] = (self._restart_mariadb, 1.5)
+        if queue == "rabbitmq":
+            self.kinds["RabbitMQ restarted"] = (self._restart_rabbitmq, 1.0)
+            self.kinds["RabbitMQ queues purged"] = (self._purge, 3)
+
+    def strike(self) -> str:
+        """Do one thing and return what."""
+        while True:
+            names = list(self.kinds)
+            name = self.rng.choices(names, [self.kinds[each][1] for each in names])[0]
+            if self.kinds[name][0]():
+                self.struck[name] += 1
+                return name
+            self.cast.mend()
+            time.sleep(0.05)
+
+    def _kill_worker(self) -> bool:
+        return _send(self.rng.choice(self.cast.workers).pid, signal.SIGKILL)
+
+    def _kill_child(self) -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.rng.choice(self.cast.workers).pid).children(recursive=True)
+            return bool(children) and _send(self.rng.choice(children).pid, signal.SIGKILL)
+        return False
+
+    def _kill_driver(self) -> bool:
+        return _send(self.cast.driver.pid, signal.SIGKILL)
+
+    def _stop_worker(self) -> bool:
+        return self._stop(self.rng.choice(self.cast.workers).pid)
+
+    def _stop_driver(self) -> bool:
+        return self._stop(self.cast.driver.pid)
+
+    def _stop(self, pid: int) -> bool:
+        """Stop a process until well past its lease, while other things go on."""
+        if pid in self._stopped or not _send(pid, signal.SIGSTOP):
+            return False
+        self._stopped.add(pid)
+
+        def resume() -> None:
+            _send(pid, signal.SIGCONT)
+            self._stopped.discard(pid)
+
+        timer = threading.Timer(LEASE * self.rng.uniform(1.3, 2.0), resume)
+        timer.daemon = True
+        timer.start()
+        return True
+
+    def _restart_mariadb(self) -> bool:
+        mariadb.stop(self.rng.choice([signal.SIGKILL, signal.SIGTERM]))
+        mariadb.start(places.make())
+        return True
+
+    def _restart_rabbitmq(self) -> bool:
+        rabbitmq.stop(self.rng.choice([signal.SIGKILL, signal.SIGTERM]), with_epmd=False)
+        rabbitmq.start(places.make())
+        return True
+
+    def _purge(self) -> bool:
+        try:
+            connection = pika.BlockingConnection(pika.URLParameters(self.queue_url))
+            channel = connection.channel()
+            for name in ("null", "synthesis_batman", "binning", "verify"):
+                channel.queue_purge(f"eas.{name}")
+            connection.close()
+        except pika.exceptions.AMQPError:
+            return False  # no queue yet
+        return True
+
+
+def _send(pid: int, number: signal.Signals) -> bool:
+    try:
+        status = psutil.Process(pid).status()
+        if status == psutil.STATUS_ZOMBIE or (status == psutil.STATUS_STOPPED) != (number is signal.SIGCONT):
+            return False
+        os.kill(pid, number)
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
+    return True
