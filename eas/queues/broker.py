@@ -55,6 +55,8 @@ class Broker:
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._wakes = 0
+        # It tells of each lost connection in many lines; we tell in one.
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
 
     # -- the connection ------------------------------------------------------------------------
 
@@ -122,14 +124,9 @@ class Broker:
         """Have the session do something and return its result. Raises as ``session`` does."""
         session = self.session(patience)
         answer: Future[T] = Future()
-
-        def begin() -> None:
-            session.track(answer)
-            if not answer.done():
-                work(session, answer)
-
+        session.track(answer)
+        session.call(lambda: work(session, answer))
         try:
-            session.call(begin)
             return answer.result(ANSWER)
         except (ConnectionError, TimeoutError, pika.exceptions.AMQPError) as error:
             raise BrokerGoneError(str(error) or "no answer") from error

@@ -58,6 +58,8 @@ class RabbitMQQueue(JobQueue):
         """Publish with confirmations. Where the broker stays away, the next sweep does it."""
         if not messages:
             return
+        with self._lock:
+            self._known |= {message.task_type for message in messages}
         now = self.store.now()
         due = [message for message in messages if message.available_at <= now]
         self._postpone([message for message in messages if message.available_at > now])
@@ -117,7 +119,8 @@ class RabbitMQQueue(JobQueue):
                 self._listen()
                 found = self.broker.wait(map(self._queue, task_types), deadline - time.monotonic())
                 claimed = self._claim_by(found, worker_id, limit) if found else []
-                if claimed or not found or deadline <= time.monotonic():
+                woken = not found and self.broker.up  # or the connection was lost: then SQL has to do
+                if claimed or woken or deadline <= time.monotonic():
                     return claimed
         finally:
             self._end()

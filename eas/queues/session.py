@@ -96,12 +96,13 @@ class Session:
         self._connection.ioloop.call_later(seconds, lambda: None if self.ended else work())
 
     def track(self, future: Future[Any]) -> None:
-        """See that a future is answered also when the connection ends."""
-        if self.ended:
-            future.set_exception(self.error or ConnectionError("the connection ended"))
-            return
-        self._open.add(future)
-        future.add_done_callback(self._open.discard)
+        """See that a future is answered also when the connection ends; fit for all threads."""
+        with self._calling:
+            if not self.ended:
+                self._open.add(future)
+                future.add_done_callback(self._open.discard)
+                return
+        future.set_exception(ConnectionError("the connection ended"))
 
     def close(self) -> None:
         """Close the connection (one that is being opened, as soon as it is); ``run`` then returns."""
@@ -138,14 +139,18 @@ class Session:
 
     def _closed(self, _: Any, reason: BaseException) -> None:
         self._end(self.error or reason)
-        self._connection.ioloop.stop()
+        # The driver lets go of its socket in callbacks that are still to come.
+        self._connection.ioloop.call_later(0.02, self._connection.ioloop.stop)
 
     def _end(self, error: BaseException) -> None:
-        if not self.ended:
+        with self._calling:
+            if self.ended:
+                return
             self.ended, self.error = True, error
-            for future in list(self._open):
-                if not future.done():
-                    future.set_exception(ConnectionError(str(error) or type(error).__name__))
+            waiting = list(self._open)
+        for future in waiting:
+            if not future.done():
+                future.set_exception(ConnectionError(str(error) or type(error).__name__))
 
     # -- queues --------------------------------------------------------------------------------
 

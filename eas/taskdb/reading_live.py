@@ -73,8 +73,8 @@ def queues(connection: Connection, filters: Filters, now: float) -> list[AnyRow]
         func.sum(case((running, 1), else_=0)).label("running"),
         func.min(case((queued, ATTEMPTS.c.queued_at))).label("oldest"),
     ).where(ATTEMPTS.c.state.in_(UNFINISHED))
-    if filters.job_name is not None:
-        count = count.join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id).where(TASKS.c.job_name == filters.job_name)
+    if filters.tasks():
+        count = count.join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id).where(*filters.tasks())
     counts = count.group_by(ATTEMPTS.c.task_type).subquery()
     kind, paused = tables.task_types, tables.queue_settings
     query = (

@@ -68,6 +68,7 @@ def chain(number: int) -> dict[str, Any]:
                         "outputs": {"lightcurve": "'raw_{i_index}.gz'.format(**metadata)"},
                     },
                     {"task": "null", "duration": 0.2},
+                    {"task": "null", "duration": 0.7},
                 ],
             }
         ],
@@ -102,14 +103,14 @@ class Run:
     def go(self) -> tuple[dict[str, int], dict[str, int], list[str]]:
         """Strike ``count`` times; return faults by kind, the tally and the violations."""
         cast = Cast(self._environment(), self.folder / "processes.log", WORKERS)
-        faults = Faults(cast, self.rng, engine=self.engine, queue=self.queue, queue_url=self.queue_url)
+        faults = Faults(cast, self.rng, self.database, engine=self.engine, queue=self.queue, queue_url=self.queue_url)
         try:
             self._feed()
             time.sleep(3.0)
             for number in range(self.count):
                 struck = faults.strike()
                 print(f"[{self.name}] {number + 1}/{self.count} {struck}", flush=True)
-                time.sleep(self.rng.uniform(0.2, 1.5))
+                time.sleep(self.rng.uniform(0.2, 1.2))
                 cast.mend()
                 self._feed()
             overdue = self._settle(cast)

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pika
 import psutil
+from sqlalchemy import select
 
+from eas.taskdb import tables
+from eas.taskdb.engine import TaskDatabase
 from infra.services import mariadb, places, rabbitmq
 
 REPOSITORY = Path(__file__).parents[2]
@@ -80,8 +83,11 @@ class Cast:
 class Faults:
     """Strikes at random; counts by kind what struck."""
 
-    def __init__(self, cast: Cast, rng: random.Random, *, engine: str, queue: str, queue_url: str) -> None:
+    def __init__(
+        self, cast: Cast, rng: random.Random, database: TaskDatabase, *, engine: str, queue: str, queue_url: str
+    ) -> None:
         self.cast = cast
+        self.database = database
         self.rng = rng
         self.queue_url = queue_url
         self.struck: Counter[str] = Counter()
@@ -100,33 +106,55 @@ class Faults:
             self.kinds["RabbitMQ queues purged"] = (self._purge, 3)
 
     def strike(self) -> str:
-        """Do one thing and return what."""
+        """Do one thing and return what; wait a while for what it needs, such as a busy worker."""
+        names = list(self.kinds)
         while True:
-            names = list(self.kinds)
             name = self.rng.choices(names, [self.kinds[each][1] for each in names])[0]
-            if self.kinds[name][0]():
-                self.struck[name] += 1
-                return name
-            self.cast.mend()
-            time.sleep(0.05)
+            deadline = time.monotonic() + 10.0
+            while time.monotonic() < deadline:
+                if self.kinds[name][0]():
+                    self.struck[name] += 1
+                    return name
+                self.cast.mend()
+                time.sleep(0.05)
+
+    def _busy_worker(self) -> int | None:
+        """Return the process number of a worker that is running attempts right now: nothing else is worth a fault."""
+        worker, attempt = tables.workers.c, tables.attempts.c
+        query = select(worker.pid).join_from(tables.workers, tables.attempts, attempt.worker_id == worker.id)
+        query = query.where(attempt.state == "running").distinct()
+        busy = set(self.database.fetch(lambda c: c.execute(query).scalars().all()))
+        found = [each.pid for each in self.cast.workers if each.pid in busy and each.poll() is None]
+        return self.rng.choice(found) if found else None
 
     def _kill_worker(self) -> bool:
-        return _send(self.rng.choice(self.cast.workers).pid, signal.SIGKILL)
+        pid = self._busy_worker()
+        return pid is not None and _send(pid, signal.SIGKILL)
 
     def _kill_child(self) -> bool:
+        pid = self._busy_worker()
+        if pid is None:
+            return False
         with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.rng.choice(self.cast.workers).pid).children(recursive=True)
+            children = psutil.Process(pid).children(recursive=True)
             return bool(children) and _send(self.rng.choice(children).pid, signal.SIGKILL)
         return False
 
     def _kill_driver(self) -> bool:
-        return _send(self.cast.driver.pid, signal.SIGKILL)
+        return self._driver_is_up() and _send(self.cast.driver.pid, signal.SIGKILL)
+
+    def _driver_is_up(self) -> bool:
+        """Whether the driver has had the time to take a job over."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return time.time() - psutil.Process(self.cast.driver.pid).create_time() > 3.0
+        return False
 
     def _stop_worker(self) -> bool:
-        return self._stop(self.rng.choice(self.cast.workers).pid)
+        pid = self._busy_worker()
+        return pid is not None and self._stop(pid)
 
     def _stop_driver(self) -> bool:
-        return self._stop(self.cast.driver.pid)
+        return self._driver_is_up() and self._stop(self.cast.driver.pid)
 
     def _stop(self, pid: int) -> bool:
         """Stop a process until well past its lease, while other things go on."""

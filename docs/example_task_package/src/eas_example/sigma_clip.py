@@ -1,0 +1,47 @@
+"""The task type ``sigma_clip``: flags bright outliers of a light curve."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from eas.errors import TaskFailure
+from eas.lightcurves import files
+from eas.model import Check, Metadata, Scalar
+from eas.tasks.base import Task, TaskContext
+from eas.tasks.lightcurves import check_lightcurve, read_input
+from eas.tasks.settings import Number
+
+THRESHOLD = Number("threshold", default=5, unit="standard deviations", low=0, above=True)
+GAUSSIAN = 1.4826
+"""Standard deviation of a normal distribution / its median absolute deviation."""
+
+
+class SigmaClip(Task):
+    """Flags samples that are brighter than the median by more than ``threshold`` standard deviations.
+
+    Dips are left alone: they may be transits. Output metadata: the light curve's, and ``clipped``,
+    the number of samples that were flagged.
+    """
+
+    def run(self, context: TaskContext) -> Mapping[str, Scalar]:
+        """Flag, write, and return the metadata."""
+        threshold = THRESHOLD.required(context.settings)
+        lightcurve = read_input(context, "lightcurve")
+        good = lightcurve.fluxes[lightcurve.good]
+        if not good.size:
+            raise TaskFailure("the light curve has no good samples", cure="check what made it")
+        median = np.median(good)
+        scatter = GAUSSIAN * np.median(np.abs(good - median))
+        outliers = lightcurve.good & (lightcurve.fluxes > median + threshold * scatter)
+        flags = np.where(outliers, 1, lightcurve.flags).astype(np.int8)
+        files.write(context.output("lightcurve"), lightcurve.evolve(flags=flags))
+        context.log.info("%d of %d samples are clipped", outliers.sum(), len(lightcurve))
+        return {**lightcurve.metadata, "clipped": int(outliers.sum())}
+
+    def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
+        """Check the light curve, and that clipping left most of it."""
+        checks = check_lightcurve("lightcurve", context.outputs.get("lightcurve"))
+        if metadata is None or not all(each.passed for each in checks):
+            return checks
+        good = files.read(context.outputs["lightcurve"]).good
+        return [*checks, Check("most samples are left", float(good.mean()) > 0.75, f"{good.mean():.1%}")]
