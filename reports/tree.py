@@ -267,8 +267,9 @@ def _line(node: TreeNode) -> str:
     single = sum(node.counts.values()) == 1 and node.task_type not in CONTROL_TASKS
     text = f"{node.title}: {node.state if single or not counts else counts}"
     if node.reason:
-        text += f" ({' '.join(node.reason.split())[:120]})"
-    return text
+        text += f" ({node.reason[:120]})"
+    # Names and values are users' text: a node is one line all the same.
+    return " ".join(text.split())
 
 
 def job_roots(roots: Iterable[TreeNode], jobs: Mapping[int, tuple[int, str, str]]) -> list[TreeNode]:

@@ -131,14 +131,19 @@ class Worker:
     def run(self) -> Tally:
         """Work until asked to leave, idle for too long, out of time, or the parent is gone."""
         self.database.transact(self._register)
-        heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        heart.start()
+        threads = [
+            threading.Thread(target=self._beat, name="heartbeat", daemon=True),
+            threading.Thread(target=self._keep_house, name="housekeeping", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         try:
             with self.executor, self.store.staging() as scratch:
                 self._serve(scratch)
         finally:
             self._ended.set()
-            heart.join()
+            for thread in threads:
+                thread.join(5.0)
             now = self.database.now()
             self.database.transact(lambda c: workers.leave(c, self.worker_id, self._why, now))
         return self.tally
@@ -339,22 +344,25 @@ class Worker:
     # -- the heartbeat thread ------------------------------------------------------------------
 
     def _beat(self) -> None:
-        pause = max(0.2, min(self.options.lease / 5, 30.0))
-        reaped = time.monotonic()
-        while not self._ended.wait(pause):
+        while not self._ended.wait(max(0.2, min(self.options.lease / 5, 30.0))):
             try:
                 self._one_beat()
-                if time.monotonic() - reaped >= min(self.options.lease / 2, 10.0):
-                    reaped = time.monotonic()
-                    reaper.tend(self.database, self.queue, self.options.lease)
             except Exception as error:
                 # A database that is away for a moment must not end the worker: the lease decides.
                 LOG.warning("no heartbeat: %s", error)
 
+    def _keep_house(self) -> None:
+        """Reap and sweep, apart from the heartbeats: a broker that is away must not hold those up."""
+        while not self._ended.wait(min(self.options.lease / 2, reaper.LONGEST_INTERVAL)):
+            try:
+                reaper.tend(self.database, self.queue, self.options.lease)
+            except Exception as error:
+                LOG.warning("no housekeeping: %s", error)
+
     def _one_beat(self) -> None:
-        now = self.database.now()
         held = set(self._held)
-        ours = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, now))
+        # The time of the try that succeeds: the database may have been away for a while.
+        ours = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, self.database.now()))
         for attempt_id in held - ours:
             if attempt_id in self._held:
                 self.executor.interrupt("the attempt is not this worker's any more", attempt_id)

@@ -92,7 +92,8 @@ class Faults:
         self.queue_url = queue_url
         self.struck: Counter[str] = Counter()
         self._stopped: set[int] = set()
-        self.kinds: dict[str, tuple[Callable[[], bool], float]] = {
+        self._deck: list[str] = []
+        self.kinds: dict[str, tuple[Callable[[], bool], int]] = {
             "worker killed": (self._kill_worker, 5),
             "task child killed": (self._kill_child, 5),
             "orchestrator killed": (self._kill_driver, 4),
@@ -100,16 +101,18 @@ class Faults:
             "orchestrator stopped past its lease": (self._stop_driver, 1),
         }
         if engine == "mariadb":
-            self.kinds["MariaDB killed and restarted"] = (self._restart_mariadb, 1.5)
+            self.kinds["MariaDB killed and restarted"] = (self._restart_mariadb, 2)
         if queue == "rabbitmq":
-            self.kinds["RabbitMQ restarted"] = (self._restart_rabbitmq, 1.0)
+            self.kinds["RabbitMQ restarted"] = (self._restart_rabbitmq, 2)
             self.kinds["RabbitMQ queues purged"] = (self._purge, 3)
 
     def strike(self) -> str:
         """Do one thing and return what; wait a while for what it needs, such as a busy worker."""
-        names = list(self.kinds)
         while True:
-            name = self.rng.choices(names, [self.kinds[each][1] for each in names])[0]
+            if not self._deck:  # each kind comes as often as its weight says, in a random order
+                self._deck = [name for name, (_, weight) in self.kinds.items() for _ in range(weight)]
+                self.rng.shuffle(self._deck)
+            name = self._deck.pop()
             deadline = time.monotonic() + 10.0
             while time.monotonic() < deadline:
                 if self.kinds[name][0]():
