@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SCIENCE := $(VENV)/.science
 
 .PHONY: help setup demo test check format services services-stop bench chaos science lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-setup: $(STAMP) ## make .venv with everything
+setup: $(STAMP) $(SCIENCE) ## make .venv with everything
 
 $(STAMP): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EAS needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
@@ -19,10 +20,17 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	touch $(STAMP)
 
+# What the science codes need besides packages: psls' data from its own source distribution, and
+# the compiled code of TLS and QATS in the cache, so that no test or task waits for either.
+$(SCIENCE): $(STAMP)
+	$(BIN)/python -m eas.tasks.psls_data fetch
+	$(BIN)/python -m eas.tasks.warm
+	touch $(SCIENCE)
+
 demo: $(STAMP) ## the main job: a planet-detection sweep as a Prefect flow, on the embedded default
 	$(BIN)/eas run demo_jobs/detection_limit.json --if-exists replace
 
-test: $(STAMP) ## all tests; those that need services skip without `make services`
+test: $(STAMP) $(SCIENCE) ## all tests; those that need services skip without `make services`
 	$(BIN)/pytest
 
 check: $(STAMP) ## style, types, import floors, links of the docs
@@ -49,6 +57,9 @@ FAULTS ?= 20
 SEED ?= 1
 chaos: $(STAMP) ## kill things at random while chains run: make chaos FAULTS=200 SEED=1
 	$(BIN)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED)
+
+science: $(STAMP) $(SCIENCE) ## recovery of injected planets and false alarms, as a table
+	$(BIN)/python benchmarks/science_recovery.py
 
 lock: $(STAMP) ## resolve pyproject.toml into requirements.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --all-extras --python-version 3.11 pyproject.toml -o requirements.txt

@@ -175,13 +175,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A file that an attempt made, as it goes into SQL. ``semantic`` is the output's name."""
+    """A file that an attempt made, as it goes into SQL.
+
+    ``semantic`` is the output's name, empty for a file that the chain does not name. ``passed`` says
+    whether it passed QC by itself; None: if its attempt did.
+    """
 
     semantic: str
     file_name: str
     store_path: str
     size: int
     sha256: str
+    passed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class TaskType:
         Why no chain may use it; empty where one may.
     inputs, outputs:
         Semantic names that a task of this type must be given.
+    dynamic_outputs:
+        Whether it makes file products that the chain does not name (``TaskContext.new_output``).
     time_limit:
         Seconds after which an attempt is stopped; None for no limit.
     """
@@ -67,6 +69,7 @@ class TaskType:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     optional_outputs: tuple[str, ...] = ()
+    dynamic_outputs: bool = False
     time_limit: float | None = None
 
     def missing_modules(self) -> list[str]:
@@ -107,6 +110,10 @@ class Registry:
                 f"task type {name!r} cannot be used: {found.reserved}", cure=f"usable are: {', '.join(usable)}"
             )
         return found
+
+    def open_types(self) -> frozenset[str]:
+        """Return the task types whose file products are known only once they have run."""
+        return frozenset(each.name for each in self.task_types.values() if each.dynamic_outputs)
 
     def task_types_of(self, worker_types: Iterable[str]) -> list[str]:
         """Return the names of the task types that workers of ``worker_types`` run, sorted."""

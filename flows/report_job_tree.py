@@ -6,9 +6,8 @@ import json
 from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
-from flows.report_output import JobName, Since, TaskType, report
+from flows.report_output import JobName, Since, TaskType, described, report
 from reports import assemble
 from reports.tree import lines
 from reports.write import write_bytes
@@ -19,8 +18,8 @@ def report_job_tree(
     job_name: JobName = None,
     task_type: TaskType = None,
     since: Since = None,
-    max_depth: Annotated[int, Field(ge=0, description="How deep to go; the job itself has depth 0.")] = 5,
-    running_only: Annotated[bool, Field(description="Only what has queued or running tasks.")] = False,
+    max_depth: Annotated[int, described("How deep to go; the job itself has depth 0.", ge=0)] = 5,
+    running_only: Annotated[bool, described("Only what has queued or running tasks.")] = False,
 ) -> str:
     """Write and publish jobs as trees, with counts by state at each node.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import pandas as pd
 from prefect import get_run_logger
@@ -23,10 +23,19 @@ from reports.filters import parse_since
 from reports.tables import cell
 from reports.write import dated_and_latest, publish_latest, write_bytes
 
-JobName: TypeAlias = Annotated[str | None, Field(description="Only tasks of jobs of this name.")]
-TaskType: TypeAlias = Annotated[str | None, Field(description="Only tasks of this type.")]
+
+def described(text: str, **limits: Any) -> Any:
+    """Return a pydantic field whose description Prefect shows.
+
+    It builds its form from the schema and drops the description of an annotation otherwise.
+    """
+    return Field(description=text, json_schema_extra={"description": text}, **limits)
+
+
+JobName: TypeAlias = Annotated[str | None, described("Only tasks of jobs of this name.")]
+TaskType: TypeAlias = Annotated[str | None, described("Only tasks of this type.")]
 Since: TypeAlias = Annotated[
-    str | None, Field(description="Only what is newer: a UTC time (2026-11-22T08:30) or an age (90min, 12h, 7d).")
+    str | None, described("Only what is newer: a UTC time (2026-11-22T08:30) or an age (90min, 12h, 7d).")
 ]
 
 MOST_ROWS = 500

@@ -26,8 +26,6 @@ MAX_TASKS = 2_000_000
 """Most tasks of a chain."""
 MAX_ITERATIONS = 10_000
 """Most iterations of a do-while loop whose end is known beforehand."""
-OPEN_TYPES = frozenset({"ingest_external_lcs"})
-"""Task types that make products which their descriptor does not name."""
 _BY_INDEX = "give each its own name, with a loop's index in it: 'lc_{size_index}.gz'.format(**metadata)"
 
 
@@ -64,6 +62,7 @@ class Planner:
         self.products = Products(self._graph)
         self._chain = chain
         self._expander = Expander(chain, registry, seed)
+        self._open_types = registry.open_types()
         self._left = self._max_tasks = max_tasks
         self._reported: set[tuple[str, str]] = set()
 
@@ -107,7 +106,7 @@ class Planner:
             return self._control(spec, place, wanted=wanted)
         if spec.task_type is None and "task_list" in descriptor_at(self._chain.document, spec.path):
             self._unknown_children(spec, place)
-        if spec.pending or spec.task_type in OPEN_TYPES:
+        if spec.pending or spec.task_type in self._open_types:
             self._note_open(spec)
         node = self._node(spec.path, spec.task_type or UNDETERMINED, place, weight=1)
         self._inputs(spec, node)
@@ -116,7 +115,7 @@ class Planner:
 
     def _note_open(self, spec: TaskSpec) -> None:
         names = (spec.working_directory, *spec.outputs.values(), *spec.outputs)
-        if spec.task_type in OPEN_TYPES or spec.task_type is None or any(map(is_expression, names)):
+        if spec.task_type in self._open_types or spec.task_type is None or any(map(is_expression, names)):
             self.open_products[spec.path] = None
 
     def _node(self, path: str, task_type: str, place: _Place, *, weight: int) -> int:

@@ -82,6 +82,7 @@ class Orchestrator:
         self._loops: list[int] = []
         self._known_orphans: set[int] = set()
         self._in_flight = 0
+        self._open_types = registry.open_types()
 
     def open(self) -> None:
         """Take the job over and load it. Raises LostLeaseError while another one drives it."""
@@ -235,10 +236,12 @@ class Orchestrator:
 
     def _ask_others(self, idle: bool) -> bool:
         before = len(self.graph.orphans)
+        # Before the look at SQL: what ends in between has then been seen by it.
+        opening = any(node.task_type in self._open_types for node in self.graph.nodes.values() if not node.state.final)
         known, growing, names = self.database.fetch(
             lambda c: (
                 products.status_by_id(c, self.graph.orphans, except_job=self.job_id),
-                reuse.other_jobs_may_grow(c, self.job_id),
+                reuse.other_jobs_may_grow(c, self.job_id, self._open_types),
                 products.names(c, self.graph.orphans),
             )
         )
@@ -247,7 +250,7 @@ class Orchestrator:
             alive = status.maker_state is not None and not TaskState(status.maker_state).final
             if status.current_version_id is not None:
                 self.graph.supplied(product_id)
-            elif not alive and not growing:
+            elif not alive and not growing and not opening:
                 self.graph.lacking(product_id, _nobody_makes(names[product_id], status))
         return len(self.graph.orphans) < before or (idle and not self.graph.orphans and self._break_deadlock())
 

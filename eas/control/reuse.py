@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, exists, select
 
 from eas.model import CONTROL_TASKS
-from eas.states import JobState, TaskState
+from eas.states import FINAL_TASK_STATES, JobState, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.products import chunks
@@ -113,15 +113,16 @@ def _outdated(connection: Connection, attempt_ids: Sequence[int]) -> set[int]:
     return outdated
 
 
-def other_jobs_may_grow(connection: Connection, job_id: int) -> bool:
-    """Return whether another unfinished job has control tasks that are not expanded yet.
+def other_jobs_may_grow(connection: Connection, job_id: int, open_types: Collection[str]) -> bool:
+    """Return whether another unfinished job may still turn out to make a product that this one waits for.
 
-    Such a job may still turn out to make a product that this one waits for.
+    It may where it has control tasks that are not expanded yet, or unfinished tasks of ``open_types``,
+    whose products are known only when they have run.
     """
     job, task = tables.jobs, tables.tasks
-    unexpanded = exists().where(
-        task.c.job_id == job.c.id, task.c.state == TaskState.WAITING, task.c.task_type.in_(sorted(CONTROL_TASKS))
-    )
+    waiting = (task.c.state == TaskState.WAITING) & task.c.task_type.in_(sorted(CONTROL_TASKS))
+    opening = task.c.state.not_in(FINAL_TASK_STATES) & task.c.task_type.in_(sorted(open_types))
+    unexpanded = exists().where(task.c.job_id == job.c.id, waiting | opening)
     active = job.c.state.in_([JobState.SUBMITTED, JobState.RUNNING])
     query = select(job.c.id).where(job.c.id != job_id, active, unexpanded).limit(1)
     return connection.execute(query).first() is not None

@@ -6,6 +6,7 @@ As in ``reading``: functions of a snapshot's connection that lock nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Text, case, cast, func, or_, select
 
@@ -13,7 +14,18 @@ from eas.states import AttemptState, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.products import chunks
-from eas.taskdb.reading import ATTEMPTS, CONTROL, JOBS, RESULTS, TASKS, UNFINISHED, WORKERS, Filters, stream
+from eas.taskdb.reading import (
+    ATTEMPTS,
+    CONTROL,
+    JOBS,
+    RESULTS,
+    TASKS,
+    UNFINISHED,
+    WORKERS,
+    Filters,
+    plain_stream,
+    stream,
+)
 
 PACKED = 50_000
 """Task ids whose links come as one text."""
@@ -125,7 +137,7 @@ def running_attempts(connection: Connection) -> list[AnyRow]:
     return list(connection.execute(query.order_by(ATTEMPTS.c.claimed_at, ATTEMPTS.c.id)).all())
 
 
-def worked(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyRow]]:
+def worked(connection: Connection, filters: Filters) -> Iterator[Sequence[Sequence[Any]]]:
     """Yield ``(worker_id, job_id, job_name, task_type, task_id, attempt_id, state, start, end)`` of all that workers
     ran or run, by attempt; ``since``: not ended before it; ``end`` is None for what runs.
     """
@@ -140,7 +152,7 @@ def worked(connection: Connection, filters: Filters) -> Iterator[Sequence[AnyRow
     )
     if filters.since is not None:
         query = query.where(or_(ATTEMPTS.c.ended_at.is_(None), ATTEMPTS.c.ended_at >= filters.since))
-    yield from stream(connection, query.order_by(ATTEMPTS.c.id))
+    yield from plain_stream(connection, query.order_by(ATTEMPTS.c.id))
 
 
 def root_jobs(connection: Connection, task_ids: Sequence[int]) -> dict[int, tuple[int, str, str]]:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
-from eas.model import AttemptResult, QueuedAttempt
+from eas.model import AttemptResult, NewVersion, QueuedAttempt
 from eas.states import AttemptState, TaskState
-from eas.taskdb import attempts, tables, workers
+from eas.taskdb import attempts, new_products, tables, workers
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.products import add_versions, chunks
 
@@ -91,17 +91,24 @@ def _record_versions(
     for part in chunks(makers):
         query = select(link).where(link.c.task_id.in_(part), link.c.direction == "out")
         made.update({(row.task_id, row.semantic): row.product_id for row in connection.execute(query)})
+    new = new_products.add(connection, held, results)
+
+    def product_of(attempt_id: int, version: NewVersion) -> int:
+        if version.semantic:
+            return made[held[attempt_id].task_id, version.semantic]
+        return new[attempt_id, version.file_name]
+
     add_versions(
         connection,
         [
             {
-                "product_id": made[held[each.attempt_id].task_id, version.semantic],
+                "product_id": product_of(each.attempt_id, version),
                 "attempt_id": each.attempt_id,
-                "semantic": version.semantic,
+                "semantic": version.semantic or new_products.semantic_of(product_of(each.attempt_id, version)),
                 "store_path": version.store_path,
                 "size": version.size,
                 "sha256": version.sha256,
-                "passed_qc": each.state is AttemptState.DONE,
+                "passed_qc": each.state is AttemptState.DONE if version.passed is None else version.passed,
                 "created_at": now,
             }
             for each in results

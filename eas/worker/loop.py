@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -32,7 +32,7 @@ from eas.states import AttemptState
 from eas.taskdb import attempts, results, workers
 from eas.taskdb.engine import TaskDatabase
 from eas.worker.executor import Executor
-from eas.worker.protocol import Outcome, Work
+from eas.worker.protocol import NewFile, Outcome, Work
 
 LOG = logging.getLogger("eas.worker")
 
@@ -268,12 +268,14 @@ class Worker:
                 for name, version in attempt.inputs.items()
             },
             outputs=outputs,
+            new_directory=folders.enter_context(self.store.staging()) if task_type.dynamic_outputs else None,
             seed=int.from_bytes(hashlib.sha256(attempt.seed.encode()).digest()[:6], "big"),
             time_limit=task_type.time_limit,
         )
 
     def _result(self, attempt: ClaimedAttempt, outcome: Outcome, staged: Mapping[str, Path]) -> AttemptResult:
         versions, trouble = self._store(attempt, staged)
+        trouble = self._store_new(attempt, outcome.new_files, versions) or trouble
         passed = outcome.passed and not trouble
         return AttemptResult(
             attempt_id=attempt.attempt_id,
@@ -307,6 +309,24 @@ class Worker:
             versions.append(version)
         return versions, ""
 
+    def _store_new(self, attempt: ClaimedAttempt, files: Sequence[NewFile], versions: list[NewVersion]) -> str:
+        """Take files that the chain does not name into the store; return what went wrong with the last bad one."""
+        trouble = ""
+        for each in files:
+            try:
+                version = self.store.add(
+                    each.path,
+                    semantic="",
+                    working_directory=attempt.working_directory,
+                    file_name=each.file_name,
+                    attempt_id=attempt.attempt_id,
+                )
+            except (EASError, OSError) as error:
+                trouble = f"the file product {each.file_name} cannot be stored: {error}"
+                continue
+            versions.append(replace(version, passed=each.passed))
+        return trouble
+
     # -- recording -----------------------------------------------------------------------------
 
     def _flush(self, batch: _Batch) -> None:
@@ -335,11 +355,12 @@ class Worker:
             return
         if result.state is AttemptState.DONE:
             self.tally.done += 1
-            for version in result.versions:
-                self.store.publish(attempt.working_directory, version.file_name, version.store_path)
         else:
             self.tally.failed += 1
             LOG.info("attempt %d (%s) failed: %s", result.attempt_id, attempt.task_type, result.reason)
+        for version in result.versions:
+            if result.state is AttemptState.DONE or version.passed:
+                self.store.publish(attempt.working_directory, version.file_name, version.store_path)
 
     # -- the heartbeat thread ------------------------------------------------------------------
 
