@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from eas.chains.expansion import Expander
 from eas.control.graph import Graph, Node
-from eas.errors import EASError
+from eas.errors import RequestError
 from eas.model import CONDITIONAL, DO_WHILE, TaskSpec
 from eas.states import TaskState
 from eas.taskdb import attempts, jobs, products, tasks
@@ -148,7 +148,7 @@ class Growth:
         for name in names:
             other = self.graph.child(node, name) if children else self.graph.sibling(node, name)
             if other is None:
-                raise EASError(f"no task called {name!r} in {node.label}", cure="name one of its tasks")
+                raise RequestError(f"no task called {name!r} in {node.label}", cure="name one of its tasks")
             found[name] = other.task_id
         outputs = self.database.fetch(lambda c: attempts.outputs_of(c, found.values()))
         return {name: outputs.get(task_id, {}) for name, task_id in found.items()}
@@ -157,7 +157,7 @@ class Growth:
         """Return what ``work`` returns for a task, or settle the task as failed and return None."""
         try:
             return work(node)
-        except EASError as error:
+        except RequestError as error:  # a database that is away is no fault of the task's
             self.graph.settle(node.task_id, TaskState.FAILED, str(error))
             return None
 
@@ -166,10 +166,12 @@ class Growth:
         if not batch:
             return []
         flat = [(control.task_id, spec) for control, children in batch for spec in children]
-        now = attempts.now()
+        now, alive = attempts.now(), self.database.now()
 
         def work(connection: Connection) -> tuple[int, dict[products.Product, int]]:
             jobs.require_driver(connection, self.job.id, self.driver)
+            # A large job expands for longer than a lease lasts.
+            jobs.keep_lease(connection, self.job.id, self.driver, alive)
             first = tasks.reserve(connection, len(flat)) if flat else 0
             new = {
                 first + offset: tasks.NewTask(parent, spec, fingerprint(spec, self.job.seed))

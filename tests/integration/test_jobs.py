@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from eas.control.orchestrator import Happened
-from eas.errors import ChainError, LostLeaseError, ProductsExistError, RequestError
+from eas.errors import ChainError, LostLeaseError, ProductsExistError, RequestError, ServiceError
 from eas.states import TaskState
 from eas.taskdb import tables
-from tests.integration.harness import System
+from tests.integration.harness import PATIENCE, System
 
 NULL: dict[str, Any] = {"task": "null", "duration": 0}
 
@@ -363,3 +364,25 @@ def test_a_type_without_code_is_refused_at_submission(system: System, monkeypatc
     system.app.registry = type(system.app.registry)(types, system.app.registry.worker_types)
     with pytest.raises(RequestError, match="cannot run the task types verify yet"):
         system.submit([synthesis("a.lc"), verify("a.lc")])
+
+
+def test_a_database_that_is_away_fails_no_task(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = [
+        synthesis("a.lc") | {"name": "made"},
+        NULL | {"requires_metadata_from": ["made"], "duration": "(0 * requested_metadata['made']['t0'])"},
+    ]
+    job = system.submit(chain)
+    away = ServiceError("the task database is away")
+    with system.worker():
+        orchestrator = system.app.orchestrator(job)
+        orchestrator.open()
+        with monkeypatch.context() as patched:
+            patched.setattr(orchestrator.growth, "_requested", lambda *_, **__: (_ for _ in ()).throw(away))
+            with pytest.raises(ServiceError):
+                deadline = time.monotonic() + PATIENCE
+                while time.monotonic() < deadline:
+                    orchestrator.step()
+                    time.sleep(0.01)
+        orchestrator.close()
+        system.drive(job)
+    assert system.summary(job).succeeded
