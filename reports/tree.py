@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from eas.model import CONTROL_TASKS
 from eas.states import TaskState
-from reports.columns import Values, loop_parameters
+from reports.columns import Metadata, Values, loop_parameters
 
 STATES = tuple(TaskState)
 CONTROL_CODE = 8
@@ -186,9 +185,10 @@ def build(
     rows = {row.id: row for row in labels(links.ids[places].tolist())}
     roots = []
     values: dict[int, Values] = {-1: {}}
+    parse = Metadata()
     for place in places:
         row, parent = rows[int(links.ids[place])], int(links.parents[place])
-        values[place] = loop_parameters(json.loads(row.metadata))
+        values[place] = loop_parameters(parse(row.metadata))
         above = values.get(parent, {})
         node = nodes[place] = _node(row, counts[place], {k: v for k, v in values[place].items() if above.get(k) != v})
         if links.depths[place] == depth:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from eas.cli.display import JobDisplay, summary_table
 from eas.cli.options import json_option, options_of, print_json, submit_options
 from eas.control import submit as submission
 from eas.control.summary import Summary, summarise
-from eas.errors import RequestError
+from eas.errors import RequestError, ServiceError
 from eas.states import JobState
 from eas.taskdb import jobs
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 SHOWN_FAILURES = 20
+PREFECT_PAUSES = (0, 2, 5, 10, 20)
+"""Waits before each try to start the flow [s]: a server on sqlite answers 503 while it is busy."""
 
 
 @click.command()
@@ -88,6 +91,7 @@ def _run(
     try:
         with ExitStack() as stack:
             stack.enter_context(_prefect_server(app, console))
+            _preload_reports()
             stack.enter_context(JobDisplay(app.database, job_id, console, quiet=quiet))
             from flows.run_chain import run_chain
 
@@ -96,14 +100,33 @@ def _run(
             async def flow() -> State[Any]:
                 return await named(job_id=job_id, workers=count, max_task_runs=max_task_runs, return_state=True)
 
-            state = asyncio.run(flow())
+            state = _patiently(app, job_id, flow)
     except KeyboardInterrupt:
         console.print(f"interrupted; nothing is lost: eas run --resume {job_id}", highlight=False)
         raise
     summary = summarise(app.database, job_id)
-    if not JobState(summary.state).final:
+    if state is not None and not JobState(summary.state).final:
         raise RequestError(f"job {job_id} was not run: {state.message}", cure=f"eas run --resume {job_id}")
     return summary
+
+
+def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, State[Any]]]) -> State[Any] | None:
+    """Run the flow; where Prefect's server is too busy to take it, try again: the job goes on where it was.
+
+    Returns its state, or None where the server failed once the job was over. Raises ServiceError.
+    """
+    from httpx import HTTPError
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    for pause in PREFECT_PAUSES:
+        time.sleep(pause)
+        try:
+            return asyncio.run(flow())
+        except (HTTPError, PrefectHTTPStatusError) as error:
+            if JobState(summarise(app.database, job_id).state).final:
+                return None
+            problem = str(error).splitlines()[0]
+    raise ServiceError(f"the Prefect server cannot take the run: {problem}", cure=f"eas run --resume {job_id}, later")
 
 
 @contextmanager
@@ -122,6 +145,13 @@ def _prefect_server(app: App, console: Console) -> Iterator[None]:
         console.print(f"Prefect UI while this runs: {url.removesuffix('/api')}", highlight=False)
         with temporary_settings({PREFECT_API_URL: url}):
             yield
+
+
+def _preload_reports() -> None:
+    """Import what the reports need while the job runs."""
+    from reports.job_reports import preload
+
+    preload()
 
 
 def _reports(app: App, job_id: int) -> list[Path]:

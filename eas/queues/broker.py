@@ -65,6 +65,8 @@ class Broker:
         while not self._closing.is_set():
             session = Session(self.parameters, self._up, self._deliver)
             self._trying = session
+            if self._closing.is_set():
+                return  # ``close`` came before it could see this session
             session.run()
             with self._changed:
                 was_up = self._session is not None

@@ -105,9 +105,9 @@ class Session:
         future.set_exception(ConnectionError("the connection ended"))
 
     def close(self) -> None:
-        """Close the connection (one that is being opened, as soon as it is); ``run`` then returns."""
+        """Close the connection, also one that is being opened; ``run`` then returns."""
         self._leaving = True
-        if self._connection.is_open:
+        if not (self._connection.is_closing or self._connection.is_closed):
             self._connection.close()
 
     def _opened(self, _: Any) -> None:

@@ -98,7 +98,7 @@ def _known(connection: Connection) -> str:
 
 def stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[AnyRow]]:
     """Yield the rows of ``query`` in chunks, as the engine gives them."""
-    result = connection.execution_options(yield_per=CHUNK).execute(query)
+    result = connection.execute(query, execution_options={"yield_per": CHUNK})
     yield from result.partitions()
 
 
@@ -107,10 +107,12 @@ def plain_stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[
 
     Truth values may come as 0 and 1.
     """
-    result = connection.execute(query) if connection.dialect.name == "sqlite" else None
-    if result is None or result.cursor is None:
+    if connection.dialect.name != "sqlite":
         yield from stream(connection, query)
         return
+    # Not streamed by SQLAlchemy, which would take the first row away into a buffer of its own.
+    result = connection.execute(query, execution_options={"stream_results": False})
+    assert result.cursor is not None
     with closing(result):
         while rows := result.cursor.fetchmany(CHUNK):
             yield rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Text, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, or_, select
 
 from eas.states import AttemptState, TaskState
 from eas.taskdb import tables
@@ -40,22 +40,30 @@ def task_links(connection: Connection, job_ids: Sequence[int]) -> Iterator[str]:
     A code is ``16 * parent_id + state``, plus 8 for a control task: ``state`` is the place in
     ``TaskState``, and a root's parent is 0.
     """
-    everything = select(func.count(), func.min(TASKS.c.id), func.max(TASKS.c.id))
     wanted = TASKS.c.job_id.in_(job_ids)
-    total = connection.execute(select(func.count()).select_from(TASKS)).scalar_one()
-    count, first, last = connection.execute(everything.where(wanted)).one()
-    states = {state.value: code for code, state in enumerate(TaskState)}
+    everything = connection.execute(select(func.count()).select_from(JOBS)).scalar_one() == len(job_ids)
+    # The engine tries them in this order: the most frequent first.
+    codes = {state: code for code, state in enumerate(TaskState)}
+    states = {state.value: codes[state] for state in sorted(codes, key=lambda state: state is not TaskState.DONE)}
     code = case(states, value=TASKS.c.state) + case((TASKS.c.task_type.in_(CONTROL), 8), else_=0)
     link = 16 * func.coalesce(TASKS.c.parent_id, 0) + code
-    if connection.dialect.name != "sqlite" or count < SHARE * total:
+    if connection.dialect.name != "sqlite" or not (everything or _many(connection, wanted)):
         for part in stream(connection, select(TASKS.c.id, link).where(wanted)):
             yield " ".join(f"{row[0]} {row[1]}" for row in part)
         return
     # A text for thousands of rows: making each a row of its own would take three times as long.
     text = func.group_concat(cast(TASKS.c.id, Text) + " " + cast(link, Text), " ")
-    packed = select(text) if count == total else select(text).where(wanted)
-    for begin in range(first or 0, (last or -1) + 1, PACKED):
+    packed = select(text) if everything else select(text).where(wanted)
+    last = connection.execute(select(func.max(TASKS.c.id))).scalar_one() or 0
+    for begin in range(1, last + 1, PACKED):
         yield connection.execute(packed.where(TASKS.c.id.between(begin, begin + PACKED - 1))).scalar_one() or ""
+
+
+def _many(connection: Connection, wanted: ColumnElement[bool]) -> bool:
+    """Return whether so many tasks are wanted that reading the whole table is the faster way."""
+    count = select(func.count()).select_from(TASKS)
+    total = connection.execute(count).scalar_one()
+    return bool(connection.execute(count.where(wanted)).scalar_one() >= SHARE * total)
 
 
 def task_labels(connection: Connection, task_ids: Sequence[int]) -> list[AnyRow]:

@@ -65,6 +65,7 @@ def _close(connection: Connection, held: Mapping[int, AnyRow], ids: Sequence[int
 
 
 def _result_row(result: AttemptResult) -> dict[str, object]:
+    done = result.state is AttemptState.DONE
     return {
         "attempt_id": result.attempt_id,
         "started_at": result.started,
@@ -73,7 +74,8 @@ def _result_row(result: AttemptResult) -> dict[str, object]:
         "cpu": result.usage.cpu,
         "cpu_children": result.usage.cpu_children,
         "peak_memory": result.usage.peak_memory,
-        "qc_passed": all(check.passed for check in result.checks),
+        # A failed attempt that left nothing to look at has not passed.
+        "qc_passed": all(check.passed for check in result.checks) if result.checks or done else None,
         "checks": json.dumps([[check.name, check.passed, check.detail] for check in result.checks]),
         "output_metadata": json.dumps(dict(result.metadata)),
         "reason": result.reason,
