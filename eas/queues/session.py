@@ -6,6 +6,7 @@ Nothing here waits: each call sends its frames, and what the broker answers goes
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pika
+import pika.exceptions
 from pika.adapters.select_connection import SelectConnection
 from pika.channel import Channel
 
@@ -80,20 +82,39 @@ class Session:
             self._connection.ioloop.start()
         except Exception as error:  # a broken connection may surface anywhere in the driver
             self._end(error)
+            self._let_go()
         finally:
             self._end(self.error or ConnectionError("the connection ended"))
             with self._calling:
                 self._connection.ioloop.close()
 
+    def _let_go(self) -> None:
+        """Close what is still open, though the driver has failed."""
+        with contextlib.suppress(Exception):
+            if not (self._connection.is_closing or self._connection.is_closed):
+                self._connection.close()
+            self._connection.ioloop.call_later(0.2, self._connection.ioloop.stop)
+            self._connection.ioloop.start()
+
     def call(self, work: Callable[[], None]) -> None:
         """Have ``work`` run in the session's thread; fit for all threads."""
         with self._calling:
             if not self.ended:
-                self._connection.ioloop.add_callback_threadsafe(lambda: None if self.ended else work())
+                self._connection.ioloop.add_callback_threadsafe(lambda: self._do(work))
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            if not self.ended:
+                work()
+        except pika.exceptions.AMQPError as error:
+            # A channel was closed under us. Whoever waits is told when the connection ends, which is now.
+            self.error = self.error or error
+            if self._connection.is_open:
+                self._connection.close()
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Have ``work`` run in the session's thread in a while."""
-        self._connection.ioloop.call_later(seconds, lambda: None if self.ended else work())
+        self._connection.ioloop.call_later(seconds, lambda: self._do(work))
 
     def track(self, future: Future[Any]) -> None:
         """See that a future is answered also when the connection ends; fit for all threads."""

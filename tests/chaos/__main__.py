@@ -175,6 +175,9 @@ def main() -> int:
             print(f"[{name}] kept: {folder}")
         bad += len(found)
         done += share
+    if not options.keep:
+        rabbitmq.stop()
+        mariadb.stop()
     verdict = "nothing lost, nothing doubled" if not bad else f"{bad} VIOLATIONS"
     print(f"chaos: {done} faults, seed {options.seed}, {', '.join(names)}: {verdict}; {time.monotonic() - began:.0f} s")
     return 1 if bad else 0
