@@ -1,6 +1,6 @@
 """``python -m infra.services start|stop|status|remove``: private MariaDB and RabbitMQ.
 
-``start`` prints the shell lines that tell other programs where they are; tests find them without.
+``start`` prints where they are, without the password; tests find them by themselves.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import shutil
 import sys
 
+from eas.settings import safe_url
 from infra.services import mariadb, places, processes, rabbitmq
 
 
@@ -17,8 +18,9 @@ def start() -> None:
     state = places.make()
     mariadb.start(state)
     rabbitmq.start(state)
-    print(f"export EAS_TEST_MARIADB_URL={state.mariadb_url}")
-    print(f"export EAS_TEST_RABBITMQ_URL={state.rabbitmq_url}")
+    # The tests find them, and the password, in the state file, which is readable by this user alone.
+    print(f"MariaDB: {safe_url(state.mariadb_url)}")
+    print(f"RabbitMQ: {safe_url(state.rabbitmq_url)}")
 
 
 def stop() -> None:
