@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from typing import Any
 
@@ -132,8 +133,9 @@ def test_a_killed_run_goes_on_where_it_was(home: Home) -> None:
 def test_a_killed_worker_is_replaced_and_its_task_run_again(home: Home) -> None:
     chain = home.chain(loop(6, {"task": "null", "duration": 1}), name="worker_killed")
     process = home.start("run", chain, "--workers", "2", "--json")
-    wait_for(lambda: home.rows("SELECT 1 FROM attempts WHERE state='running'"), "a running task")
-    home.workers()[0].kill()
+    busy = "SELECT w.pid FROM workers w JOIN attempts a ON a.worker_id = w.id WHERE a.state = 'running'"
+    (first, *_) = wait_for(lambda: home.rows(busy), "a running task")
+    os.kill(first.pid, signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     states = [row.state for row in home.rows("SELECT state FROM attempts")]
