@@ -62,7 +62,7 @@ science: $(STAMP) $(SCIENCE) ## recovery of injected planets and false alarms, a
 	$(BIN)/python benchmarks/science_recovery.py
 
 lock: $(STAMP) ## resolve pyproject.toml into requirements.txt anew
-	$(BIN)/uv pip compile --quiet --upgrade --no-emit-index-url --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --custom-compile-command 'make lock' --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
 
 clean: ## remove what was made here, but no data
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

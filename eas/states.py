@@ -1,4 +1,4 @@
-"""States of tasks, scheduling attempts and jobs, and the moves between them that are allowed."""
+"""States of tasks, scheduling attempts and jobs; guarded updates in ``eas.taskdb`` move between them."""
 
 from __future__ import annotations
 
@@ -61,30 +61,3 @@ class JobState(StrEnum):
     def final(self) -> bool:
         """Whether the job is over."""
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
-
-
-TASK_MOVES: dict[TaskState, frozenset[TaskState]] = {
-    TaskState.WAITING: frozenset(
-        {TaskState.QUEUED, TaskState.RUNNING, TaskState.DONE, TaskState.FAILED, TaskState.BLOCKED, TaskState.CANCELLED}
-    ),
-    TaskState.QUEUED: frozenset(
-        {TaskState.RUNNING, TaskState.WAITING, TaskState.STALLED, TaskState.FAILED, TaskState.CANCELLED}
-    ),
-    TaskState.RUNNING: frozenset(
-        {
-            TaskState.DONE,
-            TaskState.FAILED,
-            TaskState.STALLED,
-            TaskState.QUEUED,
-            TaskState.BLOCKED,
-            TaskState.CANCELLED,
-        }
-    ),
-    # Rescheduling is the only way out of these.
-    TaskState.FAILED: frozenset({TaskState.WAITING, TaskState.RUNNING}),
-    TaskState.STALLED: frozenset({TaskState.WAITING}),
-    TaskState.BLOCKED: frozenset({TaskState.WAITING}),
-    TaskState.CANCELLED: frozenset({TaskState.WAITING}),
-    TaskState.DONE: frozenset(),
-}
-"""From each task state, the states it may move to."""
