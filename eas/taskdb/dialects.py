@@ -14,13 +14,18 @@ MYSQL = ("mysql", "mariadb")
 BUSY_TIMEOUT = 60.0
 """How long a sqlite writer waits for another one [s]."""
 
+IDLE_TIMEOUT = 120
+"""How long MySQL lets a connection be silent, within a transaction too [s]: the locks of a process that
+was stopped there are free again before others, who try for 160 s, give up."""
+
 SERVER_CLOCK: ColumnElement[float] = literal_column("UNIX_TIMESTAMP(NOW(6))")
 """MySQL's own time [Unix time, s]."""
 
 # Deadlock, lock wait timeout: both roll back and ask to try again.
 COLLISIONS = {1213, 1205}
-# Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting.
-AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055}
+# Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting;
+# closed by MySQL 8 since it was silent for too long.
+AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
 NO_SUCH_DATABASE = 1049
 
 
@@ -49,8 +54,11 @@ def sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def mysql_engine(url: str, isolation_level: str) -> Engine:
-    """Return an engine whose connections are checked before each use, so that a restart goes unnoticed."""
+def mysql_engine(url: str, isolation_level: str, *, idle_timeout: int = IDLE_TIMEOUT) -> Engine:
+    """Return an engine whose connections are checked before each use, so that a restart goes unnoticed.
+
+    The server closes connections that were silent for ``idle_timeout`` seconds.
+    """
     return create_engine(
         url,
         isolation_level=isolation_level,
@@ -65,7 +73,8 @@ def mysql_engine(url: str, isolation_level: str) -> Engine:
             "read_timeout": 600,
             "write_timeout": 600,
             # Strict whatever the server's default: what does not fit is an error, never cut off.
-            "init_command": "SET SESSION sql_mode='TRADITIONAL', innodb_lock_wait_timeout=20",
+            "init_command": "SET SESSION sql_mode='TRADITIONAL', innodb_lock_wait_timeout=20, "
+            f"wait_timeout={idle_timeout:d}",
         },
     )
 

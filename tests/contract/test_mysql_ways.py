@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Connection, event, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from eas.errors import ServiceError
-from eas.taskdb import attempts, tables
+from eas.taskdb import attempts, dialects, tables
 from eas.taskdb.engine import AnySelect, TaskDatabase
 from eas.taskdb.store import SQLAttemptStore
 from tests.contract.chains import new_job, new_worker, queue_tasks
@@ -123,6 +124,20 @@ def test_connections_that_the_server_ended_are_replaced(database: TaskDatabase) 
     other.ping()
     other.transact(new_job)
     other.close()
+
+
+def test_locks_of_a_process_that_stopped_in_a_transaction_come_free(database: TaskDatabase) -> None:
+    job = database.transact(new_job)
+    stopped = dialects.mysql_engine(database.url, "READ COMMITTED", idle_timeout=1)
+    with stopped.connect() as silent:
+        silent.execute(update(JOBS).where(JOBS.c.id == job).values(retries=1))
+        database.transact(lambda c: c.execute(update(JOBS).where(JOBS.c.id == job).values(retries=2)))
+        with pytest.raises(DBAPIError) as lost:
+            silent.execute(select(JOBS.c.id))
+        assert dialects.is_away(lost.value)
+    with database.read() as connection:
+        assert connection.execute(select(JOBS.c.retries)).scalar() == 2
+    stopped.dispose()
 
 
 def test_a_connection_lost_in_a_transaction_is_tried_again(database: TaskDatabase) -> None:
