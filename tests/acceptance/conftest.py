@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import create_engine, inspect, text
+
+from eas import registry
+from eas.queues.rabbitmq import PREFIX
+from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.migrate import initialise
+from infra.services import places, rabbitmq
+from tests.services import drop_database, mariadb_server, rabbitmq_server, remove_queues
 
 ROOT = Path(__file__).resolve().parents[2]
 EAS = [sys.executable, "-m", "eas"]
@@ -69,11 +77,15 @@ class Home:
             text=True,
         )
 
+    @property
+    def database_url(self) -> str:
+        return self.environment.get("EAS_DATABASE_URL") or f"sqlite:///{self.folder / 'eas-data' / 'eas.sqlite'}"
+
     def rows(self, query: str) -> list[Any]:
-        database = self.folder / "eas-data" / "eas.sqlite"
-        if not database.exists():
+        path = self.database_url.removeprefix("sqlite:///")
+        if path != self.database_url and not Path(path).exists():
             return []
-        engine = create_engine(f"sqlite:///{database}")
+        engine = create_engine(self.database_url)
         try:
             with engine.connect() as connection:
                 if not inspect(connection).has_table("attempts"):
@@ -148,12 +160,59 @@ def ask_prefect(url: str, path: str, body: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def bare_home(tmp_path: Path) -> Home:
-    """A folder where nothing is configured."""
+    """A folder where nothing is configured: the embedded default."""
     return Home(tmp_path, clean_environment())
 
 
+COMBINATIONS = ("sqlite+sql", "mariadb+sql", "mariadb+rabbitmq")
+"""Task database and job queue."""
+if not {"CI", "EAS_TEST_COMBINATIONS"} & os.environ.keys():
+    COMBINATIONS = COMBINATIONS[:1]
+
+
+@pytest.fixture(scope="session")
+def virtual_host(worker_id: str) -> str:
+    """Return the URL of a RabbitMQ virtual host of this test process: queues have fixed names."""
+    url = rabbitmq_server()
+    state = places.read()
+    assert state is not None
+    name = f"test-{worker_id}"
+    if name not in rabbitmq.control(state, "list_vhosts", "--silent").split():
+        rabbitmq.control(state, "add_vhost", name)
+        rabbitmq.control(state, "set_permissions", "-p", name, "eas", ".*", ".*", ".*")
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+@pytest.fixture(params=COMBINATIONS)
+def combination(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Environment of a task database and a job queue that nobody used before."""
+    if request.param == "sqlite+sql":
+        yield {}
+        return
+    environment = {"EAS_DATABASE_URL": f"{mariadb_server()}eas_test_{uuid.uuid4().hex[:12]}"}
+    if request.param.endswith("rabbitmq"):
+        environment["EAS_QUEUE_URL"] = request.getfixturevalue("virtual_host")
+    database = TaskDatabase(environment["EAS_DATABASE_URL"])
+    database.create()
+    initialise(database, registry.load())
+    database.close()
+    yield environment
+    drop_database(environment["EAS_DATABASE_URL"])
+    if "EAS_QUEUE_URL" in environment:
+        remove_queues(environment["EAS_QUEUE_URL"], PREFIX)
+
+
 @pytest.fixture
-def home(tmp_path: Path, prefect_server: str) -> Home:
-    """A folder with a Prefect server configured."""
-    prefect_home = tmp_path / "prefect-home"
-    return Home(tmp_path, clean_environment() | {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(prefect_home)})
+def plain_home(tmp_path: Path, combination: dict[str, str]) -> Home:
+    """A folder on each combination of task database and job queue, without Prefect."""
+    return Home(tmp_path, clean_environment() | combination)
+
+
+@pytest.fixture
+def home(plain_home: Home, prefect_server: str) -> Home:
+    """A folder on each combination of task database and job queue, with a Prefect server."""
+    plain_home.environment |= {
+        "PREFECT_API_URL": prefect_server,
+        "PREFECT_HOME": str(plain_home.folder / "prefect-home"),
+    }
+    return plain_home

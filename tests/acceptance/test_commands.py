@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,10 +70,10 @@ def test_an_unknown_option_exits_with_2(bare_home: Home) -> None:
     assert "No such option" in bare_home.eas("run", "--nonsense", code=2).stderr
 
 
-def test_underscores_in_options_are_taken_for_hyphens(bare_home: Home) -> None:
-    chain = bare_home.chain({"task": "null"})
-    assert bare_home.eas("submit", chain, "--if_exists", "reuse", "--job_name", "other").stdout.strip() == "1"
-    assert [row.name for row in bare_home.rows("SELECT name FROM jobs")] == ["other"]
+def test_underscores_in_options_are_taken_for_hyphens(plain_home: Home) -> None:
+    chain = plain_home.chain({"task": "null"})
+    assert plain_home.eas("submit", chain, "--if_exists", "reuse", "--job_name", "other").stdout.strip() == "1"
+    assert [row.name for row in plain_home.rows("SELECT name FROM jobs")] == ["other"]
 
 
 def test_plan_is_exact_where_nothing_depends_on_data(bare_home: Home) -> None:
@@ -120,28 +121,28 @@ def test_a_database_that_cannot_be_reached_exits_with_3_and_hides_the_password(b
     assert "verysecret" not in done.stderr + done.stdout
 
 
-def test_a_worker_finishes_its_task_on_sigterm_and_leaves(bare_home: Home) -> None:
-    chain = bare_home.chain({"task": "null", "duration": 4}, {"task": "null", "duration": 0})
-    bare_home.eas("submit", chain)
+def test_a_worker_finishes_its_task_on_sigterm_and_leaves(plain_home: Home) -> None:
+    chain = plain_home.chain({"task": "null", "duration": 4}, {"task": "null", "duration": 0})
+    plain_home.eas("submit", chain)
     code = (
         "from eas.app import App\n"
         "with App.load() as app:\n"
         "    orchestrator = app.orchestrator(1); orchestrator.open(); orchestrator.step(); orchestrator.close()\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=bare_home.folder, env=bare_home.environment, check=True)
-    worker = bare_home.start("worker", "--type", "eas-base")
+    subprocess.run([sys.executable, "-c", code], cwd=plain_home.folder, env=plain_home.environment, check=True)
+    worker = plain_home.start("worker", "--type", "eas-base")
     # Claimed is not begun: a worker that is told to leave in between hands the attempt back.
-    begun = "SELECT 1 FROM attempts WHERE state='running' AND claimed_at < strftime('%s', 'now') - 2"
-    wait_for(lambda: bare_home.rows(begun), "a running task")
+    begun = "SELECT 1 FROM attempts WHERE state='running' AND claimed_at < {}"
+    wait_for(lambda: plain_home.rows(begun.format(time.time() - 2)), "a running task")
     worker.terminate()
     output, _ = worker.communicate(timeout=60)
     assert worker.returncode == 0, output
     assert "left: 1 done" in output
-    states = {row.number: row.state for row in bare_home.rows("SELECT id AS number, state FROM attempts")}
+    states = {row.number: row.state for row in plain_home.rows("SELECT id AS number, state FROM attempts")}
     assert sorted(states.values()) == ["done", "queued"]
-    (row,) = bare_home.rows("SELECT state, reason FROM workers")
+    (row,) = plain_home.rows("SELECT state, reason FROM workers")
     assert tuple(row) == ("left", "it was told to by a signal")
 
 
-def test_an_unknown_worker_type_is_refused(bare_home: Home) -> None:
-    assert "unknown worker type eas-nonsense" in bare_home.eas("worker", "--type", "eas-nonsense", code=2).stderr
+def test_an_unknown_worker_type_is_refused(plain_home: Home) -> None:
+    assert "unknown worker type eas-nonsense" in plain_home.eas("worker", "--type", "eas-nonsense", code=2).stderr
