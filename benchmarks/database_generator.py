@@ -177,13 +177,21 @@ def _parts(rows: list[Row]) -> Iterator[list[Row]]:
 
 
 def generate(path: Path, attempts: int, jobs: int = 4) -> TaskDatabase:
-    """Make (anew) the sqlite database ``path`` with so many finished attempts, and return it open."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    database = TaskDatabase(f"sqlite:///{path}")
+    """Make (anew) the sqlite database ``path`` with so many finished attempts, and return it open.
+
+    It appears whole or not at all: an interrupted one would be found again and measured.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    for each in (path, unfinished):
+        for suffix in ("", "-wal", "-shm"):
+            each.with_name(each.name + suffix).unlink(missing_ok=True)
+    database = TaskDatabase(f"sqlite:///{unfinished}")
     initialise(database, registry.load())
     Generator(database, attempts, jobs).run()
-    return database
+    # The last connection takes the write-ahead log into the file.
+    database.close()
+    unfinished.rename(path)
+    return TaskDatabase(f"sqlite:///{path}")
 
 
 def main() -> None:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -19,13 +21,14 @@ from eas.taskdb import reading, reading_live
 from eas.taskdb.reading import Filters
 from reports import activity, errors, outcomes, timings, tree
 from reports.columns import UnknownParametersError, parameter_keys
-from reports.progress import progress_frame
+from reports.progress import progress_frame, under_way
 from reports.write import write_table
 
 
 def progress(connection: Connection, filters: Filters, now: float) -> pd.DataFrame:
     """Return the progress table."""
-    return progress_frame(reading.task_counts(connection, filters), reading.first_starts(connection, filters), now)
+    counts = reading.task_counts(connection, filters)
+    return progress_frame(counts, reading.first_starts(connection, under_way(counts)), now)
 
 
 def timings_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
@@ -38,6 +41,26 @@ def timings_frames(connection: Connection, filters: Filters) -> Iterator[pd.Data
 
 def write_timings(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
     """Write the timings table, chunk by chunk (nowhere for None), and return the summary by task type."""
+    with collector_paused():
+        return _write_timings(connection, filters, path)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep Python from looking for cycles of garbage: among millions of rows it finds none, and looks long.
+
+    All other garbage is freed as ever.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _write_timings(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
     hosts = reading.worker_hosts(connection)
     keys = parameter_keys(reading.loop_metadata(connection, filters))
     while True:
@@ -101,13 +124,14 @@ def job_tree(
     only = None
     if filters.task_type is not None or filters.job_name is not None:
         only = np.isin(links.ids, np.fromiter(reading_live.matching_tasks(connection, filters), np.int64))
-    roots = tree.build(
-        links,
-        tree.fitting_depth(links, depth),
-        lambda ids: reading_live.task_labels(connection, ids),
-        only=only,
-        running_only=running_only,
-    )
+    with collector_paused():
+        roots = tree.build(
+            links,
+            tree.fitting_depth(links, depth),
+            lambda ids: reading_live.task_labels(connection, ids),
+            only=only,
+            running_only=running_only,
+        )
     found = reading_live.root_jobs(connection, [root.task_id for root in roots])
     return tree.collapse(tree.job_roots(roots, found))
 

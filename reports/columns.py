@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+
+from reports import cells
 
 Values: TypeAlias = dict[str, Any]
 """Metadata: names to values."""
@@ -31,6 +32,10 @@ UNITS = {
     "depth": "relative flux",
 }
 """Units of the names that the task types use for their settings and results."""
+
+
+CLOCK = (("T", 3_600_000, 24, 2), (":", 60_000, 60, 2), (":", 1000, 60, 2), (".", 1, 1000, 3))
+"""Parts of a time of day: sign before it, its unit [ms], how many of them there are, digits."""
 
 
 class Metadata:
@@ -98,20 +103,24 @@ class LoopValues:
 
     def __call__(self, text: str) -> tuple[Any, ...]:
         """Return the values, None where there is none. Raises UnknownParametersError."""
-        found = self._known.get(text)
-        if found is None:
-            if len(self._known) >= CACHED:
-                self._known.clear()
-            metadata = json.loads(text)
-            signature = tuple(metadata)
-            picks = self._picks.get(signature) or self._picks.setdefault(signature, self._pick(metadata))
-            found = self._known[text] = tuple([None if key is None else metadata[key] for key in picks])
-        return found
+        self._learn([text])
+        return self._known[text]
 
     def columns(self, metadata: Iterable[str]) -> list[Sequence[Any]]:
         """Return the values by parameter."""
-        rows = [self(text) for text in metadata]
+        given = list(metadata)
+        if len(self._known) >= CACHED:
+            self._known.clear()
+        self._learn([text for text in dict.fromkeys(given) if text not in self._known])
+        rows = [self._known[text] for text in given]
         return list(zip(*rows, strict=True)) if rows else [()] * len(self.keys)
+
+    def _learn(self, texts: Sequence[str]) -> None:
+        # One call of the parser for all of them: it costs more than the few values in a text.
+        for text, metadata in zip(texts, json.loads(f"[{','.join(texts)}]"), strict=True):
+            signature = tuple(metadata)
+            picks = self._picks.get(signature) or self._picks.setdefault(signature, self._pick(metadata))
+            self._known[text] = tuple([None if key is None else metadata[key] for key in picks])
 
     def _pick(self, metadata: Values) -> tuple[str | None, ...]:
         loops = loop_parameters(metadata)
@@ -152,31 +161,27 @@ def base_name(column: str) -> str:
     return column.partition(" [")[0]
 
 
-@cache
-def _clock() -> tuple[list[str], list[str]]:
-    """Return the texts of all seconds of a day and of all milliseconds of a second."""
-    seconds = [f"T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}" for second in range(86_400)]
-    return seconds, [f".{part:03d}Z" for part in range(1000)]
-
-
 def iso_times(seconds: Iterable[float | None]) -> list[str]:
     """Return Unix times [s] as ISO 8601 in UTC to the millisecond; None and NaN become empty."""
-    given = np.array([np.nan if each is None else each for each in seconds], dtype=float)
+    given = np.array(list(seconds), dtype=float)
     known = np.isfinite(given)
-    total = np.where(known, np.round(given * 1000), 0).astype(np.int64)
-    day, rest = np.divmod(total, 86_400_000)
-    second, part = np.divmod(rest, 1000)
+    day, rest = np.divmod(np.where(known, np.round(given * 1000), 0).astype(np.int64), 86_400_000)
     different, which = np.unique(day, return_inverse=True)
     days = np.datetime_as_string(different.astype("datetime64[D]")).tolist()
-    clock, parts = _clock()
-    places = zip(which.tolist(), second.tolist(), part.tolist(), strict=True)
-    found = [days[a] + clock[b] + parts[c] for a, b, c in places]
-    return found if known.all() else [text if real else "" for text, real in zip(found, known, strict=True)]
+    parts = [cells.matrix(days)[which]]
+    for sign, unit, limit, count in CLOCK:
+        parts += [cells.constant(ord(sign), len(given)), cells.digits(rest // unit % limit, count)]
+    text = cells.beside([*parts, cells.constant(ord("Z"), len(given))])
+    text[~known] = 0
+    found = cells.to_texts(text)
+    # The year 10000 is one digit longer than others.
+    return found if len(set(map(len, days))) <= 1 else [each.replace("\0", "") for each in found]
 
 
 def numbers(values: Iterable[Any], digits: int = 6) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return values as floats rounded to ``digits`` decimals; None becomes NaN."""
-    return np.round(np.array([np.nan if each is None else each for each in values], dtype=float), digits)
+    # None becomes NaN by itself.
+    return np.round(np.array(list(values), dtype=float), digits)
 
 
 def texts(values: Iterable[Any]) -> pd.Series[Any]:

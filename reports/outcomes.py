@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ def layout(chunks: Iterable[Sequence[Any]]) -> Layout:
     parse, parameters, results = Metadata(), dict[str, None](), dict[str, None]()
     for rows in chunks:
         for row in rows:
-            output = parse(row.output_metadata)
+            output = json.loads(row.output_metadata)
             if "outcome" not in output:
                 continue
             parameters.update(dict.fromkeys(loop_parameters(parse(row.metadata))))
@@ -63,7 +64,7 @@ def pass_fail_frame(rows: Iterable[Any], columns: Layout, parse: Metadata | None
     parse = parse or Metadata()
     found = []
     for row in rows:
-        output = parse(row.output_metadata)
+        output = json.loads(row.output_metadata)
         if "outcome" in output:
             found.append((row, loop_parameters(parse(row.metadata)), output))
     data: dict[str, pd.Series[Any]] = {

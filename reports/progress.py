@@ -53,6 +53,15 @@ def progress_frame(
     return frame.astype(dict.fromkeys(("job_id", *STATES, "total"), "int64") | dict.fromkeys(COLUMNS[-2:], float))
 
 
+def under_way(rows: Iterable[CountRow]) -> list[tuple[int, str]]:
+    """Return the jobs and task types of which some tasks have ended and some have not: the rest can be foretold."""
+    states: dict[tuple[int, str], set[str]] = {}
+    for job_id, _, task_type, state, _ in rows:
+        if task_type is not None and task_type not in CONTROL_TASKS:
+            states.setdefault((job_id, task_type), set()).add(state)
+    return [key for key, found in states.items() if found & set(ENDED_BY_WORK) and found & set(UNFINISHED)]
+
+
 def _order(item: tuple[tuple[int, str, str], Counts]) -> tuple[int, bool, str]:
     job_id, _, task_type = item[0]
     return job_id, task_type in CONTROL_TASKS, task_type

@@ -88,7 +88,7 @@ def timings_frame(
     for column, measure in zip(MEASURES, (wait, wall, cpu, cpu_children, memory), strict=True):
         data[column] = numbers(measure)
     data["qc"] = texts(QC[None if each is None else bool(each)] for each in qc)
-    return pd.DataFrame(data)
+    return pd.DataFrame(data, copy=False)
 
 
 def _columns(rows: Sequence[Any], width: int) -> Sequence[Sequence[Any]]:

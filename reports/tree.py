@@ -13,6 +13,7 @@ from eas.states import TaskState
 from reports.columns import Metadata, Values, loop_parameters
 
 STATES = tuple(TaskState)
+NAMES = tuple(state.value for state in STATES)
 CONTROL_CODE = 8
 CODES = 16
 MOST_NODES = 50_000
@@ -180,19 +181,19 @@ def build(
         shown &= (counts.sum(axis=1) > 0) | only
     if running_only:
         shown &= counts[:, [STATES.index(state) for state in ACTIVE]].sum(axis=1) > 0
-    places = np.flatnonzero(shown).tolist()
-    nodes: dict[int, TreeNode] = {}
+    places = np.flatnonzero(shown)
     rows = {row.id: row for row in labels(links.ids[places].tolist())}
-    roots = []
+    plain = [places, *(each[places] for each in (links.ids, links.parents, links.depths, counts, children))]
+    nodes: dict[int, TreeNode] = {}
     values: dict[int, Values] = {-1: {}}
-    parse = Metadata()
-    for place in places:
-        row, parent = rows[int(links.ids[place])], int(links.parents[place])
-        values[place] = loop_parameters(parse(row.metadata))
+    roots, parse = [], Metadata()
+    for place, task_id, parent, level, states, below in zip(*(each.tolist() for each in plain), strict=True):
+        row = rows[task_id]
+        here = values[place] = loop_parameters(parse(row.metadata))
         above = values.get(parent, {})
-        node = nodes[place] = _node(row, counts[place], {k: v for k, v in values[place].items() if above.get(k) != v})
-        if links.depths[place] == depth:
-            node.hidden = int(children[place])
+        node = nodes[place] = _node(row, states, {key: value for key, value in here.items() if above.get(key) != value})
+        if level == depth:
+            node.hidden = below
         if parent < 0:
             roots.append(node)
         elif parent in nodes:
@@ -200,11 +201,11 @@ def build(
     return roots
 
 
-def _node(row: Any, counts: IntArray, values: Values) -> TreeNode:
+def _node(row: Any, counts: Sequence[int], values: Values) -> TreeNode:
     """Return a node; ``values`` are the loop values that its parent does not have."""
     kind = row.task_type or "?"
     label = f"{kind} {row.name!r}" if row.name else kind
-    found = {state.value: int(count) for state, count in zip(STATES, counts, strict=True) if count}
+    found = {state: count for state, count in zip(NAMES, counts, strict=True) if count}
     words = ", ".join(_value(*item) for item in values.items())
     return TreeNode(row.id, label, row.state, found, row.task_type, row.name, values, words, row.reason)
 

@@ -10,9 +10,21 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, exists, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 
 from eas.errors import RequestError
 from eas.model import CONTROL_TASKS, DO_WHILE, FOR_LOOP
@@ -25,6 +37,9 @@ RESULTS, LOG, WORKERS = tables.attempt_results, tables.log_entries, tables.worke
 
 CHUNK = 10_000
 """Rows of one chunk."""
+
+FIRST = 50
+"""Tasks of one state, job and type whose attempts tell when the first began."""
 
 UNFINISHED = [state for state in AttemptState if not state.final]
 LOOPS = [FOR_LOOP, DO_WHILE]
@@ -147,15 +162,30 @@ def task_counts(connection: Connection, filters: Filters) -> list[AnyRow]:
     return list(connection.execute(query.order_by(counted.c.job_id, counted.c.task_type)).all())
 
 
-def first_starts(connection: Connection, filters: Filters) -> dict[tuple[int, str], float]:
-    """Return when the first attempt was claimed, by job that is not over and task type [Unix s]."""
+def first_starts(connection: Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], float]:
+    """Return when attempts of task types of jobs that are not over were first claimed [Unix s].
+
+    Attempts are claimed in the order of their tasks, or nearly: the first ``FIRST`` tasks in each
+    state are looked at, however many there are.
+    """
     open_jobs = select(JOBS.c.id).where(JOBS.c.state.in_([JobState.SUBMITTED, JobState.RUNNING]))
-    query = select(ATTEMPTS.c.job_id, ATTEMPTS.c.task_type, func.min(ATTEMPTS.c.claimed_at).label("first"))
-    query = query.where(ATTEMPTS.c.job_id.in_(open_jobs))
-    if filters.job_id is not None:
-        query = query.where(ATTEMPTS.c.job_id == filters.job_id)
-    rows = connection.execute(query.group_by(ATTEMPTS.c.job_id, ATTEMPTS.c.task_type))
-    return {(row.job_id, row.task_type): row.first for row in rows if row.first is not None}
+    known = set(connection.execute(open_jobs).scalars())
+    claimed = select(func.min(ATTEMPTS.c.claimed_at))
+    found = {}
+    for job_id, task_type in wanted:
+        if job_id in known:
+            ids = list(connection.execute(_first_tasks(), {"job": job_id, "kind": task_type}).scalars())
+            found[job_id, task_type] = connection.execute(claimed.where(ATTEMPTS.c.task_id.in_(ids))).scalar_one()
+    return {key: first for key, first in found.items() if first is not None}
+
+
+@cache
+def _first_tasks() -> CompoundSelect[tuple[int]]:
+    """Return the query for the first tasks of a job and type in each state: a few entries of an index."""
+    of_type = (TASKS.c.job_id == bindparam("job"), TASKS.c.task_type == bindparam("kind"))
+    every = select(TASKS.c.id).where(*of_type).order_by(TASKS.c.id).limit(FIRST)
+    parts = [every.where(TASKS.c.state == state).subquery() for state in TaskState]
+    return union_all(*(select(part.c.id) for part in parts))
 
 
 def loop_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence[str]]:

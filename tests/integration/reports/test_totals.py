@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eas.taskdb import reading
 from eas.taskdb.reading import Filters, snapshot
 from reports import assemble, tables
-from reports.progress import STATES
+from reports.progress import STATES, under_way
 from reports.progress_picture import progress_picture
 from reports.tree import SHOWN, lines
 from reports.write import csv_text, write_csv
@@ -66,7 +67,21 @@ def check_progress(connection, filters):
     assert frame["total"].sum() == one(connection, f"SELECT count(*) FROM tasks t WHERE {where(filters)}")
     assert not frame.duplicated(["job_id", "task_type"]).any()
     assert (frame["time_left [s]"].dropna() >= 0).all()
+    check_first_starts(connection, filters)
     list(tables.plain_lines(frame))
+
+
+def check_first_starts(connection, filters):
+    wanted = under_way(reading.task_counts(connection, filters))
+    earliest = {
+        (job, kind): first
+        for job, kind, first in sql(
+            connection,
+            "SELECT a.job_id, a.task_type, min(a.claimed_at) FROM attempts a JOIN jobs j ON j.id = a.job_id "
+            "WHERE j.state IN ('submitted', 'running') AND a.claimed_at IS NOT NULL GROUP BY 1, 2",
+        )
+    }
+    assert reading.first_starts(connection, wanted) == {key: earliest[key] for key in wanted if key in earliest}
 
 
 def check_timings(connection, filters, folder: Path):
@@ -207,3 +222,15 @@ def test_since_is_a_limit(since, tmp_path):
         assert sum(map(len, assemble.timeline(connection, filters, 2e6))) == expected
         assert len(assemble.job_tree(connection, filters, 5)) == 1
     database.close()
+
+
+def test_first_starts_read_a_few_entries_of_an_index(tmp_path):
+    database = make([], tmp_path)
+    with snapshot(database) as connection:
+        compiled = reading._first_tasks().compile(connection, compile_kwargs={"render_postcompile": True})
+        values = compiled.construct_params({"job": 1, "kind": "verify"})
+        arguments = tuple(values[name] for name in compiled.positiontup)
+        seen = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", arguments)]
+    database.close()
+    assert any("COVERING INDEX ix_tasks_progress (job_id=? AND task_type=? AND state=?)" in each for each in seen)
+    assert not any("TEMP B-TREE" in each or each.startswith("SCAN tasks") for each in seen), seen

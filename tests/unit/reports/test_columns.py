@@ -1,8 +1,11 @@
 import json
 import math
+from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 
+from reports import columns
 from reports.columns import (
     ColumnNames,
     LoopValues,
@@ -42,6 +45,7 @@ def test_times_are_iso_8601_in_utc():
         "1969-12-31T23:59:59.500Z",
     ]
     assert iso_times([]) == []
+    assert iso_times([253_402_300_800.0, 0.0]) == ["10000-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z"]
     assert iso_times([59.9996]) == ["1970-01-01T00:01:00.000Z"]
 
 
@@ -50,11 +54,30 @@ def test_numbers_turn_none_into_nan():
     assert math.isnan(numbers([None])[0])
 
 
+def test_times_are_those_of_the_standard_library():
+    draw = np.random.default_rng(1)
+    times = np.round(draw.uniform(-1e9, 4e9, 2000), 3).tolist()
+    said = [
+        f"{datetime(1970, 1, 1) + timedelta(milliseconds=round(each * 1000)):%Y-%m-%dT%H:%M:%S.%f}" for each in times
+    ]
+    assert iso_times(times) == [f"{each[:-3]}Z" for each in said]
+
+
+def test_loop_values_are_forgotten_and_found_again(monkeypatch):
+    monkeypatch.setattr(columns, "CACHED", 3)
+    read = LoopValues(["a"])
+    texts = [f'{{"a": {n}, "a_index": 0}}' for n in range(5)]
+    for _ in range(2):
+        assert read.columns(texts[:3]) == [(0, 1, 2)]
+        assert read.columns(texts[2:]) == [(2, 3, 4)]
+
+
 def test_loop_values_follow_their_columns_and_tell_of_unknown_ones():
     read = LoopValues(["b", "a"])
     assert read('{"a": 1, "a_index": 0, "b": "x", "b_index": 4}') == ("x", 1)
     assert read('{"b": 2, "b_index": 0, "c": 3}') == (2, None)
     assert read.columns(['{"a": 1, "a_index": 0}', "{}"]) == [(None, None), (1, None)]
+    assert read.columns([]) == [(), ()]
     with pytest.raises(UnknownParametersError) as told:
         read('{"new": 1, "new_index": 0}')
     assert told.value.keys == ["new"]

@@ -55,6 +55,40 @@ def test_whatever_is_written_is_read_again(rows):
     assert [int(row[2]) for row in read] == list(columns[2])
 
 
+FEW_DECIMALS = st.one_of(
+    st.integers(-(10**16), 10**16).map(lambda n: n / 1e6), st.integers(-200, 200).map(lambda n: n / 1e6)
+)
+FLOATS = st.lists(
+    st.one_of(FEW_DECIMALS, st.sampled_from([0.0, -0.0, math.nan, 1e-4, 9.9e-5, 999_999_999.999999])), min_size=1
+)
+
+
+@given(st.one_of(FLOATS, st.lists(st.floats(), min_size=1)), st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
+def test_numbers_are_written_as_python_writes_them(reals, whole):
+    words = ["" if math.isnan(x) else f"{x!r}".replace("inf", "Infinity") for x in reals]
+    assert csv_text(pd.DataFrame({"x": np.array(reals)}), header=False).split("\n")[:-1] == words
+    assert csv_text(pd.DataFrame({"x": texts(reals)}), header=False).split("\n")[:-1] == words
+    assert csv_text(pd.DataFrame({"n": np.array(whole)}), header=False).split("\n")[:-1] == list(map(str, whole))
+
+
+@pytest.mark.parametrize("long", ["x" * 65, "naïve", "plain"])
+def test_many_rows_are_written_whole(long):
+    count = 25_000
+    numbers = np.arange(count) / 8
+    frame = pd.DataFrame({"s": texts([long, "", "a,b"] * count)[:count], "x": numbers, "n": np.arange(count)})
+    words = ([long, "", '"a,b"'] * count)[:count]
+    wanted = [f"{text},{x!r},{n}" for n, (text, x) in enumerate(zip(words, numbers.tolist(), strict=True))]
+    assert csv_text(frame) == "\n".join(["s,x,n", *wanted, ""])
+
+
+def test_zeros_keep_their_sign_among_numbers_of_many_digits():
+    assert csv_text(pd.DataFrame({"x": texts([0.0, -0.0, 1 / 3])})) == f"x\n0.0\n-0.0\n{1 / 3!r}\n"
+
+
+def test_what_utf_8_cannot_say_is_escaped():
+    assert csv_text(pd.DataFrame({"a": texts(["\ud800"])})) == "a\n\\ud800\n"
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("old")
