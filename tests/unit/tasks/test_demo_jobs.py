@@ -3,6 +3,7 @@
 Whole runs through the queue are acceptance tests; here the demo's two ends are run directly.
 """
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from eas import registry
 from eas.lightcurves.constants import EARTH_RADIUS_IN_JUPITER_RADII, PLATO_NOISE
 from eas.model import InputProduct
+from eas.tasks import psls_data
 from eas.tasks.synthesis_batman import SPECS, SynthesisBatman
 from eas.tasks.synthesis_psls import NAMES
 from eas.tasks.transit_search_bls_reference import TransitSearchBLSReference
@@ -61,6 +63,53 @@ def test_each_file_is_listed_and_has_its_own_job_and_directory():
     readme = (DEMO_JOBS / "README.md").read_text(encoding="utf-8")
     assert all(path.relative_to(DEMO_JOBS).as_posix() in readme for path in FILES)
     assert {load(path)["job_name"] for path in FILES} == {path.stem for path in FILES}
+
+
+def test_the_full_demo_makes_and_searches_with_all_that_there_is():
+    chain = load(DEMO_JOBS / "demo.json")
+    known = registry.load().task_types.values()
+    science = {
+        each.name for each in known if each.name.startswith(("synthesis_", "transit_search_")) and not each.reserved
+    }
+    assert science == {each["task"] for each in tasks(chain["task_list"])} & science
+    lightcurves = [name for each in tasks(chain["task_list"]) for name in each.get("outputs", {}).values()]
+    for lightcurve in lightcurves:
+        readers = {e["task"] for e in tasks(chain["task_list"]) if e.get("inputs", {}).get("lightcurve") == lightcurve}
+        assert {name for name in science if name.startswith("transit_search_")} < readers
+
+
+@pytest.fixture
+def choose():
+    found = importlib.util.spec_from_file_location("choose", DEMO_JOBS / "choose.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_full_demo_is_chosen_where_all_is_installed(choose, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("EAS_PSLS_DATA", str(tmp_path))
+    for name in psls_data.MEMBERS:
+        (tmp_path / name).write_bytes(b"")
+    choose.main()
+    assert capsys.readouterr() == (f"{DEMO_JOBS / 'demo.json'}\n", "")
+
+
+def test_the_small_demo_is_chosen_with_a_reason(choose, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("EAS_PSLS_DATA", str(tmp_path))
+    choose.main()
+    printed = capsys.readouterr()
+    assert printed.out == f"{DEMO_JOBS / 'detection_limit.json'}\n"
+    assert psls_data.COMMAND in printed.err
+
+    def missing(self):
+        return ["transitleastsquares"] if self.name == "transit_search_tls" else []
+
+    monkeypatch.setattr(registry.TaskType, "missing_modules", missing)
+    choose.main()
+    printed = capsys.readouterr()
+    assert printed.out == f"{DEMO_JOBS / 'detection_limit.json'}\n"
+    assert "transitleastsquares" in printed.err
+    assert "pip install 'eas-prefect[tls]'" in printed.err
 
 
 @pytest.mark.parametrize("size, outcome", [(0.25, "FAIL"), (2, "PASS")])
