@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
 from eas.registry import Registry
 from eas.settings import Settings
+from eas.taskdb import worker_types
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import ensure_schema
 from eas.taskdb.store import SQLAttemptStore
@@ -79,13 +80,22 @@ class App:
         """Return an orchestrator for a job, not opened yet."""
         return Orchestrator(self.database, self.queue, self.registry, job_id, max_stalls=self.settings.max_stalls)
 
+    def assigned_registry(self) -> Registry:
+        """Return the registry with what a deployment assigned to worker types instead of what they ask for."""
+        assigned = self.database.fetch(worker_types.assigned)
+        types = {
+            name: replace(each, **assigned[name]._asdict()) if name in assigned else each
+            for name, each in self.registry.worker_types.items()
+        }
+        return Registry(self.registry.task_types, types)
+
     def worker(self, options: WorkerOptions) -> Worker:
         """Return a worker that is not running yet."""
         return Worker(
             self.database,
             self.queue,
             self.store,
-            self.registry,
+            self.assigned_registry(),
             options,
             input_directory=self.settings.input_directory,
         )

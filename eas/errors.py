@@ -154,3 +154,7 @@ class TaskFailure(EASError):  # noqa: N818 - task authors read it as a word of t
 
 class LostLeaseError(EASError):
     """What was held here (an attempt, a job) belongs to somebody else by now."""
+
+
+class JobChangedError(EASError):
+    """An operator changed the job's tasks in SQL: what its orchestrator holds in memory is out of date."""

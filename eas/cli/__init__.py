@@ -21,11 +21,21 @@ COMMANDS = {
     "submit": "eas.cli.chains:submit",
     "validate": "eas.cli.chains:validate",
     "plan": "eas.cli.chains:plan",
+    "schedule": "eas.cli.schedule:schedule",
     "worker": "eas.cli.worker:worker",
+    "workers": "eas.cli.workers:workers",
+    "cancel": "eas.cli.jobs:cancel",
+    "reschedule": "eas.cli.jobs:reschedule",
     "db": "eas.cli.database:db",
     "queue": "eas.cli.queue:queue",
     "report": "eas.cli.report:report",
     "try": "eas.cli.try_task:try_task",
+    "blocks": "eas.cli.blocks:blocks",
+    "deploy": "eas.cli.deploy:deploy",
+    "status": "eas.cli.deploy:status",
+    "restart-workers": "eas.cli.deploy:restart_workers",
+    "restart-web-interface": "eas.cli.deploy:restart_web_interface",
+    "stop": "eas.cli.deploy:stop",
 }
 """Command to ``module:object``: imported only when it is called, so that each starts fast."""
 

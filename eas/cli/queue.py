@@ -1,4 +1,4 @@
-"""``eas queue``: choose and look at the job queue."""
+"""``eas queue``: choose, look at, empty and pause the job queue."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from eas.app import App
 from eas.cli import normalise
 from eas.cli.options import json_option, print_json
 from eas.cli.services import make_url, password_of, refuse_both
+from eas.control import pause as pausing
+from eas.control.empty_queue import empty_queue
 from eas.errors import SettingsError
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.settings import safe_url
@@ -18,7 +20,7 @@ from eas.taskdb.store import SQLAttemptStore
 
 @click.group(context_settings={"token_normalize_func": normalise})
 def queue() -> None:
-    """Choose and look at the job queue."""
+    """Choose, look at, empty and pause the job queue."""
 
 
 @queue.command()
@@ -54,7 +56,7 @@ def init(
         names = _declare(app)
         path = settings.save(app.settings)
         shown = _shown(app)
-    click.echo(f"job queue {shown}: {names}; settings saved in {path}")
+    click.echo(f"job queue {shown.rstrip(':')}: {names}; settings saved in {path}")
 
 
 def _declare(app: App) -> str:
@@ -84,21 +86,73 @@ def _shown(app: App) -> str:
 
 
 @queue.command()
+@click.option("--job-name", metavar="NAME", help="Only what jobs of this name have queued.")
+@json_option
+def empty(job_name: str | None, as_json: bool) -> None:
+    """Take everything off the job queue that no worker has claimed.
+
+    The tasks wait, and stay out of the queue until they are rescheduled (eas reschedule); what runs
+    goes on. To make sure that nothing new is queued either, cancel the jobs or stop who drives them.
+    """
+    with App.load() as app:
+        counts = empty_queue(app.database, app.queue, job_name=job_name)
+    if as_json:
+        print_json({"total": sum(counts.values()), "emptied": counts})
+        return
+    click.echo(f"{sum(counts.values())} attempts taken off the queue")
+    for name, count in counts.items():
+        click.echo(f"  {name}: {count}")
+
+
+types_argument = click.argument("task_types", metavar="[TASK_TYPE]...", nargs=-1)
+
+
+@queue.command()
+@types_argument
+@json_option
+def pause(task_types: tuple[str, ...], as_json: bool) -> None:
+    """Let workers claim nothing of these task types, or of any; what runs goes on."""
+    with App.load() as app:
+        changed = pausing.pause(app.database, task_types or None)
+        _tell_paused(changed, "paused", list(pausing.paused(app.database)), as_json=as_json)
+
+
+@queue.command()
+@types_argument
+@json_option
+def resume(task_types: tuple[str, ...], as_json: bool) -> None:
+    """Let workers claim what is queued of these task types, or of all, again."""
+    with App.load() as app:
+        changed = pausing.resume(app.database, app.queue, task_types or None)
+        _tell_paused(changed, "resumed", list(pausing.paused(app.database)), as_json=as_json)
+
+
+def _tell_paused(changed: list[str], done: str, paused: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({done: changed, "now_paused": paused})
+        return
+    click.echo(f"{done}: {', '.join(changed) or 'none that was not already'}")
+    click.echo(f"paused now: {', '.join(paused) or 'none'}")
+
+
+@queue.command()
 @json_option
 def show(as_json: bool) -> None:
     """Show how many attempts are queued, by task type; with RabbitMQ, its messages too."""
     with App.load() as app:
         depths = app.queue.depths()
+        paused = pausing.paused(app.database)
         messages = None
         if isinstance(app.queue, RabbitMQQueue):
             task_types = [each.name for each in app.registry.task_types.values() if not each.control]
             messages = app.queue.held(task_types)
         shown = _shown(app)
-    names = sorted(depths.keys() | {name for name, count in (messages or {}).items() if count})
+    names = sorted(depths.keys() | paused.keys() | {name for name, count in (messages or {}).items() if count})
     if as_json:
-        print_json({"queue": shown, "queued": depths, "messages": messages})
+        print_json({"queue": shown, "queued": depths, "messages": messages, "paused": sorted(paused)})
         return
-    click.echo(f"job queue {shown}: {sum(depths.values())} attempts queued")
+    click.echo(f"job queue {shown.rstrip(':')}: {sum(depths.values())} attempts queued")
     for name in names:
         extra = f", {messages.get(name, 0)} messages" if messages is not None else ""
-        click.echo(f"  {name}: {depths.get(name, 0)}{extra}")
+        held = ", paused" if name in paused else ""
+        click.echo(f"  {name}: {depths.get(name, 0)}{extra}{held}")

@@ -19,9 +19,9 @@ from eas.cli.display import JobDisplay, summary_table
 from eas.cli.options import json_option, options_of, print_json, submit_options
 from eas.control import submit as submission
 from eas.control.summary import Summary, summarise
-from eas.errors import RequestError, ServiceError
+from eas.errors import EASError, RequestError, ServiceError
 from eas.states import JobState
-from eas.taskdb import jobs
+from eas.taskdb import jobs, operations
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -52,6 +52,7 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
     succeed. A run that was killed goes on with --resume: what is done is not run again.
     """
     console = Console(stderr=as_json)
+    written: list[Path] = []
     with App.load() as app:
         job_id = _job(app, file, resume, values)
         summary = summarise(app.database, job_id)
@@ -61,8 +62,8 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
                 highlight=False,
                 soft_wrap=True,
             )
-            summary = _run(app, job_id, summary.job_name, console, workers, max_task_runs, quiet=as_json)
-        reports = _reports(app, job_id)
+            summary = _run(app, job_id, summary.job_name, console, workers, max_task_runs, written, quiet=as_json)
+        reports = written or _reports(app, job_id)
         if as_json:
             print_json(summary.to_json() | {"reports": [str(path) for path in reports]})
         else:
@@ -85,20 +86,34 @@ def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]
 
 
 def _run(
-    app: App, job_id: int, name: str, console: Console, workers: int | None, max_task_runs: int, *, quiet: bool
+    app: App,
+    job_id: int,
+    name: str,
+    console: Console,
+    workers: int | None,
+    max_task_runs: int,
+    written: list[Path],
+    *,
+    quiet: bool,
 ) -> Summary:
+    """Run the flow and return what became of the job; the files that the flow writes are added to ``written``."""
     count = workers if workers is not None else (os.cpu_count() or 1)
     try:
         with ExitStack() as stack:
             stack.enter_context(_prefect_server(app, console))
             _preload_reports()
             stack.enter_context(JobDisplay(app.database, job_id, console, quiet=quiet))
-            from flows.run_chain import run_chain
+            from prefect import tags
 
+            from flows.automations import TAG
+            from flows.run_chain import WRITTEN, run_chain
+
+            WRITTEN.set(written)
             named = run_chain.with_options(flow_run_name=f"{name} (job {job_id})")
 
             async def flow() -> State[Any]:
-                return await named(job_id=job_id, workers=count, max_task_runs=max_task_runs, return_state=True)
+                with tags(TAG):
+                    return await named(job_id=job_id, workers=count, max_task_runs=max_task_runs, return_state=True)
 
             state = _patiently(app, job_id, flow)
     except KeyboardInterrupt:
@@ -106,8 +121,18 @@ def _run(
         raise
     summary = summarise(app.database, job_id)
     if state is not None and not JobState(summary.state).final:
-        raise RequestError(f"job {job_id} was not run: {state.message}", cure=f"eas run --resume {job_id}")
+        raise EASError(f"job {job_id} is not over: {state.message}", cure=_how_to_go_on(app, job_id))
     return summary
+
+
+def _how_to_go_on(app: App, job_id: int) -> str:
+    resume = f"eas run --resume {job_id}"
+    held = app.database.fetch(lambda connection: operations.held(connection, job_id)).tasks
+    return (
+        f"eas reschedule --job-id {job_id} puts {held} tasks back that were taken off; then {resume}"
+        if held
+        else resume
+    )
 
 
 def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, State[Any]]]) -> State[Any] | None:
@@ -134,6 +159,8 @@ def _prefect_server(app: App, console: Console) -> Iterator[None]:
     """Use the Prefect server that is configured, or have a temporary one for as long as this lasts."""
     # Our display tells what happens; the runs' logs go to the server all the same.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # The server's automation takes a flow run without heartbeats for dead.
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if PREFECT_API_URL.value():

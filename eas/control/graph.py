@@ -30,6 +30,8 @@ class Node:
         Children that are not settled, and those that settled without success.
     number:
         Number of its newest attempt, 0 before the first.
+    held:
+        Whether an operator keeps it out of the queue while it waits.
     """
 
     task_id: int
@@ -51,6 +53,7 @@ class Node:
     open_children: int = 0
     bad_children: int = 0
     number: int = 0
+    held: bool = False
 
     @property
     def is_control(self) -> bool:
@@ -91,6 +94,8 @@ class Graph:
         tasks before their expansion, and tasks that wait for requested metadata.
     settled:
         Tasks that settled since the orchestrator last took them away.
+    held:
+        Waiting tasks that an operator keeps out of the queue.
     """
 
     def __init__(self) -> None:
@@ -101,11 +106,21 @@ class Graph:
         self.settled: deque[int] = deque()
         self.counts: dict[tuple[str, TaskState], int] = {}
         self.unexpanded = 0
+        self.held: set[int] = set()
         self._named: dict[tuple[int | None, str], list[int]] = {}
+
+    def clear(self) -> None:
+        """Forget everything; who holds on to ``nodes`` sees what comes then."""
+        for part in (self.nodes, self.maker_of, self.orphans, self.ready, self.settled, self.counts, self.held):
+            part.clear()
+        self._named.clear()
+        self.unexpanded = 0
 
     def add(self, node: Node) -> None:
         """Add a task; ``connect`` it when all that came with it are added."""
         self.nodes[node.task_id] = node
+        if node.held:
+            self.held.add(node.task_id)
         self._count(node, 1)
         if node.name is not None:
             self._named.setdefault((node.parent_id, node.name), []).append(node.task_id)
@@ -169,7 +184,7 @@ class Graph:
     def enlist(self, task_id: int) -> None:
         """Put a connected task among the ready ones if it waits for nothing."""
         node = self.nodes[task_id]
-        if node.state is TaskState.WAITING and node.waits == 0:
+        if node.state is TaskState.WAITING and node.waits == 0 and not node.held:
             self.ready.append(task_id)
 
     def supplied(self, product_id: int) -> None:
@@ -200,6 +215,7 @@ class Graph:
         self._count(node, -1)
         node.state = state
         self._count(node, 1)
+        self.held.discard(task_id)
 
     def settle(self, task_id: int, state: TaskState, reason: str | None = None) -> None:
         """Move a task to a final state, and all that follows from it: dependants and parents."""
@@ -302,7 +318,7 @@ class Graph:
 
     def _count_down(self, node: Node) -> None:
         node.waits -= 1
-        if node.waits == 0 and node.state is TaskState.WAITING:
+        if node.waits == 0 and node.state is TaskState.WAITING and not node.held:
             self.ready.append(node.task_id)
 
     def _may_expand(self, node: Node) -> bool:
@@ -317,7 +333,7 @@ def blocked_by(node: Node) -> str:
     """Return the reason of a task that waits for ``node``, which did not succeed."""
     if node.state is TaskState.BLOCKED and node.reason:
         return node.reason
-    return f"blocked by {node.label} (task {node.task_id}), which {_ENDED[node.state]}"
+    return f"blocked by {node.label} (task {node.task_id}), which {_ENDED.get(node.state, f'is {node.state}')}"
 
 
 _ENDED = {

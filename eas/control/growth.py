@@ -58,17 +58,19 @@ class Growth:
             spec = _spec(row, files.get(row.id, {}), shared)
             node = _node(row.id, row.parent_id, spec, TaskState(row.state), row.reason)
             node.number = numbers.get(row.id, 0)
+            node.held = row.held_at is not None and node.state is TaskState.WAITING
             self._add(node, spec)
         self.root_id = rows[0].id
-        for link in links:
+        directories = {row.id: row.working_directory for row in rows}
+        for link in sorted(links, key=lambda link: (_rank(self.graph.nodes[link.task_id]), link.task_id)):
             if link.direction == "out":
-                self.graph.make(link.task_id, link.product_id)
+                self._make(link.task_id, link.product_id, (directories[link.task_id], link.name))
         for link in links:
             if link.direction == "in":
                 self.graph.read(link.task_id, link.product_id)
         for row in rows:
             if row.requires != "[]":
-                self.graph.require(row.id, json.loads(row.requires))
+                self._require(self.graph.nodes[row.id], json.loads(row.requires))
         for row in rows:
             self.graph.enlist(row.id)
 
@@ -133,7 +135,7 @@ class Growth:
         described = fingerprint(spec, self.job.seed)
 
         def work(connection: Connection) -> dict[products.Product, int]:
-            jobs.require_driver(connection, self.job.id, self.driver)
+            jobs.require_driver(connection, self.job.id, self.driver, self.job.revision)
             return tasks.configure(connection, task_id, spec, described)
 
         return self.database.transact(work)
@@ -169,7 +171,7 @@ class Growth:
         now, alive = attempts.now(), self.database.now()
 
         def work(connection: Connection) -> tuple[int, dict[products.Product, int]]:
-            jobs.require_driver(connection, self.job.id, self.driver)
+            jobs.require_driver(connection, self.job.id, self.driver, self.job.revision)
             # A large job expands for longer than a lease lasts.
             jobs.keep_lease(connection, self.job.id, self.driver, alive)
             first = tasks.reserve(connection, len(flat)) if flat else 0
@@ -204,19 +206,35 @@ class Growth:
     def _connect(self, pairs: Sequence[Pair], ids: Mapping[products.Product, int], *, requires: bool = True) -> None:
         """Wire new tasks to makers, readers and siblings; makers first, so that order means nothing."""
         for node, product, _ in _files(pairs, "outputs"):
-            other = self.graph.make(node.task_id, ids[product])
-            if other is not None and not node.state.final:
-                maker = self.graph.nodes[other]
-                reason = f"two tasks make {product[1]!r} in {product[0]!r}: this one and {maker.label} (task {other})"
-                self.graph.settle(node.task_id, TaskState.FAILED, reason)
+            self._make(node.task_id, ids[product], product)
         for node, product, _ in _files(pairs, "inputs"):
             self.graph.read(node.task_id, ids[product])
         for node, spec in pairs:
-            unknown = self.graph.require(node.task_id, spec.requires) if requires else None
-            if unknown is not None and not node.state.final:
-                reason = f"requires_metadata_from names {unknown!r}, but no earlier sibling is called that"
-                self.graph.settle(node.task_id, TaskState.FAILED, reason)
+            if requires:
+                self._require(node, spec.requires)
             self.graph.enlist(node.task_id)
+
+    def _make(self, task_id: int, product_id: int, product: products.Product) -> None:
+        """Note who makes a product; a second maker has failed."""
+        other = self.graph.make(task_id, product_id)
+        if other is not None and self.graph.nodes[task_id].state is TaskState.WAITING:
+            maker = self.graph.nodes[other]
+            reason = f"two tasks make {product[1]!r} in {product[0]!r}: this one and {maker.label} (task {other})"
+            self.graph.settle(task_id, TaskState.FAILED, reason)
+
+    def _require(self, node: Node, names: Sequence[str]) -> None:
+        """Note which siblings a task needs; one that names a sibling that is not there has failed."""
+        unknown = self.graph.require(node.task_id, names)
+        if unknown is not None and not node.state.final:
+            reason = f"requires_metadata_from names {unknown!r}, but no earlier sibling is called that"
+            self.graph.settle(node.task_id, TaskState.FAILED, reason)
+
+
+def _rank(node: Node) -> int:
+    """Return who comes first where several tasks make one product: who did or does, then who may."""
+    if node.state in (TaskState.DONE, TaskState.QUEUED, TaskState.RUNNING):
+        return 0
+    return 1 if node.state is TaskState.WAITING else 2
 
 
 def _files(pairs: Iterable[Pair], side: str) -> Iterator[tuple[Node, products.Product, str]]:

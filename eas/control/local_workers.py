@@ -28,8 +28,8 @@ RESTARTS = 20
 class LocalWorkers:
     """Keeps ``count`` worker processes running; as a context manager it starts and stops them.
 
-    A worker that dies is replaced, and what it was running is handed to another at once. Workers
-    leave by themselves when this process is gone.
+    A worker that dies is replaced, and what it was running is handed to another at once; after too
+    many deaths ``check`` raises. Workers leave by themselves when this process is gone.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class LocalWorkers:
         self.lease = lease
         self.processes: list[subprocess.Popen[bytes]] = []
         self.died = 0
+        self._given_up = False
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="local-workers", daemon=True)
 
@@ -95,8 +96,17 @@ class LocalWorkers:
                 LOG.warning("local worker %d ended with %s; see %s", process.pid, process.returncode, self.log_file)
                 if self.died <= RESTARTS:
                     self.processes.append(self._start())
+            self._given_up = not self.processes
             with contextlib.suppress(EASError):  # the next one, or a worker, will do it
                 reaper.reap(self.database, self.queue, self.lease)
+
+    def check(self) -> None:
+        """Raise EASError where all workers have died and none is started again: nothing would ever run."""
+        if self._given_up and not self._stopping.is_set():
+            raise EASError(
+                f"the local workers died {self.died} times; none is started any more",
+                cure=f"{self.log_file} says why; then go on: what is done is not run again",
+            )
 
     def stop(self, patience: float = 10.0) -> None:
         """Ask the workers to leave; after ``patience`` seconds they are made to."""

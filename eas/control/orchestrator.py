@@ -3,11 +3,13 @@
 It knows nothing of Prefect. A driver (the ``run-chain`` flow, the supervisor, a test) calls
 ``step`` again and again and is told what became ready and what settled. Everything it holds in
 memory is rebuilt from SQL by ``open``, so it may be killed at any line: each transaction leaves the
-job in a state from which the next orchestrator goes on.
+job in a state from which the next orchestrator goes on. Operators change the job's tasks in SQL and
+count up its revision: then nothing is written that was decided before, and all is loaded anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ from eas.chains.grammar import parse_chain
 from eas.control import machine, reuse
 from eas.control.graph import Graph, Node
 from eas.control.growth import Growth
-from eas.errors import LostLeaseError
+from eas.errors import EASError, JobChangedError, LostLeaseError
 from eas.model import CONTROL_TASKS, DO_WHILE, QueuedAttempt
 from eas.queues.base import JobQueue
 from eas.registry import Registry
@@ -31,6 +33,8 @@ from eas.taskdb.engine import AnyRow, TaskDatabase
 
 QUEUE_CHUNK = 5_000
 """Attempts put on the queue in one transaction."""
+
+IN_FLIGHT = (TaskState.QUEUED, TaskState.RUNNING)
 
 OUTSIDE_INTERVAL = 1.0
 """How often the products of other jobs are looked for [s]."""
@@ -42,6 +46,8 @@ class Happened(StrEnum):
     EXPANDED = "expanded"
     QUEUED = "queued"
     SETTLED = "settled"
+    WITHDRAWN = "withdrawn"
+    """An operator took it off the queue: it waits, and is queued again only when it is rescheduled."""
 
 
 class Event(NamedTuple):
@@ -93,25 +99,17 @@ class Orchestrator:
                 cure=f"let that one finish, or try again {self.lease:.0f} s after it was killed",
             )
         self._lease_renewed = time.monotonic()
-        self.job = self.database.fetch(lambda c: jobs.get(c, self.job_id))
-        chain = parse_chain(self.job.chain, self.job.source)
-        self.growth = Growth(
-            self.database,
-            self.graph,
-            Expander(chain, self.registry, self.job.seed),
-            self.job,
-            driver=self.driver,
-            max_stalls=self.max_stalls,
-        )
-        self.growth.load()
-        if self.finished:
-            return
-        self._in_flight = sum(node.state in (TaskState.QUEUED, TaskState.RUNNING) for node in self.graph.nodes.values())
-        for node in list(self.graph.nodes.values()):
-            if node.is_control and node.state is TaskState.RUNNING and node.open_children == 0:
-                self._control_is_empty(node)
-        self.database.transact(self._mark_running)
-        self.queue.sweep()
+        try:
+            self.job = self.database.fetch(lambda c: jobs.get(c, self.job_id))
+            chain = parse_chain(self.job.chain, self.job.source, self.registry)
+            self._expander = Expander(chain, self.registry, self.job.seed)
+            self._load()
+            if not self.finished:
+                self.queue.sweep()
+        except BaseException:
+            with contextlib.suppress(EASError):  # the lease runs out by itself
+                self.close()
+            raise
 
     def close(self) -> None:
         """Let others drive the job."""
@@ -121,6 +119,12 @@ class Orchestrator:
     def finished(self) -> bool:
         """Whether the whole job is settled, and SQL says so."""
         return JobState(self.job.state).final
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing can move any more until an operator puts back what was taken off the queue."""
+        moving = self._in_flight or self._leaves or self.graph.ready or self._settled or self.graph.settled
+        return bool(self.graph.held) and not (moving or self._loops or self.graph.orphans)
 
     @property
     def leaves(self) -> int:
@@ -134,15 +138,67 @@ class Orchestrator:
         """
         if self.finished:
             return []
-        self._keep_lease()
-        self._collect()
-        while True:
-            self._advance()
-            if not self._write() and not self.graph.ready and not self._loops:
-                break
-        self._finish()
+        try:
+            self._collect()
+            self._keep_lease()
+            while True:
+                self._advance()
+                if not self._write() and not self.graph.ready and not self._loops:
+                    break
+            self._finish()
+        except JobChangedError:
+            self._reload()
         events, self._events = self._events, []
         return events
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Build up from SQL all that is held in memory."""
+        while True:
+            self._read()
+            if self.finished:
+                return
+            try:
+                self.job = self.database.transact(self._mark_running)
+                return
+            except JobChangedError:
+                continue  # an operator was quicker
+
+    def _read(self) -> None:
+        # The job first: what changes after that is noticed by its revision.
+        self.job = self.database.fetch(lambda c: jobs.get(c, self.job_id))
+        self.graph.clear()
+        for part in (self._seen, self._settled, self._written, self._leaves, self._loops, self._known_orphans):
+            part.clear()
+        self.growth = Growth(
+            self.database, self.graph, self._expander, self.job, driver=self.driver, max_stalls=self.max_stalls
+        )
+        self.growth.load()
+        nodes = list(self.graph.nodes.values())
+        self._in_flight = sum(node.state in IN_FLIGHT and not node.is_control for node in nodes)
+        if self.finished:
+            return
+        for node in nodes:
+            if node.is_control and node.state is TaskState.RUNNING and node.open_children == 0:
+                self._control_is_empty(node)
+
+    def _reload(self) -> None:
+        """An operator changed the job's tasks: start anew from SQL, and tell what became of those in flight."""
+        before = [node.task_id for node in self.graph.nodes.values() if node.state in IN_FLIGHT]
+        now = self.database.now()
+        if not self.database.transact(lambda c: jobs.take_lease(c, self.job_id, self.driver, self.lease, now)):
+            raise LostLeaseError(f"job {self.job_id} was taken over by another process", cure="leave it to that one")
+        self._load()
+        decided_now = set(self.graph.settled)
+        for task_id in before:
+            node = self.graph.nodes[task_id]
+            if node.held:
+                self._events.append(Event(Happened.WITHDRAWN, node))
+            elif node.state.final and task_id not in decided_now:
+                self._events.append(Event(Happened.SETTLED, node))
+
+    # -- one step ------------------------------------------------------------------------------
 
     def _take_over(self, connection: Connection, now: float) -> bool:
         """Take the job's lease; at once where its last driver was a process of this machine that is gone."""
@@ -151,11 +207,15 @@ class Orchestrator:
             jobs.drop_lease(connection, self.job_id, last)
         return jobs.take_lease(connection, self.job_id, self.driver, self.lease, now)
 
-    def _mark_running(self, connection: Connection) -> None:
-        jobs.require_driver(connection, self.job_id, self.driver)
+    def _mark_running(self, connection: Connection) -> AnyRow:
+        self._require(connection)
         started = self.job.started_at or attempts.now()
         jobs.set_state(connection, self.job_id, JobState.RUNNING, started_at=started)
-        self.job = jobs.get(connection, self.job_id)
+        return jobs.get(connection, self.job_id)
+
+    def _require(self, connection: Connection) -> None:
+        """Write only while the job is ours, and as it was loaded."""
+        jobs.require_driver(connection, self.job_id, self.driver, self.job.revision)
 
     def _keep_lease(self) -> None:
         if time.monotonic() - self._lease_renewed < self.lease / 4:
@@ -167,7 +227,9 @@ class Orchestrator:
 
     def _collect(self) -> None:
         """Take in the attempts that ended since the last look: one query for all."""
-        ended = self.database.fetch(lambda c: attempts.unseen(c, self.job_id))
+        revision, ended = self.database.fetch(lambda c: attempts.news(c, self.job_id))
+        if revision != self.job.revision:
+            raise JobChangedError(f"the tasks of job {self.job_id} were changed", cure="load the job again")
         for row in ended:
             self._seen.append(row.id)
             state = TaskState(row.task_state)
@@ -223,7 +285,9 @@ class Orchestrator:
 
     def _look_outside(self) -> bool:
         """See to inputs that no task of this job makes; whether something moved."""
-        idle = not self._in_flight and not self._leaves and not self.graph.ready and not self._settled
+        moving = self._in_flight or self._leaves or self.graph.ready or self._settled
+        # What an operator holds back may still make whatever the others wait for.
+        idle = not moving and not self.graph.held
         if not self.graph.orphans:
             return idle and self._break_deadlock()
         due = time.monotonic() - self._looked_outside >= OUTSIDE_INTERVAL
@@ -283,7 +347,7 @@ class Orchestrator:
         def work(connection: Connection) -> tuple[list[QueuedAttempt], reuse.Decision]:
             now = attempts.now()
             # Had we been held up beyond the lease, another one would have gone on from here.
-            jobs.require_driver(connection, self.job_id, self.driver)
+            self._require(connection)
             tasks.settle(connection, unwritten, now)
             attempts.mark_seen(connection, self._seen)
             decision = reuse.decide(connection, self.job, [node.task_id for node in nodes])
@@ -326,7 +390,7 @@ class Orchestrator:
         )
 
         def work(connection: Connection) -> AnyRow:
-            jobs.require_driver(connection, self.job_id, self.driver)
+            self._require(connection)
             jobs.set_state(connection, self.job_id, state, ended_at=attempts.now())
             jobs.drop_lease(connection, self.job_id, self.driver)
             return jobs.get(connection, self.job_id)

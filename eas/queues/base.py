@@ -62,6 +62,12 @@ class JobQueue(ABC):
     def sweep(self) -> int:
         """Publish again what SQL says is queued, but messages may have been lost; return how many."""
 
+    def purge(self, task_types: Sequence[str]) -> None:  # noqa: B027 - nor has every queue messages
+        """Drop the messages of these types about attempts that are not queued any more, as far as they are at hand.
+
+        For operators who took them off the queue in SQL (committed): those left over find nothing.
+        """
+
     def depths(self) -> dict[str, int]:
         """Return how many attempts are queued, by task type."""
         return self.store.depths()

@@ -161,6 +161,10 @@ class Broker:
 
         self.ask(work, patience)
 
+    def purge(self, queues: Sequence[str], patience: float) -> None:
+        """Drop all messages that wait in these queues; those that were delivered are not touched."""
+        self.ask(lambda session, done: session.purge(queues, done), patience)
+
     def get(self, queue: str, count: int, patience: float) -> list[Token]:
         """Take messages off a queue, to be settled."""
         return self.ask(lambda session, done: session.get(queue, count, done), patience)

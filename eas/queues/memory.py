@@ -90,6 +90,16 @@ class MemoryQueue(JobQueue):
                 heapq.heappop(heads)
         return found
 
+    def purge(self, task_types: Sequence[str]) -> None:
+        """Drop the messages about what is not queued any more."""
+        with self._changed:
+            for task_type in task_types:
+                heap = self._due.get(task_type, [])
+                known = self.store.still_queued([attempt_id for _, attempt_id, _ in heap])
+                self._held.difference_update(attempt_id for _, attempt_id, _ in heap if attempt_id not in known)
+                heap[:] = [each for each in heap if each[1] in known]
+                heapq.heapify(heap)
+
     def wake(self) -> None:
         """End the wait of a ``claim`` soon."""
         with self._changed:

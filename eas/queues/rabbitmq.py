@@ -217,6 +217,15 @@ class RabbitMQQueue(JobQueue):
             self.broker.settle([token for token in tokens if int(token.body) not in known])
             self.broker.settle([token for token in tokens if int(token.body) in known], requeue=True)
 
+    def purge(self, task_types: Sequence[str]) -> None:
+        """Empty the broker's queues of these types, and publish what SQL still has for them."""
+        try:
+            self.broker.purge([self._queue(each) for each in task_types], PATIENCE)
+            # Whoever else dies between these two lines leaves it to the next sweep of any worker.
+            self._sweep()
+        except (BrokerGoneError, ServiceError) as error:
+            LOG.warning("messages are left to find nothing: RabbitMQ is away (%s)", error)
+
     def held(self, task_types: Iterable[str]) -> dict[str, int]:
         """Return how many messages the broker has for each task type, delivered ones not counted."""
         counts = self.broker.count([self._queue(each) for each in sorted(task_types)], PATIENCE)

@@ -229,6 +229,18 @@ class Session:
 
         self._ask(queues[0], counted, failed, passive=True)
 
+    def purge(self, queues: Sequence[str], done: Future[None]) -> None:
+        """Drop the messages that wait in each of ``queues``."""
+
+        def purge(left: Sequence[str]) -> None:
+            if left:
+                self._out.queue_purge(left[0], callback=lambda _: purge(left[1:]))
+            else:
+                done.set_result(None)
+
+        # One that does not exist would close the channel.
+        self.declare(queues, partial(purge, queues), done)
+
     def _ask(
         self, queue: str, then: Callable[[int], None], failed: Callable[[int, str], None], *, passive: bool
     ) -> None:

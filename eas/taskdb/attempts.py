@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, func, insert, literal, select, union_all, update
 
+from eas.errors import UnknownJobError
 from eas.model import ClaimedAttempt, LogEntry, QueuedAttempt, StoredVersion
 from eas.states import AttemptState, TaskState
 from eas.taskdb import tables, workers
@@ -21,6 +22,7 @@ from eas.taskdb.engine import AnyRow, AnySelect, reserve_ids
 from eas.taskdb.products import chunks
 
 ATTEMPTS = tables.attempts
+OPEN = (AttemptState.QUEUED, AttemptState.RUNNING)
 
 
 class QueueItem(NamedTuple):
@@ -243,6 +245,12 @@ def keep_alive(connection: Connection, worker_id: str, now: float) -> set[int]:
     workers.keep_alive(connection, worker_id, now)
     held = (ATTEMPTS.c.worker_id == worker_id) & (ATTEMPTS.c.state == AttemptState.RUNNING)
     connection.execute(update(ATTEMPTS).where(held).values(heartbeat_at=now))
+    return held_by(connection, worker_id)
+
+
+def held_by(connection: Connection, worker_id: str) -> set[int]:
+    """Return the attempts that a worker runs, as SQL knows it."""
+    held = (ATTEMPTS.c.worker_id == worker_id) & (ATTEMPTS.c.state == AttemptState.RUNNING)
     return set(connection.execute(select(ATTEMPTS.c.id).where(held)).scalars())
 
 
@@ -269,17 +277,23 @@ def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int
     return held
 
 
-def unseen(connection: Connection, job_id: int, limit: int = 10_000) -> list[AnyRow]:
-    """Return ended attempts of a job that its orchestrator has not looked at yet."""
-    task = tables.tasks
+def news(connection: Connection, job_id: int, limit: int = 10_000) -> tuple[int, list[AnyRow]]:
+    """Return a job's revision, and its ended attempts that its orchestrator has not looked at yet."""
+    task, job = tables.tasks, tables.jobs
+    # One query for both: it is asked several times a second for each job that runs.
     query = (
-        select(ATTEMPTS.c.id, ATTEMPTS.c.task_id, ATTEMPTS.c.state, task.c.state.label("task_state"))
-        .join(task, task.c.id == ATTEMPTS.c.task_id)
-        .where(ATTEMPTS.c.unseen_by == job_id)
+        select(job.c.revision, ATTEMPTS.c.id, ATTEMPTS.c.task_id, task.c.state.label("task_state"))
+        .select_from(job)
+        .outerjoin(ATTEMPTS, ATTEMPTS.c.unseen_by == job.c.id)
+        .outerjoin(task, task.c.id == ATTEMPTS.c.task_id)
+        .where(job.c.id == job_id)
         .order_by(ATTEMPTS.c.id)
         .limit(limit)
     )
-    return list(connection.execute(query).all())
+    rows = connection.execute(query).all()
+    if not rows:
+        raise UnknownJobError(f"job {job_id} is not in the task database any more", cure="was it restored from a save?")
+    return rows[0].revision, [row for row in rows if row.id is not None]
 
 
 def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:

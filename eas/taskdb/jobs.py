@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from eas.errors import LostLeaseError, UnknownJobError
+from eas.errors import JobChangedError, LostLeaseError, UnknownJobError
 from eas.states import JobState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow, reserve_ids
@@ -37,6 +37,13 @@ def unfinished(connection: Connection) -> list[AnyRow]:
     return list(connection.execute(select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
 
 
+def open_leases(connection: Connection) -> list[AnyRow]:
+    """Return who drives each job that is submitted or running: what a supervisor looks at again and again."""
+    columns = (JOBS.c.id, JOBS.c.name, JOBS.c.priority, JOBS.c.revision, JOBS.c.driver, JOBS.c.driver_seen_at)
+    states = [JobState.SUBMITTED, JobState.RUNNING]
+    return list(connection.execute(select(*columns).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
+
+
 def take_lease(connection: Connection, job_id: int, driver: str, lease: float, now: float) -> bool:
     """Become (or stay) the one that drives a job; False while another driver's lease lasts [s]."""
     free = or_(JOBS.c.driver.is_(None), JOBS.c.driver == driver, JOBS.c.driver_seen_at < now - lease)
@@ -50,9 +57,16 @@ def keep_lease(connection: Connection, job_id: int, driver: str, now: float) -> 
     return connection.execute(guarded).rowcount == 1
 
 
-def require_driver(connection: Connection, job_id: int, driver: str) -> None:
-    """Raise LostLeaseError if somebody else drives the job; until the commit, nobody can take it over."""
-    row = connection.execute(select(JOBS.c.driver).where(JOBS.c.id == job_id).with_for_update()).one_or_none()
+def require_driver(connection: Connection, job_id: int, driver: str, revision: int | None = None) -> None:
+    """Hold a job until the commit: nobody can take it over or change its tasks meanwhile.
+
+    Raises JobChangedError if it is not at ``revision`` any more (None: whatever that is), and
+    LostLeaseError if somebody else drives it.
+    """
+    query = select(JOBS.c.driver, JOBS.c.revision).where(JOBS.c.id == job_id)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is not None and revision is not None and row.revision != revision:
+        raise JobChangedError(f"the tasks of job {job_id} were changed", cure="load the job again")
     if row is None or row.driver != driver:
         raise LostLeaseError(f"job {job_id} was taken over by another process", cure="leave it to that one")
 

@@ -1,16 +1,17 @@
-"""Create or migrate the task database to the schema that this release declares."""
+"""Create or migrate the task database to the schema that this release declares.
+
+Alembic is imported only where there is something to migrate: it would cost each worker half a second.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, func, insert, inspect, select
+from sqlalchemy import Connection, delete, func, insert, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from eas.errors import RequestError, ServiceError
@@ -18,24 +19,37 @@ from eas.registry import Registry
 from eas.taskdb import dialects, tables
 from eas.taskdb.engine import TaskDatabase
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 
 def _config() -> Config:
+    from alembic.config import Config
+
     with as_file(files("eas.taskdb").joinpath("migrations")) as folder:
         config = Config()
         config.set_main_option("script_location", str(folder))
         return config
 
 
+def _known_revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+@cache
 def head_revision() -> str:
-    """Return the revision of the schema that this release declares."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    """Return the revision of the schema that this release declares: its files are numbered."""
+    names = [each.name for each in files("eas.taskdb.migrations").joinpath("versions").iterdir()]
+    return max(name.partition("_")[0] for name in names if name[:1].isdigit())
 
 
 def current_revision(connection: Connection) -> str | None:
     """Return the revision of the database, or None where it is empty."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def initialise(database: TaskDatabase, registry: Registry) -> str:
@@ -44,10 +58,9 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
     Returns what was done: *created*, *migrated* or *unchanged*. Raises RequestError for a
     database that a later release of this package has migrated.
     """
-    with database.write() as connection, _alone(connection):
+    with _alone(database), database.write() as connection:
         before = current_revision(connection)
-        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-        if before is not None and before not in known:
+        if before is not None and before not in _known_revisions():
             raise RequestError(
                 f"the task database {database.safe_url} has schema {before}, which this release does not know",
                 cure="use the release of eas that made it, or a later one",
@@ -66,6 +79,8 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
 
 def upgrade(connection: Connection, revision: str) -> None:
     """Run the migrations up to ``revision``."""
+    from alembic import command
+
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
@@ -73,25 +88,31 @@ def upgrade(connection: Connection, revision: str) -> None:
 
 def downgrade(connection: Connection, revision: str) -> None:
     """Run the migrations back to ``revision``; what only later ones know is lost."""
+    from alembic import command
+
     config = _config()
     config.attributes["connection"] = connection
     command.downgrade(config, revision)
 
 
 @contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
+def _alone(database: TaskDatabase) -> Iterator[None]:
     """Hold off others that want to migrate; sqlite's write lock does so by itself."""
-    if connection.dialect.name == "sqlite":
+    if database.is_sqlite:
         yield
         return
-    name = select(func.concat("eas-migrate-", func.sha1(func.database())))
-    lock = connection.execute(name).scalar_one()[:64]
-    if connection.execute(select(func.get_lock(lock, 120))).scalar() != 1:
-        raise ServiceError("another process has been migrating the task database for 2 minutes", cure="try again later")
-    try:
-        yield
-    finally:
-        connection.execute(select(func.release_lock(lock)))
+    # A connection of its own: the lock must outlast the transaction that it guards.
+    with database.read() as connection:
+        name = select(func.concat("eas-migrate-", func.sha1(func.database())))
+        lock = connection.execute(name).scalar_one()[:64]
+        if connection.execute(select(func.get_lock(lock, 120))).scalar() != 1:
+            raise ServiceError(
+                "another process has been migrating the task database for 2 minutes", cure="try again later"
+            )
+        try:
+            yield
+        finally:
+            connection.execute(select(func.release_lock(lock)))
 
 
 def _check_server(connection: Connection, database: TaskDatabase) -> None:

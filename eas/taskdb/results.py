@@ -7,7 +7,7 @@ log, file versions and the next try go into one transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
@@ -162,6 +162,7 @@ def retry_or_give_up(
     task, job = tables.tasks, tables.jobs
     stalled = given_up is TaskState.STALLED
     left = task.c.stalls_left if stalled else task.c.retries_left
+    _hold_jobs(connection, {row.job_id for row in ended})
     found: dict[int, AnyRow] = {}
     for part in chunks(row.task_id for row in ended):
         query = select(task.c.id, left.label("left"), job.c.retries, job.c.backoff, job.c.cancel_requested_at)
@@ -184,6 +185,13 @@ def retry_or_give_up(
         for row in again
     ]
     return attempts.queue(connection, items, now)
+
+
+def _hold_jobs(connection: Connection, job_ids: Iterable[int]) -> None:
+    """Hold jobs until the commit: one that is cancelled meanwhile must not get new attempts."""
+    for part in chunks(sorted(job_ids)):
+        query = select(tables.jobs.c.id).where(tables.jobs.c.id.in_(part)).order_by(tables.jobs.c.id)
+        connection.execute(query.with_for_update(read=True)).all()
 
 
 def _delay(task: AnyRow) -> float:
@@ -215,11 +223,11 @@ def reap(connection: Connection, since: float, now: float) -> Stalled:
     return _close_stalled(connection, _unheard(since), SILENT, now)
 
 
-def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float) -> Stalled:
-    """Close what these workers run as stalled, because their processes are known to be gone."""
-    workers.lose(connection, worker_ids, GONE, now)
+def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float, why: str = GONE) -> Stalled:
+    """Close what these workers run as stalled, because their processes are known to be gone; ``why`` says how."""
+    workers.lose(connection, worker_ids, why, now)
     held = (ATTEMPTS.c.state == AttemptState.RUNNING) & ATTEMPTS.c.worker_id.in_(worker_ids)
-    return _close_stalled(connection, held, GONE, now)
+    return _close_stalled(connection, held, why, now)
 
 
 def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str, now: float) -> Stalled:

@@ -95,6 +95,8 @@ jobs = Table(
     # The lease of the orchestrator that drives the job.
     Column("driver", String(80)),
     Column("driver_seen_at", TIME),
+    # Counted up by whoever but its orchestrator changes its tasks, which then loads it anew.
+    Column("revision", Integer, nullable=False, server_default="0"),
     Index(None, "state"),
     Index(None, "name"),
 )
@@ -126,6 +128,8 @@ tasks = Table(
     Column("reason", LONG),
     Column("created_at", TIME, nullable=False),
     Column("ended_at", TIME),
+    # Since when an operator keeps this waiting task out of the queue.
+    Column("held_at", TIME),
     UniqueConstraint("parent_id", "ordinal"),
     Index("ix_tasks_progress", "job_id", "task_type", "state"),
     Index("ix_tasks_fingerprint", "fingerprint"),

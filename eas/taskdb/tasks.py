@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, func, insert, select, update
@@ -143,6 +143,7 @@ def of_job(connection: Connection, job_id: int) -> list[AnyRow]:
         TASKS.c.pending,
         TASKS.c.reason,
         TASKS.c.retries_left,
+        TASKS.c.held_at,
     )
     return list(connection.execute(select(*columns).where(TASKS.c.job_id == job_id).order_by(TASKS.c.id)).all())
 
@@ -221,3 +222,11 @@ def unsuccessful(connection: Connection, job_id: int, limit: int = 1000) -> list
     )
     query = select(TASKS).where(TASKS.c.job_id == job_id, TASKS.c.state.in_(states), by_itself)
     return list(connection.execute(query.order_by(TASKS.c.id).limit(limit)).all())
+
+
+def types_of(connection: Connection, task_ids: Iterable[int]) -> set[str | None]:
+    """Return the task types of tasks; None for one whose type is not known yet."""
+    found: set[str | None] = set()
+    for part in chunks(task_ids):
+        found.update(connection.execute(select(TASKS.c.task_type).where(TASKS.c.id.in_(part)).distinct()).scalars())
+    return found

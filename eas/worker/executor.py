@@ -35,6 +35,8 @@ _SAMPLE_EVERY = 0.2
 _SAMPLE_SHARE = 0.02
 """Looking at the processes' memory takes at most this share of the time."""
 _RECYCLE_MEMORY = 4000.0
+_GRACE = 1.0
+"""So long [s] after SIGTERM the processes of an attempt that is aborted are killed."""
 
 
 class Executor:
@@ -349,6 +351,7 @@ class Executor:
             remove(flight.work.scratch)
 
     def _abort(self, child: WarmChild, reason: str) -> None:
+        child.ask_to_end(_GRACE)
         flight, end = self._lose(child, aimed=True)
         if flight is not None:
             self._flights.popleft()

@@ -1,8 +1,8 @@
 """A worker: claims attempts, has them run in its child process, and records what came of them.
 
-The main thread claims, runs and records. A second thread writes heartbeats, so that a task which
-holds the processor, or this process's interpreter, is not taken for dead; and it tells the main
-thread when an attempt is not ours any more.
+The main thread claims, runs and records. A second thread (``heartbeat``) writes heartbeats, so that
+a task which holds the processor, or this process's interpreter, is not taken for dead; and it tells
+the main thread when an attempt is not ours any more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Connection
 
-from eas.control import machine, reaper
+from eas.control import machine
 from eas.errors import EASError
 from eas.filestore import FileStore
 from eas.model import AttemptResult, ClaimedAttempt, InputProduct, LogEntry, NewVersion, QueuedAttempt, Usage
@@ -32,6 +32,7 @@ from eas.states import AttemptState
 from eas.taskdb import attempts, results, workers
 from eas.taskdb.engine import TaskDatabase
 from eas.worker.executor import Executor
+from eas.worker.heartbeat import Heartbeat
 from eas.worker.protocol import NewFile, Outcome, Work
 
 LOG = logging.getLogger("eas.worker")
@@ -116,7 +117,6 @@ class Worker:
         memory = max(each.memory for each in types) * 1000 if options.memory_limits else None
         self.executor = Executor(threads=self.cpus, memory_limit=memory, input_directory=input_directory)
         self._leaving = threading.Event()
-        self._ended = threading.Event()
         self._why = "it was asked to"
         self._seconds: dict[str, float] = {}
         self._held: set[int] = set()
@@ -131,19 +131,18 @@ class Worker:
     def run(self) -> Tally:
         """Work until asked to leave, idle for too long, out of time, or the parent is gone."""
         self.database.transact(self._register)
-        threads = [
-            threading.Thread(target=self._beat, name="heartbeat", daemon=True),
-            threading.Thread(target=self._keep_house, name="housekeeping", daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
+        heartbeat = Heartbeat(
+            self.database,
+            self.queue,
+            self.worker_id,
+            lease=self.options.lease,
+            held=self._held,
+            let_go=lambda attempt: self.executor.interrupt("the attempt is not this worker's any more", attempt),
+        )
         try:
-            with self.executor, self.store.staging() as scratch:
+            with heartbeat, self.executor, self.store.staging() as scratch:
                 self._serve(scratch)
         finally:
-            self._ended.set()
-            for thread in threads:
-                thread.join(5.0)
             now = self.database.now()
             self.database.transact(lambda c: workers.leave(c, self.worker_id, self._why, now))
         return self.tally
@@ -152,7 +151,8 @@ class Worker:
         workers.register(
             connection,
             worker_id=self.worker_id,
-            host=socket.gethostname(),
+            # A deployment may know the host by a better name: in Kubernetes, the pod.
+            host=os.environ.get("EAS_HOST") or socket.gethostname(),
             host_cpus=os.cpu_count() or 1,
             host_memory=psutil.virtual_memory().total / 1e9,
             process=machine.this_process(),
@@ -361,29 +361,3 @@ class Worker:
         for version in result.versions:
             if result.state is AttemptState.DONE or version.passed:
                 self.store.publish(attempt.working_directory, version.file_name, version.store_path)
-
-    # -- the heartbeat thread ------------------------------------------------------------------
-
-    def _beat(self) -> None:
-        while not self._ended.wait(max(0.2, min(self.options.lease / 5, 30.0))):
-            try:
-                self._one_beat()
-            except Exception as error:
-                # A database that is away for a moment must not end the worker: the lease decides.
-                LOG.warning("no heartbeat: %s", error)
-
-    def _keep_house(self) -> None:
-        """Reap and sweep, apart from the heartbeats: a broker that is away must not hold those up."""
-        while not self._ended.wait(min(self.options.lease / 2, reaper.LONGEST_INTERVAL)):
-            try:
-                reaper.tend(self.database, self.queue, self.options.lease)
-            except Exception as error:
-                LOG.warning("no housekeeping: %s", error)
-
-    def _one_beat(self) -> None:
-        held = set(self._held)
-        # The time of the try that succeeds: the database may have been away for a while.
-        ours = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, self.database.now()))
-        for attempt_id in held - ours:
-            if attempt_id in self._held:
-                self.executor.interrupt("the attempt is not this worker's any more", attempt_id)

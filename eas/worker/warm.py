@@ -10,6 +10,7 @@ import resource
 import secrets
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -225,6 +226,12 @@ class WarmChild:
         ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = used.ru_maxrss * 1024 / MEGABYTE if used.ru_maxrss > ours and sys.platform == "linux" else 0.0
         return End(reason or told, cpu, max(peak, self.resident))
+
+    def ask_to_end(self, patience: float) -> None:
+        """Send SIGTERM to it and its process group, and wait up to ``patience`` [s] for its end."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGTERM)
+        self._has_ended(patience)
 
     def _has_ended(self, patience: float) -> bool:
         """Say whether it ends by itself within ``patience`` [s]."""

@@ -31,6 +31,9 @@ def main() -> None:
                         driven[job_id].step()
                     except LostLeaseError:
                         del driven[job_id]
+                    else:
+                        if driven[job_id].finished:  # an operator may put it back
+                            driven.pop(job_id).close()
             time.sleep(PAUSE)
 
 

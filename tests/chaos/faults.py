@@ -1,4 +1,4 @@
-"""What goes wrong: processes killed or stopped, servers restarted, queues emptied."""
+"""What goes wrong: processes killed or stopped, servers restarted, queues emptied, operators at work."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ import pika
 import psutil
 from sqlalchemy import select
 
-from eas.taskdb import tables
+from eas.control.cancel import cancel
+from eas.control.empty_queue import empty_queue
+from eas.control.reschedule import reschedule
+from eas.errors import RequestError
+from eas.queues.base import JobQueue
+from eas.queues.rabbitmq import RabbitMQQueue
+from eas.queues.sql import SQLQueue
+from eas.taskdb import jobs, tables
 from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.store import SQLAttemptStore
 from infra.services import mariadb, places, rabbitmq
 
 REPOSITORY = Path(__file__).parents[2]
@@ -99,6 +107,8 @@ class Faults:
             "orchestrator killed": (self._kill_driver, 4),
             "worker stopped past its lease": (self._stop_worker, 2),
             "orchestrator stopped past its lease": (self._stop_driver, 1),
+            "queue emptied and rescheduled": (self._empty, 2),
+            "job cancelled and rescheduled": (self._cancel, 2),
         }
         if engine == "mariadb":
             self.kinds["MariaDB killed and restarted"] = (self._restart_mariadb, 2)
@@ -173,6 +183,31 @@ class Faults:
         timer.daemon = True
         timer.start()
         return True
+
+    def _operator(self) -> JobQueue:
+        store = SQLAttemptStore(self.database)
+        return SQLQueue(store) if self.queue_url == "sql:" else RabbitMQQueue(self.queue_url, store)
+
+    def _empty(self) -> bool:
+        with contextlib.closing(self._operator()) as queue:
+            taken = empty_queue(self.database, queue)
+            time.sleep(self.rng.uniform(0.0, 1.0))
+            reschedule(self.database, queue)
+        return bool(taken)
+
+    def _cancel(self) -> bool:
+        running = [job.id for job in self.database.fetch(jobs.unfinished) if job.state == "running"]
+        if not running:
+            return False
+        with contextlib.closing(self._operator()) as queue:
+            job = self.rng.choice(running)
+            try:
+                stopped = cancel(self.database, queue, job).tasks
+            except RequestError:
+                return False  # it was over at that very moment
+            time.sleep(self.rng.uniform(0.0, 1.0))
+            reschedule(self.database, queue, job_id=job)
+        return stopped > 0
 
     def _restart_mariadb(self) -> bool:
         mariadb.stop(self.rng.choice([signal.SIGKILL, signal.SIGTERM]))

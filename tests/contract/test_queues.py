@@ -141,6 +141,17 @@ class QueueContract:
         assert sorted(self.drain(queue, "w", 2)) == ids
         assert queue.sweep() == 0
 
+    def test_a_purge_drops_what_was_taken_off_and_nothing_else(self, database: TaskDatabase, queue: JobQueue) -> None:
+        gone = self.put(database, queue, ["null", "error", "null"])
+        left = self.put(database, queue, ["null", "verify"])
+        off = tables.attempts.update().where(tables.attempts.c.id.in_(gone)).values(state="cancelled")
+        database.transact(lambda c: c.execute(off))
+        queue.purge(["error", "null"])
+        if isinstance(queue, RabbitMQQueue):
+            assert queue.held(TYPES) == {"error": 0, "null": 1, "verify": 1}
+        assert sorted(self.drain(queue, "w", 2)) == left
+        assert queue.claim("w", TYPES, 5, 0.2) == []
+
     def test_a_pause_holds_work_back(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null"])
         database.transact(lambda c: c.execute(tables.queue_settings.insert().values(task_type="null", paused_at=1.0)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +12,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, select, text
 
 from eas import registry
 from eas.errors import RequestError, ServiceError
@@ -45,6 +49,17 @@ class MigrationContract:
             migrate.require_schema(database)
         assert migrate.initialise(database, registry.load()) == "migrated"
 
+    def test_jobs_of_an_older_schema_are_taken_along(self, database: TaskDatabase) -> None:
+        with database.write() as connection:
+            migrate.upgrade(connection, "0002")
+            row = {"id": 1, "name": "n", "working_directory": "w", "state": "running", "chain": "{}", "source": "s"}
+            row |= {"seed": "0", "if_exists": "fail", "retries": 0, "backoff": 1, "priority": 0, "submitted_at": 1}
+            names = ", ".join(row)
+            connection.execute(text(f"INSERT INTO jobs ({names}) VALUES ({', '.join(f':{key}' for key in row)})"), row)
+        migrate.initialise(database, registry.load())
+        with database.read() as connection:
+            assert connection.execute(select(tables.jobs.c.revision)).scalars().all() == [0]
+
     def test_there_and_back(self, database: TaskDatabase) -> None:
         migrate.initialise(database, registry.load())
         with database.write() as connection:
@@ -72,6 +87,19 @@ class MigrationContract:
             connection.execute(tables.id_blocks.insert().values(name="theirs", next_id=1))
         with pytest.raises(RequestError, match="id_blocks"):
             migrate.initialise(database, registry.load())
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    assert migrate.head_revision() == ScriptDirectory.from_config(migrate._config()).get_current_head()
+
+
+def test_a_schema_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
+    """It would cost every worker half a second."""
+    program = "import sys; from eas.app import App; App.load().database; print('alembic' in sys.modules)"
+    environment = os.environ | {"EAS_HOME": str(tmp_path), "EAS_DATABASE_URL": f"sqlite:///{tmp_path}/eas.sqlite"}
+    command = [sys.executable, "-c", program]
+    said = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [each.stdout.strip() for each in said] == ["True", "False"]
 
 
 class TestSQLite(MigrationContract):

@@ -189,6 +189,20 @@ def sleep(context):
     return {"slept": True}
 
 
+def tidy_up_when_told(context):
+    def tidy(*_):
+        Path(context.settings["tidied"]).write_text("tidied up")
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, tidy)
+    return sleep(context)
+
+
+def ignore_the_request(context):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return sleep(context)
+
+
 def hold_the_lock(context):
     ctypes.PyDLL(None).sleep(600)  # with the interpreter's lock held, as Fortran does
     return {}

@@ -357,6 +357,25 @@ def test_interrupting_one_attempt(executor, do, tmp_path, by_id):
     assert not is_alive(int(tell.read_text()))
 
 
+def test_an_interrupted_attempt_may_tidy_up(executor, do, tmp_path):
+    tell, tidied = tmp_path / "started", tmp_path / "tidied"
+    work = do("tidy_up_when_told", tell=str(tell), tidied=str(tidied))
+    thread = in_thread(tell, lambda: executor.interrupt("cancelled"))
+    assert executor.run(work).interrupted
+    thread.join()
+    assert tidied.read_text() == "tidied up"
+
+
+def test_an_interrupted_attempt_that_does_not_listen_is_killed(executor, do, tmp_path):
+    tell = tmp_path / "started"
+    thread = in_thread(tell, lambda: executor.interrupt("cancelled"))
+    began = time.monotonic()
+    assert executor.run(do("ignore_the_request", tell=str(tell))).interrupted
+    thread.join()
+    assert time.monotonic() - began < 20
+    assert not psutil.pid_exists(int(tell.read_text()))
+
+
 def test_interrupting_another_attempt_does_nothing(executor, do, tmp_path):
     tell = tmp_path / "pid"
     thread = in_thread(tell, lambda: executor.interrupt("cancelled", 999))

@@ -1,0 +1,180 @@
+"""What operators do while workers claim and finish: one suite, inherited by sqlite and MariaDB."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from eas.control.cancel import cancel
+from eas.control.empty_queue import empty_queue
+from eas.control.pause import pause, paused, resume
+from eas.control.reschedule import reschedule
+from eas.control.scaling import survey
+from eas.queues.sql import SQLQueue
+from eas.registry import load
+from eas.states import AttemptState, TaskState
+from eas.taskdb import results, tables
+from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.store import SQLAttemptStore
+from tests.contract.chains import new_worker, queue_tasks, result
+
+
+class OperationsContract:
+    engine = ""
+
+    @pytest.fixture
+    def database(self, database_url: Callable[[str], str]) -> Iterator[TaskDatabase]:
+        database = TaskDatabase(database_url(self.engine))
+        yield database
+        database.close()
+
+    @pytest.fixture
+    def queue(self, database: TaskDatabase) -> SQLQueue:
+        return SQLQueue(SQLAttemptStore(database))
+
+    def pairs(self, database: TaskDatabase) -> list[tuple[str, str, bool]]:
+        """Return the states of each attempt and its task, and whether that is held back."""
+        query = select(tables.attempts.c.state, tables.tasks.c.state.label("task"), tables.tasks.c.held_at)
+        query = query.join(tables.tasks, tables.tasks.c.id == tables.attempts.c.task_id)
+        with database.read() as connection:
+            return [(row.state, row.task, row.held_at is not None) for row in connection.execute(query)]
+
+    def test_a_claim_is_emptied_or_runs(self, database: TaskDatabase, queue: SQLQueue) -> None:
+        queue_tasks(database, ["null"] * 300)
+        names = [new_worker(database, f"w{number}") for number in range(2)]
+        claimed: list[int] = []
+        begun = threading.Event()
+
+        def claim(name: str) -> None:
+            while mine := queue.store.claim_next(name, ["null"], 5):
+                claimed.extend(mine)
+                begun.set()
+
+        threads = [threading.Thread(target=claim, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        assert begun.wait(30.0)
+        emptied = empty_queue(database, queue).get("null", 0)
+        for thread in threads:
+            thread.join()
+        found = self.pairs(database)
+        assert set(found) <= {("running", "running", False), ("cancelled", "waiting", True)}
+        assert found.count(("cancelled", "waiting", True)) == emptied
+        assert len(claimed) == len(set(claimed)) == 300 - emptied
+        assert emptied > 0
+        assert reschedule(database, queue).states == {"emptied": emptied}
+
+    def test_after_a_cancellation_nothing_is_queued_and_no_result_taken(
+        self, database: TaskDatabase, queue: SQLQueue
+    ) -> None:
+        """Failed attempts with tries left, while the job is cancelled: either before it or not at all."""
+        ids = [each.attempt_id for each in queue_tasks(database, ["null"] * 60, retries=3, backoff=0.0)]
+        worker = new_worker(database, "w")
+        queue.store.claim_these(worker, ids)
+        taken: list[int] = []
+        begun = threading.Event()
+
+        def fail(mine: list[int]) -> None:
+            for attempt in mine:
+                bad = result(attempt, AttemptState.FAILED)
+                closed = database.transact(lambda c, bad=bad: results.finish(c, worker, [bad], database.now()))
+                taken.extend(closed.accepted)
+                begun.set()
+
+        threads = [threading.Thread(target=fail, args=(part,)) for part in (ids[:30], ids[30:])]
+        for thread in threads:
+            thread.start()
+        assert begun.wait(30.0)
+        done = cancel(database, queue, 1)
+        for thread in threads:
+            thread.join()
+        found = self.pairs(database)
+        assert {state for state, *_ in found} <= {"failed", "cancelled"}
+        assert {task for _, task, _ in found} == {"cancelled"}
+        assert len(taken) == done.dropped == 60 - done.stopped
+        assert done.tasks == 60
+
+    def test_a_retry_that_is_being_queued_is_dropped_by_a_cancellation(
+        self, database: TaskDatabase, queue: SQLQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It looks for queued attempts just before the worker, which holds the failed one, queues the next."""
+        attempt = queue_tasks(database, ["null"], retries=3, backoff=0.0)[0].attempt_id
+        queue_tasks(database, ["verify"] * 1000)  # of another job: the engine takes other ways through large tables
+        queue.store.claim_these(new_worker(database, "w"), [attempt])
+        cancelling = threading.Thread(target=lambda: cancel(database, queue, 1))
+        original = results.retry_or_give_up
+
+        def late(*arguments: Any) -> Any:
+            if not cancelling.ident:
+                cancelling.start()
+                cancelling.join(0.5)
+                assert cancelling.is_alive(), "the cancellation did not wait for the worker"
+            return original(*arguments)
+
+        monkeypatch.setattr(results, "retry_or_give_up", late)
+        bad = result(attempt, AttemptState.FAILED)
+        database.transact(lambda c: results.finish(c, "w", [bad], database.now()))
+        cancelling.join()
+        assert queue.depths() == {"verify": 1000}
+        assert {task for _, task, _ in self.pairs(database)} == {"cancelled", "queued"}
+
+    def test_putting_back_leaves_alone_what_lives(self, database: TaskDatabase, queue: SQLQueue) -> None:
+        ids = [each.attempt_id for each in queue_tasks(database, ["null"] * 5, stalls=0)]
+        worker = new_worker(database, "w")
+        queue.store.claim_these(worker, ids[:4])
+        now = time.time()
+        ends = [result(ids[0]), result(ids[1], AttemptState.FAILED)]
+        database.transact(lambda c: results.finish(c, worker, ends, now))
+        assert reschedule(database, queue, job_id=1).states == {"failed": 1}
+        with database.read() as connection:
+            found = list(connection.execute(select(tables.tasks.c.state).order_by(tables.tasks.c.id)).scalars())
+        assert found == [TaskState.DONE, TaskState.WAITING, TaskState.RUNNING, TaskState.RUNNING, TaskState.QUEUED]
+
+    def test_pausing_at_once_from_several_places(self, database: TaskDatabase, queue: SQLQueue) -> None:
+        done: list[Any] = []
+        threads = [threading.Thread(target=lambda: done.extend(pause(database, ["null"]))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert done == ["null"]
+        queue_tasks(database, ["null"])
+        assert queue.claim("w", ["null"], 1, 0.2) == []
+        assert resume(database, queue) == ["null"]
+        assert paused(database) == {}
+        assert len(queue.claim("w", ["null"], 1, 0.2)) == 1
+
+    def test_a_survey_counts_what_waits_runs_and_serves(self, database: TaskDatabase, queue: SQLQueue) -> None:
+        registry = load()
+        ids = [each.attempt_id for each in queue_tasks(database, ["null"] * 6 + ["error"] * 2 + ["verify"])]
+        queue_tasks(database, ["null"], available_at=database.now() + 1000)
+        busy = new_worker(database, "busy")
+        new_worker(database, "free")
+        new_worker(database, "silent")
+        silent = tables.workers.update().where(tables.workers.c.id == "silent")
+        database.transact(lambda c: c.execute(silent.values(heartbeat_at=database.now() - 301)))
+        queue.store.claim_these(busy, ids[:2])
+        database.transact(lambda c: results.finish(c, busy, [result(ids[0])], database.now()))
+        pause(database, ["error"])
+        loads = {load.worker_type: load for load in survey(database, registry, {"eas-base": 3})}
+        base = loads["eas-base"]
+        assert (base.queued, base.running, base.workers, base.idle, base.starting) == (5, 1, 2, 1, 3)
+        assert (base.paused, base.held_back) == (("error",), 2)
+        assert base.oldest is not None
+        assert 0 <= base.oldest < 60
+        assert base.mean_wall == 0.0
+        assert base.rate > 0
+        assert loads["eas-worker-tls"].queued == loads["eas-worker-tls"].workers == 0
+
+
+class TestSQLite(OperationsContract):
+    engine = "sqlite"
+
+
+class TestMariaDB(OperationsContract):
+    engine = "mariadb"
