@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from eas import registry
+from eas.control.pause import pause, resume
 from eas.model import QueuedAttempt, TaskSpec
 from eas.queues.base import JobQueue
 from eas.queues.rabbitmq import RabbitMQQueue
@@ -68,20 +69,41 @@ class Bench:
         return self.database.fetch(lambda c: {row[0]: row[1] for row in c.execute(query)})
 
     def work_off(self, workers: int) -> float:
-        """Have worker processes work off the queue; return the seconds from the first claim to the last result."""
-        command = [sys.executable, "-m", "eas", "worker", "--type", "eas-base", "--idle-exit", "3"]
+        """Have worker processes work off the queue; return the seconds from the first claim to the last result.
+
+        They begin together once all of them have started: importing Python packages is no part of it.
+        """
+        pause(self.database)
+        command = [sys.executable, "-m", "eas", "worker", "--type", "eas-base"]
         with (self.folder / "workers.log").open("ab") as log:
             started = [
                 subprocess.Popen(command, env=self.environment(), cwd=REPOSITORY, stdout=log, stderr=log)
                 for _ in range(workers)
             ]
-        for process in started:
-            if process.wait() != 0:
-                raise RuntimeError((self.folder / "workers.log").read_text()[-2000:])
+        try:
+            self._until(lambda: self._alive() >= workers, started)
+            resume(self.database, self.queue)
+            self._until(lambda: not {"queued", "running"} & self.states().keys(), started)
+        finally:
+            for process in started:
+                process.terminate()
+            codes = [process.wait() for process in started]
+        if any(codes):
+            raise RuntimeError((self.folder / "workers.log").read_text()[-2000:])
         column = tables.attempts.c
         query = select(func.min(column.claimed_at), func.max(column.ended_at))
         first, last = self.database.fetch(lambda c: c.execute(query).one())
         return float(last - first)
+
+    def _alive(self) -> int:
+        query = select(func.count()).where(tables.workers.c.state == "alive")
+        return int(self.database.fetch(lambda c: c.execute(query).scalar_one()))
+
+    def _until(self, condition: Callable[[], bool], workers: Sequence[subprocess.Popen[bytes]]) -> None:
+        while not condition():
+            if any(process.poll() is not None for process in workers):
+                raise RuntimeError((self.folder / "workers.log").read_text()[-2000:])
+            time.sleep(0.1)
 
 
 def _job(connection: object) -> int:
