@@ -24,7 +24,11 @@ def db() -> None:
 
 @db.command()
 @click.option("--url", help="SQLAlchemy URL; default: what the settings say.")
-@click.option("--db-engine", type=click.Choice(["mysql", "sqlite3"]), help="Engine of the task database.")
+@click.option(
+    "--db-engine",
+    type=click.Choice(["mysql", "sqlite3"]),
+    help="Engine of the task database; mysql where --db-host, --db-port or --db-user is given.",
+)
 @click.option("--db-host", help="MySQL: host; default: localhost.")
 @click.option("--db-port", type=click.IntRange(1, 65535), help="MySQL: port; default: 3306.")
 @click.option("--db-user", help="MySQL: user.")
@@ -44,7 +48,7 @@ def init(
     A MySQL database that does not exist yet is created, if the user may do that.
     """
     refuse_both(url, db_engine=db_engine, db_host=db_host, db_port=db_port, db_user=db_user, db_name=db_name)
-    if db_engine == "mysql":
+    if db_engine == "mysql" or (db_engine is None and any((db_host, db_port, db_user))):
         password = password_of(db_passwd, db_user, "EAS_DB_PASSWD", "MySQL")
         url = make_url(
             "mysql+pymysql",

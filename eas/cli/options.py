@@ -15,8 +15,22 @@ from eas.control.submit import DEFAULT_SEED, SubmitOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-chain_argument = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
+
+
+def chain_argument(command: F) -> F:
+    """Add the argument FILE, a task chain; ``--tasks FILE`` does as well, as with the prototype."""
+
+    def given(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path:
+        tasks = ctx.params.pop("tasks", None)
+        if (value is None) == (tasks is None):
+            raise click.UsageError("give one FILE, a task chain", ctx)
+        return Path(value or tasks)
+
+    path = click.Path(path_type=Path)
+    file = click.argument("file", metavar="FILE", type=path, required=False, callback=given)
+    tasks = click.option("--tasks", type=path, is_eager=True, hidden=True)
+    return tasks(file(command))
 
 
 def submit_options(command: F) -> F:

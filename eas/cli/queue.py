@@ -25,7 +25,11 @@ def queue() -> None:
 
 @queue.command()
 @click.option("--url", help="sql: or amqp://user:password@host:5672/%2F; default: what the settings say.")
-@click.option("--queue-implementation", type=click.Choice(["sql", "amqp"]), help="SQL alone, or RabbitMQ.")
+@click.option(
+    "--queue-implementation",
+    type=click.Choice(["sql", "amqp"]),
+    help="SQL alone, or RabbitMQ; amqp where --mq-host, --mq-port or --mq-user is given.",
+)
 @click.option("--mq-host", help="RabbitMQ: host; default: localhost.")
 @click.option("--mq-port", type=click.IntRange(1, 65535), help="RabbitMQ: port; default: 5672.")
 @click.option("--mq-user", help="RabbitMQ: user; default: guest.")
@@ -42,7 +46,7 @@ def init(
     refuse_both(url, queue_implementation=queue_implementation, mq_host=mq_host, mq_port=mq_port, mq_user=mq_user)
     if queue_implementation == "sql":
         url = "sql:"
-    elif queue_implementation == "amqp":
+    elif queue_implementation == "amqp" or any((mq_host, mq_port, mq_user)):
         password = password_of(mq_passwd, mq_user, "EAS_MQ_PASSWD", "RabbitMQ")
         url = make_url(
             "amqp",

@@ -76,6 +76,18 @@ def test_underscores_in_options_are_taken_for_hyphens(plain_home: Home) -> None:
     assert [row.name for row in plain_home.rows("SELECT name FROM jobs")] == ["other"]
 
 
+def test_the_prototypes_spellings_are_taken(bare_home: Home) -> None:
+    chain = bare_home.chain({"task": "null"})
+    assert bare_home.eas("submit", "--tasks", chain).stdout.strip() == "1"
+    assert "give one FILE" in bare_home.eas("submit", code=2).stderr
+    assert "give one FILE" in bare_home.eas("submit", chain, "--tasks", chain, code=2).stderr
+    said = bare_home.eas("db", "init", "--db_port", "1", "--db_host", "127.0.0.1", code=3).stderr
+    assert "mysql+pymysql://127.0.0.1:1/eas" in said
+    said = bare_home.eas("queue", "init", "--mq_port", "1", "--mq_host", "127.0.0.1", code=3).stderr
+    assert "127.0.0.1:1" in said
+    assert not (bare_home.folder / "eas-data" / "settings.json").exists()
+
+
 def test_plan_is_exact_where_nothing_depends_on_data(bare_home: Home) -> None:
     loop: dict[str, Any] = {"task": "null"}
     for parameter, count in (("e", 4), ("d", 4), ("c", 5), ("b", 5), ("a", 5)):
