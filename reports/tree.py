@@ -10,6 +10,7 @@ import numpy as np
 
 from eas.model import CONTROL_TASKS
 from eas.states import TaskState
+from eas.taskdb.reading_live import Packed
 from reports.columns import Metadata, Values, loop_parameters
 
 STATES = tuple(TaskState)
@@ -107,15 +108,21 @@ class Links:
     depths: IntArray
 
 
-def read_links(chunks: Iterable[str]) -> Links:
-    """Return the structure that texts of ``eas.taskdb.reading_live.task_links`` describe."""
-    parts = [np.fromstring(text, np.int64, sep=" ") for text in chunks if text]
-    numbers = np.concatenate(parts).reshape(-1, 2) if parts else np.empty((0, 2), np.int64)
-    numbers = numbers[np.argsort(numbers[:, 0], kind="stable")]
-    ids, (parent_ids, codes) = numbers[:, 0], np.divmod(numbers[:, 1], CODES)
+def read_links(chunks: Iterable[Packed]) -> Links:
+    """Return the structure that ``eas.taskdb.reading_live.task_links`` packed."""
+    parts = [_unpacked(chunk) for chunk in chunks if chunk.numbers]
+    links, ids = np.concatenate(parts, axis=1) if parts else np.empty((2, 0), np.int64)
+    order = np.argsort(ids, kind="stable")
+    ids, (parent_ids, codes) = ids[order], np.divmod(links[order], CODES)
     parents = np.where(parent_ids == 0, -1, np.searchsorted(ids, parent_ids))
     states, controls = codes % CONTROL_CODE, codes >= CONTROL_CODE
     return Links(ids, parents, states, controls, _depths(parents))
+
+
+def _unpacked(chunk: Packed) -> IntArray:
+    """Return links and ids, shape (2, tasks)."""
+    links, offsets = np.divmod(np.fromstring(chunk.numbers, np.int64, sep=","), chunk.span)
+    return np.stack([links, offsets + chunk.first])
 
 
 def fitting_depth(links: Links, depth: int) -> int:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from eas.states import TaskState
+from eas.taskdb.reading_live import Packed
 from reports import tree
 
 STATES = [state.value for state in TaskState]
@@ -21,7 +22,10 @@ def code(each):
 
 
 def links_of(tasks):
-    return tree.read_links(" ".join(f"{each.id} {code(each)}" for each in part) for part in (tasks[:3], tasks[3:]))
+    return tree.read_links(
+        Packed(1, 100, ",".join(str(each.id - 1 + 100 * code(each)) for each in part))
+        for part in (tasks[:3], tasks[3:])
+    )
 
 
 def sweep(values, state="done"):
