@@ -20,10 +20,10 @@ from eas.taskdb import dialects, tables
 
 T = TypeVar("T")
 
-AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+AnyRow: TypeAlias = Row[Any]
 """A row of whatever columns."""
 
-AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+AnySelect: TypeAlias = Select[Any]
 """A query for whatever columns."""
 
 RETRIES = 8

@@ -168,7 +168,7 @@ def last_numbers(connection: Connection, job_id: int) -> dict[int, int]:
         .where(attempt.c.job_id == job_id)
         .group_by(attempt.c.task_id)
     )
-    return dict(connection.execute(query).all())
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def settle(connection: Connection, states: Mapping[int, tuple[TaskState, str | None]], now: float) -> None:
