@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SCIENCE := $(VENV)/.science
 
-.PHONY: help setup demo test check format services services-stop bench chaos science lock clean
+.PHONY: help setup demo test check format services services-stop bench chaos science images lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,11 +27,14 @@ $(SCIENCE): $(STAMP)
 	$(BIN)/python -m eas.tasks.warm
 	touch $(SCIENCE)
 
+# Without psls' data (no network, say) the demo is a smaller one, and says so.
 demo: $(STAMP) ## the main job: a planet-detection sweep as a Prefect flow, on the embedded default
-	$(BIN)/eas run demo_jobs/detection_limit.json --if-exists replace
+	-@$(MAKE) --silent $(SCIENCE)
+	$(BIN)/eas run "$$($(BIN)/python demo_jobs/choose.py)" --if-exists replace
 
-test: $(STAMP) $(SCIENCE) ## all tests; those that need services skip without `make services`
-	$(BIN)/pytest
+TEST_PROCESSES ?= auto
+test: $(STAMP) $(SCIENCE) ## all tests, side by side; those that need services skip without `make services`
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadgroup
 
 check: $(STAMP) ## style, types, import floors, links of the docs
 	$(BIN)/ruff format --check .
@@ -60,6 +63,10 @@ chaos: $(STAMP) ## kill things at random while chains run: make chaos FAULTS=200
 
 science: $(STAMP) $(SCIENCE) ## recovery of injected planets and false alarms, as a table
 	$(BIN)/python benchmarks/science_recovery.py
+
+# BASE_IMAGE names another Debian or Ubuntu with Python, CONTAINER_ENGINE podman or docker.
+images: $(STAMP) ## build the container images, one for each kind of worker (docs/kubernetes.md)
+	$(BIN)/python -m infra.images $(TARGETS)
 
 lock: $(STAMP) ## resolve pyproject.toml into requirements.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --custom-compile-command 'make lock' --all-extras --python-version 3.11 pyproject.toml -o requirements.txt

@@ -1,0 +1,1 @@
+"""Where EAS runs: services for tests, container images, Kubernetes, Prefect work pools."""

@@ -1,0 +1,1 @@
+"""Deploying EAS to Kubernetes and looking after it there."""

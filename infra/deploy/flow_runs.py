@@ -1,0 +1,93 @@
+"""What the reconciler asks and tells Prefect's server, over its HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from eas.errors import ServiceError
+
+FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+MAY_CRASH = frozenset({"PENDING", "RUNNING", "CRASHED"})
+"""A run that is being cancelled, or waits to be run again, is Prefect's own matter."""
+PAGE = 200
+
+
+class FlowRuns:
+    """Flow runs, by id. Raises ServiceError where the server is away."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.AsyncClient(base_url=url.rstrip("/") + "/", timeout=30.0)
+        self._told: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def crash(self, reasons: Mapping[str, str]) -> list[str]:
+        """End runs as crashed, each with its reason; return those that were not over with this reason yet.
+
+        Runs that ended otherwise (completed, failed, cancelled) are left alone.
+        """
+        self._told = {run: why for run, why in self._told.items() if run in reasons}
+        new = {run: why for run, why in reasons.items() if self._told.get(run) != why}
+        states = await self._states(new)
+        changed = []
+        for run, why in new.items():
+            if _may_crash(states.get(run), why):
+                body = {"state": {"type": "CRASHED", "name": "Crashed", "message": why}, "force": True}
+                await self._post(f"flow_runs/{run}/set_state", body)
+                changed.append(run)
+            self._told[run] = why
+        return changed
+
+    async def over_for(self, runs: Iterable[str], seconds: float) -> set[str]:
+        """Return those of ``runs`` that have been over for so long, or that the server does not know."""
+        runs = set(runs)
+        states = await self._states(runs)
+        now = datetime.now(UTC)
+        return {run for run in runs if run not in states or _over(states[run], now, seconds)}
+
+    async def _states(self, runs: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return type, message and time of the state of each run that the server knows."""
+        wanted, found = sorted(runs), {}
+        for start in range(0, len(wanted), PAGE):
+            body = {"flow_runs": {"id": {"any_": wanted[start : start + PAGE]}}, "limit": PAGE}
+            for each in await self._post("flow_runs/filter", body):
+                state = each.get("state") or {}
+                found[str(each["id"])] = {
+                    "type": state.get("type") or "",
+                    "message": state.get("message") or "",
+                    "timestamp": state.get("timestamp") or "",
+                }
+        return found
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        try:
+            answer = await self._client.post(path, json=body)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"the Prefect server at {self._client.base_url} cannot be asked: {error}", cure="see `eas status`"
+            ) from None
+        return answer.json()
+
+
+def _may_crash(state: Mapping[str, Any] | None, why: str) -> bool:
+    """Whether a run is in a state in which it may be called crashed, and is not for this very reason yet."""
+    return state is not None and state["type"] in MAY_CRASH and (state["type"], state["message"]) != ("CRASHED", why)
+
+
+def _over(state: Mapping[str, Any], now: datetime, seconds: float) -> bool:
+    if state["type"] not in FINAL:
+        return False
+    since = datetime.fromisoformat(str(state["timestamp"]).replace("Z", "+00:00"))
+    return (now - since).total_seconds() >= seconds

@@ -1,0 +1,133 @@
+"""What pods say of themselves, in words. Pure: status in; what is wrong, why, and what to do, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a pod. ``lasting``: waiting alone will not mend it."""
+
+    what: str
+    cure: str
+    lasting: bool = True
+
+
+def name_of(manifest: Object) -> str:
+    """Return an object's name."""
+    return str(manifest["metadata"]["name"])
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod answers its readiness probe."""
+    return any(
+        each.get("type") == "Ready" and each.get("status") == "True"
+        for each in pod.get("status", {}).get("conditions") or []
+    )
+
+
+def is_over(pod: Object) -> bool:
+    """Whether no container of a pod will run any more."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _statuses(pod: Object) -> list[Object]:
+    status = pod.get("status", {})
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+
+
+def restarts(pod: Object) -> int:
+    """Return how often containers of a pod were started again."""
+    return sum(int(each.get("restartCount", 0)) for each in _statuses(pod))
+
+
+def trouble(pod: Object) -> Trouble | None:
+    """Say what keeps a pod from running, or None."""
+    name = name_of(pod)
+    for condition in pod.get("status", {}).get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return Trouble(
+                f"pod {name} cannot be scheduled: {condition.get('message', 'no reason given')}", _room(condition)
+            )
+    for each in _statuses(pod):
+        if found := _container_trouble(name, each):
+            return found
+    return None
+
+
+def _room(condition: Object) -> str:
+    said = condition.get("message", "")
+    if "PersistentVolumeClaim" in said or "volume" in said:
+        return "see `kubectl get pvc,storageclass`: set a storage class that can make the volume"
+    if "Insufficient" in said:
+        return "give --limit-to-system-fraction, stop something else, or add a node"
+    return "see `kubectl describe nodes`: taints and labels must fit"
+
+
+def _container_trouble(pod: str, status: Object) -> Trouble | None:
+    waiting = status.get("state", {}).get("waiting") or {}
+    reason, said = waiting.get("reason", ""), waiting.get("message", "")
+    if reason in PULL_TROUBLE:
+        cure = "build and load the images (`make images`), or give --registry and --tag"
+        return Trouble(f"pod {pod} cannot get its image {status.get('image', '')}: {said or reason}", cure)
+    if reason in CONFIG_TROUBLE:
+        return Trouble(f"pod {pod} cannot be started: {said or reason}", "see `kubectl describe pod`")
+    if reason == "CrashLoopBackOff":
+        why = death(status) or said
+        return Trouble(f"pod {pod} keeps failing: {why}", f"see `kubectl logs --previous {pod}`")
+    return None
+
+
+def death(status: Object) -> str:
+    """Say how a container ended last, from its status; empty where it did not."""
+    for state in (status.get("state"), status.get("lastState")):
+        ended = (state or {}).get("terminated")
+        if ended and ended.get("reason") == "OOMKilled":
+            return f"{status.get('name', 'container')} was killed: out of memory (OOMKilled)"
+        if ended and ended.get("exitCode"):
+            code = int(ended["exitCode"])
+            how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+            return f"{status.get('name', 'container')} {how}" + (
+                f": {ended['message']}" if ended.get("message") else ""
+            )
+    return ""
+
+
+def end_of(pod: Object) -> str:
+    """Say why a pod is over: evicted, out of memory, past its deadline, ...; empty where all went well."""
+    status = pod.get("status", {})
+    if status.get("reason"):
+        return f"its pod was ended by Kubernetes: {status['reason']}" + (
+            f" ({status['message']})" if status.get("message") else ""
+        )
+    for each in _statuses(pod):
+        if found := death(each):
+            return found
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return f"its pod was evicted: {condition.get('message') or condition.get('reason')}"
+    return "its pod failed" if status.get("phase") == "Failed" else ""
+
+
+def table_row(pod: Object) -> tuple[str, str, str, str]:
+    """Return name, state, restarts and node of a pod, as `eas status` shows them."""
+    status = pod.get("status", {})
+    if pod["metadata"].get("deletionTimestamp"):
+        state = "leaving"
+    elif found := trouble(pod):
+        state = found.what.partition(": ")[2] or found.what
+    elif status.get("phase") == "Running":
+        state = "ready" if is_ready(pod) else "running, not ready"
+    else:
+        state = str(status.get("phase", "unknown")).lower()
+    return name_of(pod), state, str(restarts(pod)), str(pod.get("spec", {}).get("nodeName", ""))
+
+
+def first_trouble(pods: Iterable[Object]) -> Trouble | None:
+    """Return the first trouble among pods, if there is any."""
+    return next((found for found in map(trouble, pods) if found), None)

@@ -1,0 +1,64 @@
+"""Tells what goes on while a command waits: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_SECONDS = 10.0
+Row = tuple[str, str]
+
+
+class Progress:
+    """Shows steps, and what is still being waited for."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._told = 0.0
+        self._last: Sequence[Row] = ()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._end()
+        self.console.print(Text(text), soft_wrap=True)
+
+    def waiting(self, rows: Sequence[Row]) -> None:
+        """Show what is being waited for and how far it is; called often."""
+        if self.console.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self.console, transient=True, refresh_per_second=4)
+                self._live.start()
+            self._live.update(_table(rows))
+        elif rows != self._last or time.monotonic() - self._told > PLAIN_SECONDS:
+            self.console.print(
+                Text("waiting: " + "; ".join(f"{name}: {state}" for name, state in rows)), soft_wrap=True
+            )
+            self._told, self._last = time.monotonic(), list(rows)
+
+    def _end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, state in rows:
+        table.add_row(Text(name, "bold"), Text(state))
+    return table

@@ -1,0 +1,103 @@
+"""What each worker type gets: what the registry asks for, within a fraction of a node if that is wanted. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eas.errors import RequestError
+from eas.registry import WorkerType
+
+OVERHEAD = 0.5
+"""Memory of a worker pod besides its task's: the flow run and the worker themselves [GB]."""
+LEAST_CPU, LEAST_MEMORY = 0.1, 0.25
+FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+BINARY = {f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KMGTP")}
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a node offers to pods: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
+
+    cpu: float
+    gpu: int
+    memory: float
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What a worker of a type gets for its tasks: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
+
+    cpu: float
+    gpu: int
+    memory: float
+
+    def job_variables(self) -> dict[str, Any]:
+        """Return it as variables of the work pool's job template; the pod needs memory for itself, too."""
+        variables: dict[str, Any] = {
+            "cpu": f"{round(self.cpu * 1000)}m",
+            "memory": f"{math.ceil((self.memory + OVERHEAD) * 1000)}M",
+        }
+        return variables | ({"gpu": self.gpu} if self.gpu > 0 else {})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def quantity(text: str | float) -> float:
+    """Return a Kubernetes quantity (``500m``, ``16Gi``, ``8127492Ki``, ``2``) as a number."""
+    text = str(text)
+    for suffix, factor in (BINARY | FACTORS).items():
+        if text.endswith(suffix):
+            return float(text.removesuffix(suffix)) * factor
+    return float(text)
+
+
+def capacity(node: dict[str, Any]) -> Capacity:
+    """Return what a node offers, as the API describes it."""
+    offered = node.get("status", {}).get("allocatable", {})
+    return Capacity(
+        cpu=quantity(offered.get("cpu", 0)),
+        gpu=int(quantity(offered.get("nvidia.com/gpu", 0))),
+        memory=quantity(offered.get("memory", 0)) / 1e9,
+    )
+
+
+def largest(nodes: Iterable[dict[str, Any]]) -> Capacity | None:
+    """Return the capacity of the node with most memory that takes pods; None where there is none."""
+    offers = [capacity(node) for node in nodes if not node.get("spec", {}).get("unschedulable")]
+    return max(offers, key=lambda each: (each.memory, each.cpu), default=None)
+
+
+def assign(worker_type: WorkerType, node: Capacity | None, fraction: float | None) -> Assigned:
+    """Return what a worker type gets.
+
+    Raises RequestError where the fraction leaves too little for anything to run.
+    """
+    if fraction is None or node is None:
+        return Assigned(worker_type.cpu, worker_type.gpu, worker_type.memory)
+    cpu = math.floor(min(worker_type.cpu, fraction * node.cpu) * 100) / 100
+    memory = math.floor(min(worker_type.memory, fraction * node.memory - OVERHEAD) * 100) / 100
+    if cpu < LEAST_CPU or memory < LEAST_MEMORY:
+        raise RequestError(
+            f"{fraction:g} of {node.cpu:g} cores and {node.memory:.1f} GB is too little for {worker_type.name}",
+            cure="give a larger --limit-to-system-fraction, or a larger node",
+        )
+    return Assigned(cpu, min(worker_type.gpu, node.gpu), memory)
+
+
+def misfit(name: str, assigned: Assigned, node: Capacity | None) -> str:
+    """Say why no node has room for a worker; empty where one has, as far as is known."""
+    if node is None:
+        return ""
+    lacks = []
+    if assigned.cpu > node.cpu:
+        lacks.append(f"{assigned.cpu:g} cores (the largest node has {node.cpu:g})")
+    if assigned.memory + OVERHEAD > node.memory:
+        lacks.append(f"{assigned.memory + OVERHEAD:g} GB of memory (the largest node has {node.memory:.1f})")
+    if assigned.gpu > node.gpu:
+        lacks.append(f"{assigned.gpu} GPUs (the largest node has {node.gpu})")
+    return f"no node can hold {name}: it asks for {', '.join(lacks)}" if lacks else ""

@@ -1,0 +1,7 @@
+"""``python -m infra.images``: build the images."""
+
+import sys
+
+from infra.images.build import main
+
+sys.exit(main())

@@ -1,0 +1,101 @@
+"""Builds the images with podman or docker: ``python -m infra.images.build [TARGET ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import eas
+from infra.images import TARGETS
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = Path("infra/images/Containerfile")
+SECRETS = {"pip_conf": "PIP_CONFIG_FILE", "uv_conf": "UV_CONFIG_FILE", "certificates": "SSL_CERT_FILE"}
+"""Secrets of the Containerfile, and the variables that name their files here."""
+
+
+def engine() -> str | None:
+    """Return podman or docker, whichever is here and works; ``CONTAINER_ENGINE`` decides where it is set."""
+    wanted = os.environ.get("CONTAINER_ENGINE")
+    for name in [wanted] if wanted else ["podman", "docker"]:
+        path = shutil.which(name)
+        if path and subprocess.run([path, "info"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
+
+
+def revision() -> str:
+    """Return the commit that the images are built from, with *-dirty* where files were changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--tags"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def tags(registry: str, target: str, at: str) -> list[str]:
+    """Return the full names of an image: by the release, and by the commit."""
+    names = [eas.__version__, *([] if at == "unknown" else [at])]
+    return [f"{registry}/eas-{target}:{name}" for name in dict.fromkeys(names)]
+
+
+def command(
+    tool: str,
+    target: str,
+    *,
+    base: str | None,
+    registry: str,
+    at: str,
+    environment: Mapping[str, str],
+    extra: Sequence[str],
+) -> list[str]:
+    """Return the command that builds a target."""
+    arguments = [tool, "build", "--file", str(FILE), "--target", target]
+    for name in tags(registry, target, at):
+        arguments += ["--tag", name]
+    values = {"VERSION": eas.__version__, "REVISION": at} | ({"BASE_IMAGE": base} if base else {})
+    for name, value in values.items():
+        arguments += ["--build-arg", f"{name}={value}"]
+    for name, variable in SECRETS.items():
+        path = environment.get(variable)
+        if path and Path(path).is_file():
+            arguments += ["--secret", f"id={name},src={path}"]
+    return [*arguments, *extra, "."]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the targets that the command line names, or all; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.images.build", description=__doc__)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"any of {', '.join(TARGETS)}; default: all")
+    parser.add_argument("--base-image", default=os.environ.get("BASE_IMAGE"), help="Debian or Ubuntu with python3")
+    parser.add_argument("--registry", default="localhost", help="prefix of the names; default: localhost")
+    parser.add_argument(
+        "--build-option", action="append", default=[], help="passed on, as --build-option=--isolation=chroot"
+    )
+    given = parser.parse_args(arguments)
+    if unknown := set(given.targets) - set(TARGETS):
+        parser.error(f"no target is called {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+    tool, at = engine(), revision()
+    if tool is None:
+        print("error: neither podman nor docker works here\n  -> install podman, or start docker", file=sys.stderr)
+        return 3
+    extra = [*os.environ.get("BUILD_OPTIONS", "").split(), *given.build_option]
+    for target in given.targets or TARGETS:
+        began = time.monotonic()
+        line = command(
+            tool, target, base=given.base_image, registry=given.registry, at=at, environment=os.environ, extra=extra
+        )
+        done = subprocess.run(line, cwd=ROOT, check=False)
+        if done.returncode:
+            print(f"error: building {target} failed: {' '.join(line)}", file=sys.stderr)
+            return 1
+        print(f"{tags(given.registry, target, at)[0]}: built in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Each image, run as Kubernetes runs it: no root, no capabilities, a read-only root, no network.
+
+They are not built here, which takes a quarter of an hour, and images that happen to lie around may be
+old. To run these tests: install podman (or docker), `make images`, then `EAS_TEST_IMAGES=1 pytest
+tests/integration/test_images.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eas
+from eas import registry
+from infra.images import TARGETS, target_of
+from infra.images.build import command, engine, tags
+
+ENGINE = engine() if "EAS_TEST_IMAGES" in os.environ else None
+HOW = "install podman, `make images`, set EAS_TEST_IMAGES=1"
+REGISTRY = registry.load()
+SPECS = {"duration": 20, "orbital_period": 4, "semi_major_axis": 0.05, "noise": 3e-4, "sampling_cadence": 1800}
+PSLS = {
+    "duration": 8, "planet_radius": 1, "orbital_period": 2, "semi_major_axis": 0.03, "sampling_cadence": 1200,
+    "number_camera_groups": 1, "number_cameras_per_group": 2, "master_seed": 1,
+}  # fmt: skip
+SEARCHES = {
+    "transit_search_tls": "tls", "transit_search_qats": "qats",
+    "transit_search_bls_reference": "bls", "transit_search_bls_kovacs": "bls",
+}  # fmt: skip
+SEARCH = [
+    "--input=lightcurve=/work/lc.gz", "--set=search_settings.period_min=2", "--set=search_settings.period_max=6",
+]  # fmt: skip
+
+
+def image(target: str) -> str:
+    return tags("localhost", target, "unknown")[0]
+
+
+def is_here(target: str) -> bool:
+    return (
+        "EAS_TEST_IMAGES" in os.environ
+        and bool(ENGINE)
+        and subprocess.run([str(ENGINE), "image", "inspect", image(target)], capture_output=True).returncode == 0
+    )
+
+
+def needs(target: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not is_here(target), reason=f"{image(target)} is not tested: {HOW}")
+
+
+def run(target: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    folder.chmod(0o777)
+    options = [
+        "--rm",
+        "--read-only",
+        "--network=none",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--user=1000:1000",
+    ]
+    volumes = ["--tmpfs=/tmp:rw,exec,mode=1777", f"--volume={folder}:/work", "--workdir=/opt/eas"]
+    line = [str(ENGINE), "run", *options, *volumes, image(target), *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=110)
+
+
+def attempt(target: str, folder: Path, task: str, *options: str) -> dict[str, Any]:
+    done = run(target, folder, "eas", "try", task, *options, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["passed"]
+    return answer
+
+
+@pytest.fixture(scope="module")
+def lightcurve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not is_here("psls-batman"):
+        pytest.skip(f"{image('psls-batman')} is not tested: {HOW}")
+    folder = tmp_path_factory.mktemp("images")
+    options = [f"--set=specs.{name}={value}" for name, value in SPECS.items()]
+    attempt("psls-batman", folder, "synthesis_batman", "--output", "lightcurve=/work/lc.gz", *options)
+    return folder
+
+
+def test_every_task_type_is_run_in_some_image() -> None:
+    covered = {"synthesis_batman": "psls-batman", "synthesis_psls": "psls-batman"} | SEARCHES
+    for each in REGISTRY.task_types.values():
+        if each.implementation and each.worker_type != "eas-base":
+            assert covered[each.name] == target_of(REGISTRY.worker_types[each.worker_type])
+
+
+@needs("psls-batman")
+def test_psls_has_its_data(tmp_path: Path) -> None:
+    options = [f"--set=specs.{name}={value}" for name, value in PSLS.items()]
+    attempt("psls-batman", tmp_path, "synthesis_psls", "--output", "lightcurve=/work/lc.gz", *options)
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"web"}))
+def test_every_worker_runs_the_core_tasks(target: str, lightcurve: Path) -> None:
+    if not is_here(target):
+        pytest.skip(f"{image(target)} is not tested: {HOW}")
+    assert (
+        attempt(target, lightcurve, "verify", "--input", "lightcurve=/work/lc.gz")["metadata"]["verification"] is True
+    )
+
+
+@pytest.mark.parametrize("task", sorted(SEARCHES))
+def test_searches_find_the_planet(task: str, lightcurve: Path) -> None:
+    if not is_here(SEARCHES[task]):
+        pytest.skip(f"{image(SEARCHES[task])} is not tested: {HOW}")
+    answer = attempt(SEARCHES[task], lightcurve, task, *SEARCH)
+    assert answer["metadata"]["period"] == pytest.approx(4, rel=0.02)
+
+
+@pytest.mark.parametrize("task", ["transit_search_tls", "transit_search_qats"])
+def test_nothing_is_compiled_any_more(task: str, lightcurve: Path) -> None:
+    target = SEARCHES[task]
+    if not is_here(target):
+        pytest.skip(f"{image(target)} is not tested: {HOW}")
+    script = (
+        f"eas try {task} {' '.join(SEARCH)} >/dev/null"
+        " && find $EAS_NUMBA_CACHE -name '*.nb[ci]' | wc -l && find $NUMBA_CACHE_DIR -name '*.nb[ci]' | wc -l"
+    )
+    done = run(target, lightcurve, "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    made, now = map(int, done.stdout.split())
+    assert 0 < made == now
+
+
+@needs("web")
+def test_the_web_image_has_the_web_interface(tmp_path: Path) -> None:
+    where = "(Path(prefect.__file__).parent / 'server' / 'ui' / 'index.html')"
+    done = run("web", tmp_path, "python", "-c", f"import prefect; from pathlib import Path; print({where}.exists())")
+    assert done.stdout.strip() == "True", done.stdout + done.stderr
+
+
+@needs("base")
+def test_the_core_can_deploy_and_reconcile(tmp_path: Path) -> None:
+    modules = "infra.deploy.setup, infra.deploy.reconcile, infra.deploy.supervise, infra.deploy.drain"
+    done = run("base", tmp_path, "python", "-c", f"import {modules}; print(infra.deploy.setup.TEMPLATE.exists())")
+    assert done.stdout.strip() == "True", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_images_are_labelled_and_run_as_nobody_special(target: str) -> None:
+    if not is_here(target):
+        pytest.skip(f"{image(target)} is not tested: {HOW}")
+    done = subprocess.run([str(ENGINE), "image", "inspect", image(target)], capture_output=True, text=True)
+    found = json.loads(done.stdout)[0]["Config"]
+    assert found["User"] == "1000:1000"
+    assert found["Labels"]["org.opencontainers.image.version"] == eas.__version__
+    assert found["Labels"]["org.opencontainers.image.title"] == f"eas-{target}"
+    text = json.dumps(found)
+    assert "/run/secrets" not in text and "://" not in text.replace("http://prefect-server", "")
+
+
+def test_the_build_command_passes_files_of_the_environment_as_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "certificates.crt"
+    file.touch()
+    line = command(
+        "podman", "tls", base="debian:12", registry="r.example", at="abc123",
+        environment={"SSL_CERT_FILE": str(file), "PIP_CONFIG_FILE": "/missing"}, extra=["--network=host"],
+    )  # fmt: skip
+    text = " ".join(line)
+    assert f"--secret id=certificates,src={file}" in text and "pip_conf" not in text
+    assert f"--tag r.example/eas-tls:{eas.__version__} --tag r.example/eas-tls:abc123" in text
+    assert "--build-arg BASE_IMAGE=debian:12" in text and text.endswith("--network=host .")
+
+
+def test_the_containerfile_has_every_target() -> None:
+    text = (Path(__file__).parents[2] / "infra" / "images" / "Containerfile").read_text()
+    for target, extras in TARGETS.items():
+        assert f" AS {target}\n" in text
+        for extra in extras:
+            assert f"--extra {extra}" in text
