@@ -7,26 +7,29 @@ from typing import Annotated
 
 from prefect import flow
 
-from flows.report_output import JobName, Since, TaskType, described, report
+from flows.parameters import Blocks, JobName, Since, TaskType, described, told
+from flows.report_output import report
 from reports import assemble
 from reports.tree import lines
 from reports.write import write_bytes
 
 
 @flow(name="report-job-tree", persist_result=False)
+@told
 def report_job_tree(
     job_name: JobName = None,
     task_type: TaskType = None,
     since: Since = None,
     max_depth: Annotated[int, described("How deep to go; the job itself has depth 0.", ge=0)] = 5,
     running_only: Annotated[bool, described("Only what has queued or running tasks.")] = False,
+    blocks: Blocks = None,
 ) -> str:
     """Write and publish jobs as trees, with counts by state at each node.
 
     Returns the path of the latest text file; the same as JSON lies beside it. ``since``: jobs that had
     not ended before it.
     """
-    with report("job_tree", job_name, task_type, since) as out:
+    with report("job_tree", job_name, task_type, since, blocks) as out:
         roots = assemble.job_tree(out.connection, out.filters, max_depth, running_only=running_only)
     data = json.dumps([root.to_json() for root in roots], indent=2, ensure_ascii=False)
     dated_json, latest_json = out.paths(suffix=".json")

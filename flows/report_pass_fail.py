@@ -5,19 +5,23 @@ from __future__ import annotations
 import pandas as pd
 from prefect import flow
 
-from flows.report_output import JobName, Since, TaskType, report
+from flows.parameters import Blocks, JobName, Since, TaskType, told
+from flows.report_output import report
 from reports import assemble
 from reports.job_reports import pictures_by_job
 from reports.write import write_csv
 
 
 @flow(name="report-pass-fail", persist_result=False)
-def report_pass_fail(job_name: JobName = None, task_type: TaskType = None, since: Since = None) -> str:
+@told
+def report_pass_fail(
+    job_name: JobName = None, task_type: TaskType = None, since: Since = None, blocks: Blocks = None
+) -> str:
     """Write and publish every outcome with parameters and results; draw those of the newest jobs.
 
     Returns the path of the latest CSV file. ``since``: tasks that were done after it.
     """
-    with report("pass_fail", job_name, task_type, since) as out:
+    with report("pass_fail", job_name, task_type, since, blocks) as out:
         table = pd.concat(assemble.pass_fail(out.connection, out.filters), ignore_index=True)
     dated, latest = out.paths()
     write_csv(table, dated)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.report_output import JobName, TaskType, report
+from flows.parameters import Blocks, JobName, TaskType, told
+from flows.report_output import report
 from reports import assemble
 from reports.tables import plain_lines
 from reports.write import write_csv
 
 
 @flow(name="report-queue", persist_result=False)
-def report_queue(job_name: JobName = None, task_type: TaskType = None) -> str:
+@told
+def report_queue(job_name: JobName = None, task_type: TaskType = None, blocks: Blocks = None) -> str:
     """Write and publish depth and oldest age of each queue, and all workers with what they do.
 
     Returns the path of the latest CSV file of the queues.
     """
-    with report("queue", job_name, task_type, None) as out:
+    with report("queue", job_name, task_type, None, blocks) as out:
         queues = assemble.queues(out.connection, out.filters, out.now)
         workers = assemble.workers(out.connection, out.filters, out.now)
     workers_dated, workers_latest = out.paths("workers")
@@ -24,6 +26,7 @@ def report_queue(job_name: JobName = None, task_type: TaskType = None) -> str:
     dated, latest = out.paths()
     write_csv(queues, dated)
     out.publish_table(queues, "Attempts that wait, by task type.")
+    out.publish_table(workers, "Workers, newest first, and what they do.", "workers")
     alive = workers[workers["state"] == "alive"]
     lines = [f"    {line}" for line in plain_lines(alive)] if len(alive) else ["No worker is alive."]
     out.publish_text("\n".join(["# Workers", "", *lines]))

@@ -5,19 +5,23 @@ from __future__ import annotations
 import pandas as pd
 from prefect import flow
 
-from flows.report_output import JobName, Since, TaskType, report
+from flows.parameters import Blocks, JobName, Since, TaskType, told
+from flows.report_output import report
 from reports import assemble
 from reports.timeline import timeline_picture
 from reports.write import write_csv
 
 
 @flow(name="report-timings", persist_result=False)
-def report_timings(job_name: JobName = None, task_type: TaskType = None, since: Since = None) -> str:
+@told
+def report_timings(
+    job_name: JobName = None, task_type: TaskType = None, since: Since = None, blocks: Blocks = None
+) -> str:
     """Write every finished attempt with its loop parameters, times, CPU and memory; publish a summary.
 
     Returns the path of the latest CSV file. ``since``: attempts that ended after it.
     """
-    with report("timings", job_name, task_type, since) as out:
+    with report("timings", job_name, task_type, since, blocks) as out:
         dated, latest = out.paths()
         summary = assemble.write_timings(out.connection, out.filters, dated)
         timeline = pd.concat(assemble.timeline(out.connection, out.filters, out.now), ignore_index=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import importlib
+import json
 import os
 import signal
 import socket
@@ -24,6 +25,8 @@ from pathlib import Path
 from eas.errors import ServiceError
 
 START_SECONDS = 120.0
+RECORD_SECONDS = 30.0
+"""A server that records nothing for so long [s] is not waited for any more."""
 
 
 @contextmanager
@@ -55,6 +58,7 @@ def temporary_server(folder: Path) -> Iterator[str]:
             yield url
         finally:
             _send_the_rest()
+            _await_records(url)
 
 
 def _environment(home: Path, url: str) -> dict[str, str]:
@@ -110,6 +114,35 @@ def _send_the_rest() -> None:
 
     APILogWorker.drain_all(timeout=20)
     EventsWorker.drain_all(timeout=60)
+
+
+def _await_records(url: str) -> None:
+    """Wait until the server has recorded how all task runs ended: it works off a queue, which dies with it."""
+    from flows.task_runs import OPENED
+
+    heard, seen = time.monotonic(), -1
+    while time.monotonic() - heard < RECORD_SECONDS:
+        try:
+            counts = {run: _count_ended(url, str(run)) for run in OPENED}
+        except OSError:
+            return
+        if all(counts[run] >= opened for run, opened in OPENED.items()):
+            return
+        if sum(counts.values()) > seen:
+            heard, seen = time.monotonic(), sum(counts.values())
+        time.sleep(0.2)
+
+
+def _count_ended(url: str, flow_run: str) -> int:
+    from flows.task_runs import ENDED
+
+    body = {"flow_runs": {"id": {"any_": [flow_run]}}, "task_runs": {"state": {"type": {"any_": ENDED}}}}
+    request = urllib.request.Request(  # noqa: S310 - our own server
+        f"{url}/task_runs/count", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        return int(json.load(answer))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import ROOT, Home, clean_environment, wait_for
+from tests.acceptance.station import section
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 RUN_BY_CI = {"test", "check", "services", "services-stop"}
@@ -34,10 +35,13 @@ def of_make(command: str) -> str:
 
 MAKE = [command for command in commands() if command.startswith("make ")]
 EAS = [command for command in commands() if command.startswith(".venv/bin/eas ")]
+PREFECT = [command for command in commands() if command.startswith(".venv/bin/prefect ")]
+"""Run in ``test_prefect``, in the order in which they stand there."""
 
 
 def test_every_command_is_of_a_kind_that_is_tested() -> None:
-    assert [command for command in commands() if command not in MAKE + EAS] == []
+    assert [command for command in commands() if command not in MAKE + EAS + PREFECT] == []
+    assert set(PREFECT) <= set(section("With a Prefect server")), "a command that no test runs"
     assert {of_make(command) for command in MAKE} <= RUN_BY_CI | TOO_LONG | {"demo"}
     called = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert all(f"make {name}" in called for name in RUN_BY_CI)

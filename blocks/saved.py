@@ -1,0 +1,69 @@
+"""One block of each kind under one name, made of the settings, and settings made of them."""
+
+from __future__ import annotations
+
+from prefect.blocks.core import Block
+from pydantic import ValidationError
+
+from blocks.database import EASDatabase
+from blocks.job_queue import EASJobQueue
+from blocks.store import EASFileStore
+from eas.errors import SettingsError
+from eas.settings import Settings
+
+DEFAULT_NAME = "eas"
+KINDS: tuple[type[Block], ...] = (EASDatabase, EASJobQueue, EASFileStore)
+
+
+def blocks_of(settings: Settings) -> tuple[EASDatabase, EASJobQueue, EASFileStore]:
+    """Return the three blocks that say what the settings say."""
+    return (
+        EASDatabase.from_url(settings.database()),
+        EASJobQueue.from_url(settings.queue_url.get_secret_value()),
+        EASFileStore(url=str(settings.data_directory)),
+    )
+
+
+def save_blocks(settings: Settings, name: str = DEFAULT_NAME) -> list[str]:
+    """Register the block types and save the three blocks under ``name``; twice changes nothing.
+
+    Returns their slugs, such as ``eas-database/eas``.
+    """
+    slugs = []
+    for block in blocks_of(settings):
+        type(block).register_type_and_schema(_sync=True)  # type: ignore[call-arg]
+        block.save(name, overwrite=True, _sync=True)  # type: ignore[call-arg]
+        slugs.append(f"{block.get_block_type_slug()}/{name}")
+    return slugs
+
+
+def overrides(name: str) -> dict[str, str]:
+    """Return the settings that the blocks called ``name`` stand for; those that are missing give none.
+
+    Raises SettingsError where there is none of that name at all.
+    """
+    found: dict[str, str] = {}
+    for kind in KINDS:
+        try:
+            found |= _setting(kind.load(name, _sync=True))  # type: ignore[call-arg, arg-type]
+        except ValidationError as error:
+            raise SettingsError(
+                f"the block {kind.get_block_type_slug()}/{name} cannot be used: {error.errors()[0]['msg']}",
+                cure=f"mend it in the Prefect UI, or save it anew: eas blocks save --name {name}",
+            ) from None
+        except ValueError:
+            continue  # there is none of this kind
+    if not found:
+        raise SettingsError(
+            f"the Prefect server has no EAS blocks called {name!r}", cure=f"save them: eas blocks save --name {name}"
+        )
+    return found
+
+
+def _setting(block: Block) -> dict[str, str]:
+    if isinstance(block, EASDatabase):
+        return {"database_url": block.get_url().get_secret_value()}
+    if isinstance(block, EASJobQueue):
+        return {"queue_url": block.get_url().get_secret_value()}
+    assert isinstance(block, EASFileStore)
+    return {"data_dir": str(block.get_directory())}

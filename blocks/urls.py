@@ -1,0 +1,34 @@
+"""URLs of services: parts that everyone may see, and a password that nobody may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from eas.errors import SettingsError
+
+DOCUMENTATION = "https://docs.prefect.io/v3/concepts/blocks"
+LOGOS = (
+    "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos"
+)
+"""Where Prefect's own block types have their pictures, too; without network the UI shows none."""
+
+
+def split(url: str, what: str) -> URL:
+    """Return a URL in parts. Raises SettingsError, which does not show it: it may hold a password."""
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise SettingsError(
+            f"the URL of the {what} cannot be read", cure="quote special characters in it as %40 for @"
+        ) from None
+
+
+def join(drivername: str, password: SecretStr | None, **parts: Any) -> SecretStr:
+    """Return a URL of parts, each quoted as it must be."""
+    plain = password.get_secret_value() if password is not None else None
+    url = URL.create(drivername, password=plain, **parts)
+    return SecretStr(url.render_as_string(hide_password=False))

@@ -1,0 +1,55 @@
+"""``eas blocks``: the settings as Prefect blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from eas.app import App
+from eas.cli import normalise
+from eas.cli.options import json_option, print_json
+from eas.errors import ServiceError
+
+
+@click.group(context_settings={"token_normalize_func": normalise})
+def blocks() -> None:
+    """Keep the settings as blocks on the Prefect server."""
+
+
+@blocks.command()
+@click.option("--name", default="eas", show_default=True, help="What the three blocks are called.")
+@json_option
+def save(name: str, as_json: bool) -> None:
+    """Register the block types and save the current settings, passwords as secrets.
+
+    Saving twice changes nothing. Flows use them with their parameter `blocks`.
+    """
+    with prefect_server(), App.load() as app:
+        from blocks import save_blocks
+
+        slugs = save_blocks(app.settings, name)
+    if as_json:
+        print_json({"blocks": slugs})
+    else:
+        click.echo(f"saved {', '.join(slugs)}")
+
+
+@contextmanager
+def prefect_server() -> Iterator[None]:
+    """Require a Prefect server of one's own, and put its errors into words."""
+    from httpx import HTTPError
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise ServiceError(
+            "no Prefect server is configured", cure="start one (`prefect server start`) and set PREFECT_API_URL"
+        )
+    try:
+        yield
+    except (HTTPError, PrefectHTTPStatusError) as error:
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+        raise ServiceError(f"the Prefect server {url}: {problem}", cure="is it running? see PREFECT_API_URL") from error

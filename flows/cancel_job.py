@@ -1,0 +1,32 @@
+"""The flow ``cancel-job``: what is queued of a job never runs, what runs is stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+
+from eas.control.cancel import cancel, find_job
+from flows.job_runs import cancel_runs
+from flows.parameters import Blocks, described, open_app, told
+
+PATIENCE = 15.0
+"""A flow run that follows the job is given so long to end by itself [s]."""
+
+
+@flow(name="cancel-job", flow_run_name="cancel job {job}", persist_result=False)
+@told
+def cancel_job(
+    job: Annotated[str, described("The job's id, or its name where only one unfinished job has it.")],
+    blocks: Blocks = None,
+) -> Any:
+    """Cancel a job: queued tasks are dropped, running ones stopped, and Prefect's runs of it ended.
+
+    File products that were made stay. Returns what was cancelled, as plain data.
+    """
+    with open_app(blocks) as app:
+        done = cancel(app.database, app.queue, find_job(app.database, str(job)))
+    get_run_logger().info(done.message)
+    ended = cancel_runs(done.job_id, PATIENCE)
+    get_run_logger().info("Prefect runs of job %d that had to be cancelled: %d", done.job_id, ended)
+    return done.to_json() | {"prefect_runs": ended}

@@ -1,0 +1,34 @@
+"""The flow ``restore-database``: a saved file back into a task database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+
+from eas.control import backup
+from eas.taskdb.engine import TaskDatabase
+from flows.parameters import Blocks, described, open_app, told
+
+
+@flow(name="restore-database", persist_result=False)
+@told
+def restore_database(
+    input_file: Annotated[str, described("File that save-database wrote, where this runs.")],
+    force: Annotated[bool, described("Replace what the task database holds: all of it is lost.")] = False,
+    blocks: Blocks = None,
+) -> Any:
+    """Restore a saved file into an empty task database, on whichever engine.
+
+    Refuses a database with jobs in it unless forced. Returns how many rows were restored.
+    """
+    with open_app(blocks) as app:
+        database = TaskDatabase(app.settings.database())
+        try:
+            database.create()
+            contents = backup.restore(database, app.registry, Path(input_file), force=force)
+        finally:
+            database.close()
+    get_run_logger().info("%d rows of %d jobs restored from %s", contents.total, contents.rows["jobs"], input_file)
+    return contents.total

@@ -1,0 +1,32 @@
+"""The flow ``save-database``: all that the task database holds, as one portable file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+
+from eas.control import backup
+from flows.parameters import Blocks, described, open_app, told
+
+
+@flow(name="save-database", persist_result=False)
+@told
+def save_database(
+    output: Annotated[
+        str | None, described("File to write; default: one with the time in its name, in the folder `backups`.")
+    ] = None,
+    blocks: Blocks = None,
+) -> Any:
+    """Save the task database as of one moment, while the pipeline runs; file contents are not in it.
+
+    Returns the file's path on the machine where this runs.
+    """
+    with open_app(blocks) as app:
+        name = time.strftime("eas-task-database-%Y%m%d-%H%M%S.jsonl.gz")
+        path = Path(output) if output else app.settings.data_directory / "backups" / name
+        contents = backup.save(app.database, path)
+    get_run_logger().info("%d rows of %d jobs saved in %s", contents.total, contents.rows["jobs"], path)
+    return str(path)

@@ -1,0 +1,112 @@
+"""The flow ``work``: a worker as a flow run, started where and when a work pool has room for it.
+
+The worker is a process of its own, the same as ``eas worker``: it forks, and Prefect's threads must
+not be in what it forks. Its log lines are this flow run's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from eas.app import App
+from flows.parameters import Blocks, described, open_app, told
+
+PATIENCE = 20.0
+"""A worker that is told to leave may finish its task within so long [s]; then the task is queued again."""
+LINE = re.compile(r"^\S+ \S+ worker \d+ (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)$")
+LAST_LINES = 20
+
+
+@flow(name="work", flow_run_name="{worker_type}", persist_result=False)
+@told
+def work(
+    worker_type: Annotated[str, described("Worker type: it runs the task types of this one and of eas-base.")],
+    idle_exit: Annotated[float, described("Leave when there was nothing to do for so long [s].", ge=0)] = 60.0,
+    time_limit: Annotated[float | None, described("Claim nothing any more after so long [s].", ge=0)] = None,
+    blocks: Blocks = None,
+) -> Any:
+    """Run tasks from the job queue until there are none, or the time is over.
+
+    Cancelling the flow run tells the worker to leave: what it has not begun is handed back at once;
+    what it runs and does not finish within 20 s is queued again.
+    """
+    with open_app(blocks) as app:
+        app.registry.task_types_of([worker_type])
+        with _worker(app, worker_type, idle_exit, time_limit) as process:
+            lines = _tell(process)
+        return _state(process.wait(), lines)
+
+
+@contextmanager
+def _worker(app: App, worker_type: str, idle_exit: float, time_limit: float | None) -> Iterator[subprocess.Popen[str]]:
+    """Start a worker; whatever ends this flow run ends the worker."""
+    # -P: a folder called eas in the working directory is not ours.
+    command = [sys.executable, "-P", "-m", "eas", "worker", "--type", worker_type]
+    command += ["--idle-exit", f"{idle_exit:g}", "--with-parent", str(os.getpid())]
+    if time_limit is not None:
+        command += ["--time-limit", f"{time_limit:g}"]
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # The URLs may hold passwords: anyone can read a command line.
+        env=dict(os.environ) | app.settings.environment() | {"PYTHONUNBUFFERED": "1"},
+        text=True,
+        errors="backslashreplace",
+        # A signal to our process group is for us: we then tell the worker.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _tell(process: subprocess.Popen[str]) -> list[str]:
+    """Pass the worker's log on until it ends; return its last lines."""
+    log = get_run_logger()
+    assert process.stdout is not None
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    for line in process.stdout:
+        text = line.rstrip("\n")
+        found = LINE.match(text)
+        level, message = (getattr(logging, found[1]), found[2]) if found else (logging.INFO, text)
+        log.log(level, message)
+        last.append(message)
+    return list(last)
+
+
+def _state(code: int, lines: list[str]) -> State[Any]:
+    said = lines[-1] if lines else "it said nothing"
+    if code == 0:
+        return Completed(message=said)
+    how = f"was killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
+    return Failed(message=f"the worker {how}; its last words: {said}")

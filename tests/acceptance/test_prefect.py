@@ -1,0 +1,287 @@
+"""The README's section "With a Prefect server", and what operators do then: real server, real processes.
+
+The tests share one server and run in the order in which they stand here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eas import registry
+from tests.acceptance.conftest import Home, clean_environment, wait_for
+from tests.acceptance.station import PREFIX, Station, flow_run_id, section
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("prefect")]
+
+README = section("With a Prefect server")
+SETUP = README[: 1 + next(place for place, line in enumerate(README) if "worker start" in line)]
+PATIENCE = 180.0
+SILENCE = 60.0
+"""Heartbeats come every 30 s, as often as Prefect allows."""
+
+EAS_FLOWS = (
+    "run-chain cancel-job reschedule-unfinished schedule-waiting-tasks scale-workers init empty-queue pause-queue "
+    "resume-queue save-database restore-database report-progress report-pass-fail report-timings report-errors "
+    "report-job-tree report-queue"
+)
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    folder = tmp_path_factory.mktemp("station")
+    environment = clean_environment() | {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "EAS_HOME": str(folder / "eas-data"),
+    }
+    there = Station(Home(folder, environment))
+    try:
+        for command in SETUP:
+            there.follow_readme(command)
+        yield there
+    finally:
+        there.close()
+
+
+@pytest.fixture(scope="module")
+def services(station: Station, killed_run: tuple[int, str]) -> dict[str, str]:
+    """The README's two services, less patient than there; by deployment their flow runs.
+
+    They start when a run was killed already: the supervisor takes whatever job nobody drives.
+    """
+    given = {line.split()[-1]: line for line in README if line.split()[-1] in SERVICES}
+    assert set(given) == set(SERVICES)
+    return {name: flow_run_id(station.follow_readme(" ".join([line, *SERVICES[name]]))) for name, line in given.items()}
+
+
+SERVICES = {
+    "schedule-waiting-tasks/eas": (),
+    "scale-workers/eas": ("--param every=3", "--param idle_exit=6", "--param maximum=2"),
+}
+
+
+@pytest.fixture(scope="module")
+def killed_run(station: Station) -> tuple[int, str]:
+    """A job whose flow run's process was killed, while no Prefect worker looked after it."""
+    station.set_silence(SILENCE)
+    chain = station.home.chain(loop(30, duration=0.5), name="killed")
+    process = station.home.start("run", chain, "--workers", "1")
+    begun = "SELECT DISTINCT job_id FROM tasks WHERE job_name='killed' AND task_type='null' AND state='done'"
+    try:
+        (row,) = wait_for(lambda: station.home.rows(begun), "a first task of the run", PATIENCE)
+        (run,) = station.runs_of_job(row.job_id)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert run["state_type"] == "RUNNING"
+    return row.job_id, run["id"]
+
+
+def loop(values: int, duration: float) -> dict[str, Any]:
+    body = [{"task": "null", "duration": duration}]
+    return {"task": "execution_for_loop", "parameter": "i", "values": list(range(values)), "task_list": body}
+
+
+def deployments(station: Station) -> dict[str, dict[str, Any]]:
+    flows = {each["id"]: each["name"] for each in station.ask("/flows/filter")}
+    return {f"{flows[each['flow_id']]}/{each['name']}": each for each in station.ask("/deployments/filter")}
+
+
+def essence(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    names = ("id", "parameters", "work_queue_name", "job_variables", "tags", "description", "parameter_openapi_schema")
+    return {name: {key: each[key] for key in names} for name, each in found.items()}
+
+
+def test_deploying_twice_changes_nothing(station: Station) -> None:
+    before, automations = deployments(station), station.ask("/automations/filter")
+    (again,) = [line for line in SETUP if "deploy --all" in line]
+    station.follow_readme(again)
+    assert essence(deployments(station)) == essence(before)
+    assert [each["id"] for each in station.ask("/automations/filter")] == [each["id"] for each in automations]
+    assert len(automations) == 1
+
+
+def test_every_deployment_is_there_and_described(station: Station) -> None:
+    found = deployments(station)
+    tasks = registry.load().task_types.values()
+    types = {each.worker_type for each in tasks if each.implementation}
+    assert set(found) == {f"{name}/eas" for name in EAS_FLOWS.split()} | {f"work/{name}" for name in types}
+    for name, each in found.items():
+        assert each["enforce_parameter_schema"], name
+        assert each["description"], name
+        assert "eas" in each["tags"], name
+        assert each["work_pool_name"] == "eas-local"
+        properties = each["parameter_openapi_schema"]["properties"]
+        assert all("description" in one for one in properties.values()), name
+    for name in types:
+        assert found[f"work/{name}"]["work_queue_name"] == name
+    supervisor = found["schedule-waiting-tasks/eas"]
+    assert supervisor["global_concurrency_limit"]["limit"] == 1
+    assert supervisor["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+
+
+def test_the_settings_are_saved_as_blocks_twice(station: Station) -> None:
+    for _ in range(2):
+        assert "eas-database/mine" in station.home.eas("blocks", "save", "--name", "mine").stdout
+    saved = station.ask("/block_documents/filter", block_documents={"name": {"like_": "mine"}})
+    assert sorted(each["block_type"]["slug"] for each in saved) == ["eas-database", "eas-file-store", "eas-job-queue"]
+
+
+def test_reports_are_scheduled(station: Station) -> None:
+    of_report = {"flows": {"name": {"any_": ["report-progress"]}}}
+    planned = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    wait_for(lambda: station.ask("/flow_runs/count", **of_report, **planned), "the server to plan ahead", PATIENCE)
+
+
+def test_a_parameter_out_of_bounds_is_refused(station: Station) -> None:
+    with pytest.raises(AssertionError, match="minimum"):
+        station.run("scale-workers/eas", minimum=-1)
+
+
+def test_the_readmes_chain_shows_its_progress_and_its_summary(station: Station) -> None:
+    (command,) = [line for line in README if "run-chain/eas" in line]
+    run = flow_run_id(station.follow_readme(command))
+    over = station.ended(run)
+    assert over["state"]["message"] == "job 1: 42 of 42 tasks done"
+    assert over["name"] == "detection_limit (job 1)"
+    assert {"eas", "job-1"} <= set(over["tags"])
+    progress = station.artifact("job-detection-limit-progress")
+    assert (progress["type"], float(progress["data"])) == ("progress", 100.0)
+    summary = station.artifact("job-detection-limit-summary")
+    assert summary["flow_run_id"] == run
+    text = str(summary["data"])
+    assert "| `transit_search_bls_reference` | 14 |" in text
+    assert text.count("data:image/png;base64,") >= 2
+    listed = [Path(path) for path in re.findall(r"- `([^`]+)`", text)]
+    assert {"progress.csv", "timings.csv", "pass_fail.csv", "timeline.png"} <= {path.name for path in listed}
+    assert all(path.is_file() for path in listed)
+
+
+def test_the_server_has_all_task_runs_that_the_flow_opened(station: Station) -> None:
+    chain = station.home.chain(loop(120, duration=0), name="many")
+    station.home.eas("run", chain, "--workers", "1")
+    (run,) = station.ask("/flow_runs/filter", flow_runs={"name": {"like_": "many (job"}})
+    of_run = {"flow_run_id": {"any_": [run["id"]]}}
+
+    def said() -> str | None:
+        found = [each["message"] for each in station.ask("/logs/filter", logs=of_run, sort="TIMESTAMP_DESC")]
+        return next((text for text in found if "Prefect task runs" in text), None)
+
+    opened = int(re.findall(r"(\d+) Prefect task runs", wait_for(said, "the flow to say how many"))[0])
+    assert opened > 120
+    wait_for(lambda: station.count_task_runs(run["id"], ["COMPLETED"]) == opened, "all to be recorded as completed")
+    assert station.count_task_runs(run["id"]) == opened
+
+
+def test_services_run_what_is_submitted_and_workers_come_and_go(station: Station, services: dict[str, str]) -> None:
+    jobs = [station.submit(station.home.chain(loop(10, duration=2), name=f"job{number}")) for number in range(3)]
+    (command,) = [line for line in README if " submit " in line]
+    jobs.append(int(station.home.eas("submit", Path(command.split()[-1]).absolute()).stdout))
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        most = max(most, len(station.home.rows("SELECT id FROM workers WHERE state='alive'")))
+        return all(station.job_state(job) == "done" for job in jobs)
+
+    wait_for(done, f"the jobs {jobs}", 300)
+    assert most >= 2
+    for job in jobs:
+        (run,) = station.runs_of_job(job)
+        assert station.ended(run["id"])["state_type"] == "COMPLETED"
+        assert run["parent_task_run_id"], "it is part of the supervisor's run"
+    table = station.artifact("scale-workers")
+    assert table["flow_run_id"] == services["scale-workers/eas"]
+    assert "worker_type" in str(table["data"])
+
+    wait_for(
+        lambda: not station.home.rows("SELECT id FROM workers WHERE state='alive'"), "all workers to leave", PATIENCE
+    )
+    work = {"flows": {"name": {"any_": ["work"]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+    wait_for(lambda: not station.ask("/flow_runs/filter", **work), "their flow runs to end")
+    ended = station.ask("/flow_runs/filter", flows=work["flows"])
+    assert {each["state_type"] for each in ended} == {"COMPLETED"}
+    assert all("left: " in each["state"]["message"] for each in ended)
+
+
+def test_a_second_supervisor_is_not_started(station: Station, services: dict[str, str]) -> None:
+    second = station.run("schedule-waiting-tasks/eas")
+    assert station.ended(second)["state_type"] == "CANCELLED"
+    assert station.flow_run(services["schedule-waiting-tasks/eas"])["state_type"] == "RUNNING"
+
+
+def test_cancelling_a_flow_run_leaves_a_job_that_the_supervisor_goes_on_with(
+    station: Station, services: dict[str, str]
+) -> None:
+    chain = station.home.chain(loop(20, duration=0.7), name="given_back")
+    run = station.run("run-chain/eas", chain=str(chain), workers=1)
+    begun = "SELECT job_id FROM tasks WHERE job_name='given_back' AND task_type='null' AND state='done' LIMIT 1"
+    job = wait_for(lambda: station.home.rows(begun), "a first task", PATIENCE)[0].job_id
+    station.prefect("flow-run", "cancel", run)
+    assert station.ended(run)["state_type"] == "CANCELLED"
+    assert station.job_state(job) == "running"
+    wait_for(lambda: station.job_state(job) == "done", "the supervisor to finish the job", PATIENCE)
+    tries = station.home.rows(f"SELECT task_id, sum(state='done') AS good FROM attempts WHERE job_id={job} GROUP BY 1")
+    assert [each.good for each in tries] == [1] * 20
+
+
+def test_cancelling_a_job_ends_its_tasks_and_its_flow_run(station: Station, services: dict[str, str]) -> None:
+    job = station.submit(station.home.chain(loop(30, duration=20), name="unwanted"))
+    wait_for(
+        lambda: station.home.rows(f"SELECT 1 FROM attempts WHERE job_id={job} AND state='running'"), "a task", PATIENCE
+    )
+    (run,) = station.runs_of_job(job)
+    began = time.monotonic()
+    over = station.ended(station.run("cancel-job/eas", job="unwanted"))
+    assert over["state_type"] == "COMPLETED"
+    assert station.job_state(job) == "cancelled"
+    assert station.ended(run["id"])["state_type"] == "CANCELLED"
+    running = f"SELECT 1 FROM attempts WHERE job_id={job} AND state IN ('queued', 'running')"
+    wait_for(lambda: not station.home.rows(running), "nothing to be left of it")
+    assert time.monotonic() - began < 60
+    assert station.count_task_runs(run["id"], ["PENDING", "RUNNING"]) == 0
+
+
+def test_a_killed_run_does_not_stay_running_and_its_job_is_done(
+    station: Station, services: dict[str, str], killed_run: tuple[int, str]
+) -> None:
+    job, run = killed_run
+    wait_for(lambda: station.job_state(job) == "done", "the supervisor to finish the job", PATIENCE)
+    over = station.ended(run)
+    assert over["state_type"] == "CRASHED"
+    assert "no heartbeat for 60 s" in over["state"]["message"]
+
+
+def test_a_killed_service_does_not_stay_running(station: Station, services: dict[str, str]) -> None:
+    """Here a Prefect worker lives and sees at once that its process is gone."""
+    run = services["schedule-waiting-tasks/eas"]
+    assert station.flow_run(run)["state_type"] == "RUNNING"
+    os.kill(pid_of(station, run), signal.SIGKILL)
+    assert station.ended(run)["state_type"] == "CRASHED"
+
+
+def pid_of(station: Station, run: str) -> int:
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == run and process.status() != psutil.STATUS_ZOMBIE:
+                return process.pid
+        except psutil.Error:
+            continue
+    pytest.fail(f"no process runs the flow run {run}")
+
+
+def test_every_prefect_command_of_the_readme_is_run_here() -> None:
+    run_here = [*SETUP, *(line for line in README if "run-chain/eas" in line)]
+    run_here += [line for line in README if line.split()[-1] in SERVICES]
+    assert [line for line in README if line.startswith(PREFIX) and line not in run_here] == []

@@ -1,0 +1,222 @@
+"""The flows of operators, called as functions, on a Prefect server of their own: what they do and what they show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, StateType
+from prefect.testing.utilities import prefect_test_harness
+
+from blocks import EASDatabase, overrides, save_blocks
+from eas.app import App
+from eas.chains.grammar import parse_chain
+from eas.control.empty_queue import empty_queue as control_empty_queue
+from eas.control.submit import SubmitOptions, submit
+from eas.errors import SettingsError
+from eas.states import TaskState
+from flows.automations import NAME, heartbeat_automation, save_heartbeat_automation
+from flows.cancel_job import cancel_job
+from flows.empty_queue import empty_queue
+from flows.init import init
+from flows.pause_queue import pause_queue, resume_queue
+from flows.report_progress import report_progress
+from flows.reschedule_unfinished import reschedule_unfinished
+from flows.restore_database import restore_database
+from flows.run_chain import run_chain
+from flows.save_database import save_database
+from flows.scale_workers import scale_workers
+from flows.work import work
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def app(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    monkeypatch.setenv("EAS_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("EAS_DATABASE_URL", "EAS_QUEUE_URL", "EAS_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with App.load() as made:
+        yield made
+
+
+def chain(*tasks: dict[str, Any], name: str = "chain") -> str:
+    return json.dumps({"job_name": name, "working_directory": name, "task_list": list(tasks)})
+
+
+def submitted(app: App, *tasks: dict[str, Any], name: str = "chain") -> int:
+    return submit(app.database, app.registry, parse_chain(chain(*tasks, name=name), "test"), SubmitOptions())
+
+
+def queued(app: App, job: int) -> None:
+    """Let an orchestrator put a job's tasks on the queue, and leave it."""
+    orchestrator = app.orchestrator(job)
+    orchestrator.open()
+    orchestrator.step()
+    orchestrator.close()
+
+
+def count(app: App, state: TaskState) -> int:
+    with app.database.read() as connection:
+        text = "SELECT count(*) FROM tasks WHERE task_type IN ('null', 'error') AND state = ?"
+        return int(connection.exec_driver_sql(text, (str(state),)).scalar_one())
+
+
+def driven(**parameters: Any) -> State[Any]:
+    return asyncio.run(run_chain(**parameters, return_state=True))
+
+
+def artifacts() -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        return {each.key: each for each in client.read_latest_artifacts(limit=200)}
+
+
+def test_init_twice_and_its_blocks(app: App) -> None:
+    assert init() == "created"
+    assert init() == "unchanged"
+    given = overrides("eas")
+    assert given["database_url"] == app.settings.database()
+    assert given["data_dir"] == str(app.settings.data_directory)
+    assert EASDatabase.load("eas").get_url().get_secret_value() == app.settings.database()
+
+
+def test_a_flow_with_blocks_looks_where_they_say(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted(app, {"task": "null"}, name="elsewhere")
+    save_blocks(app.settings, "there")
+    monkeypatch.setenv("EAS_HOME", str(tmp_path / "empty"))
+    path = report_progress(blocks="there")
+    assert "elsewhere" in Path(path).read_text()
+    assert not (tmp_path / "empty").exists()
+
+
+def test_blocks_that_are_not_there_are_named_with_the_cure(app: App) -> None:
+    state: State[Any] = report_progress(blocks="nowhere", return_state=True)
+    assert state.is_failed()
+    assert "nowhere" in str(state.message)
+    assert "eas blocks save --name nowhere" in str(state.message)
+    with pytest.raises(SettingsError):
+        overrides("nowhere")
+
+
+def test_saving_and_restoring(app: App, tmp_path: Path) -> None:
+    submitted(app, {"task": "null"}, name="kept")
+    path = save_database()
+    assert Path(path).parent == tmp_path / "backups"
+    refused: State[Any] = restore_database(path, return_state=True)
+    assert refused.is_failed(), "it replaced a database with a job in it"
+    assert restore_database(path, force=True) > 0
+    with app.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM jobs").scalar_one() == "kept"
+
+
+def test_emptying_the_queue_and_rescheduling(app: App) -> None:
+    queued(app, submitted(app, {"task": "null"}, {"task": "null"}))
+    assert empty_queue() == {"null": 2}
+    assert count(app, TaskState.WAITING) == 2
+    assert app.queue.depths() == {}
+    assert '"attempts": "2"' in str(artifacts()["empty-queue-table"].data)
+    assert empty_queue() == {}
+    done = reschedule_unfinished()
+    assert done["total"] == 2
+    assert reschedule_unfinished()["total"] == 0
+
+
+def test_pausing_and_resuming(app: App) -> None:
+    queued(app, submitted(app, {"task": "null"}))
+    assert pause_queue(["null"]) == ["null"]
+    assert pause_queue(["null"]) == []
+    assert app.queue.claim("somebody", ["null"], 1, 0.0) == []
+    assert resume_queue() == ["null"]
+    assert len(app.queue.claim("somebody", ["null"], 1, 0.0)) == 1
+    state: State[Any] = pause_queue(["nul"], return_state=True)
+    assert state.is_failed()
+    assert "null" in str(state.message)
+
+
+def test_cancelling_a_job_that_nobody_drives(app: App) -> None:
+    queued(app, submitted(app, {"task": "null"}, name="unwanted"))
+    done = cancel_job("unwanted")
+    assert (done["dropped"], done["prefect_runs"]) == (1, 0)
+    assert count(app, TaskState.CANCELLED) == 1
+
+
+def test_scaling_without_deployments_starts_nothing(app: App) -> None:
+    queued(app, submitted(app, {"task": "null"}))
+    assert scale_workers(dry_run=True) == {}
+    assert artifacts()["scale-workers"].description == "0 workers would be started."
+
+
+def test_a_worker_does_what_waits_and_leaves(app: App) -> None:
+    queued(app, submitted(app, {"task": "null", "duration": 0}, {"task": "error"}))
+    state: State[Any] = work("eas-base", idle_exit=0.5, return_state=True)
+    assert state.is_completed()
+    assert "left: 1 done, 1 failed" in str(state.message)
+    unknown: State[Any] = work("eas-nonsense", return_state=True)
+    assert unknown.is_failed()
+    assert "unknown worker type eas-nonsense" in str(unknown.message)
+
+
+def test_a_run_that_fails_says_what_to_do(app: App, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(chain({"task": "error"}, {"task": "null", "duration": 0}, name="bad"))
+    state: State[Any] = driven(chain="bad.json", workers=1)
+    assert state.is_failed()
+    assert state.message == "job 1: 1 of 2 tasks done; 1 failed"
+    text = str(artifacts()["job-bad-summary"].data)
+    assert "**1 error failed**" in text
+    assert "DeliberateError" in text
+    assert "eas reschedule --job-id 1" in text
+    assert "progress.csv" in text
+    nothing: State[Any] = driven()
+    assert nothing.is_failed()
+    assert "neither a chain nor a job id" in str(nothing.message)
+
+
+def test_a_cancelled_job_ends_its_run_as_cancelled(app: App) -> None:
+    job = submitted(app, {"task": "null"}, name="gone")
+    cancel_in_sql(app, job)
+    state: State[Any] = driven(job_id=job)
+    assert state.is_cancelled()
+
+
+def test_a_job_whose_tasks_are_taken_off_the_queue_is_left_and_no_task_run_stays_open(app: App) -> None:
+    job = submitted(app, {"task": "null"}, {"task": "null"}, name="resting")
+
+    async def run() -> State[Any]:
+        following = asyncio.create_task(run_chain(job_id=job, return_state=True))
+        while not app.queue.depths():
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(control_empty_queue, app.database, app.queue)
+        return await following
+
+    state = asyncio.run(run())
+    assert state.is_cancelled()
+    assert "the job is not over" in str(state.message)
+    with get_client(sync_client=True) as client:
+        (flow_run,) = [each for each in client.read_flow_runs() if each.name == f"resting (job {job})"]
+    assert flow_run.state_type is StateType.CANCELLED
+
+
+def cancel_in_sql(app: App, job: int) -> None:
+    from eas.control.cancel import cancel
+
+    cancel(app.database, app.queue, job)
+
+
+def test_the_automation_is_saved_once(server: None) -> None:
+    first = save_heartbeat_automation(60)
+    assert save_heartbeat_automation() == first
+    with get_client(sync_client=True) as client:
+        (found,) = client.read_automations_by_name(NAME)
+    assert found.trigger.within == heartbeat_automation().trigger.within  # type: ignore[union-attr]

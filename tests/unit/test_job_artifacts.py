@@ -1,0 +1,84 @@
+"""What people read of a job in the Prefect UI: progress and summary, as pure functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eas.control.summary import Failure, Summary
+from eas.model import CHAIN
+from eas.states import TaskState
+from flows.artifacts import artifact_key, indented, picture
+from flows.job_progress import percent_and_text
+from flows.job_summary import MOST_FAILURES, markdown
+
+
+def summary(failures: list[Failure], **counts: dict[str, int]) -> Summary:
+    return Summary(7, "sweep", "failed", counts, failures, 75.25)
+
+
+def failure(number: int, state: str, reason: str, task_type: str = "verify") -> Failure:
+    return Failure(number, task_type, f"{task_type} [i={number}]", state, reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("job-Detection limit (2)-summary", "job-detection-limit-2-summary"), ("__x__", "x"), ("Ärger", "rger")],
+)
+def test_keys_of_artifacts_are_as_prefect_wants_them(name: str, key: str) -> None:
+    assert artifact_key(name) == key
+
+
+def test_progress_counts_leaf_tasks_that_have_settled() -> None:
+    counts = {
+        ("null", TaskState.DONE): 6,
+        ("null", TaskState.FAILED): 1,
+        ("verify", TaskState.RUNNING): 2,
+        ("verify", TaskState.WAITING): 1,
+        (CHAIN, TaskState.RUNNING): 3,
+    }
+    assert percent_and_text(counts) == (70.0, "6 of 10 tasks done, 1 waiting, 2 running, 1 failed")
+
+
+def test_progress_tells_what_may_still_grow() -> None:
+    assert percent_and_text({(CHAIN, TaskState.WAITING): 2}) == (
+        0.0,
+        "0 of 0 tasks done, 2 control tasks still to expand",
+    )
+
+
+def test_the_summary_has_a_table_without_empty_columns() -> None:
+    text = markdown(summary([], null={"done": 3, "failed": 1}, verify={"done": 2}), [Path("/data/a.csv")], {})
+    assert "# sweep (job 7): failed" in text
+    assert "in 75.2 s" in text or "in 75.3 s" in text
+    assert "| task type | done | failed |" in text
+    assert "| `verify` | 2 |  |" in text
+    assert "blocked" not in text
+    assert "- `/data/a.csv`" in text
+
+
+def test_equal_failures_are_told_once_and_what_blocks_comes_first() -> None:
+    failures = [failure(n, "blocked", "blocked by synthesis (task 1), which failed") for n in range(2, 9)]
+    failures.append(failure(1, "failed", "Traceback (most recent call last):\n  ...\nValueError: no flux", "synthesis"))
+    text = markdown(summary(failures, verify={"blocked": 7}), [], {})
+    assert text.index("**1 synthesis failed**") < text.index("**7 verify blocked**")
+    assert "    ValueError: no flux" in text
+    assert "Traceback" not in text
+    assert "and 4 more" in text
+    assert "eas reschedule --job-id 7" in text
+
+
+def test_many_different_failures_do_not_flood_the_page() -> None:
+    failures = [failure(n, "failed", f"reason {n}") for n in range(MOST_FAILURES + 5)]
+    text = markdown(summary(failures, verify={"failed": 25}), [], {})
+    assert text.count("verify failed**") == MOST_FAILURES
+    assert "and 5 failed for other reasons" in text
+
+
+def test_pictures_are_in_the_text_itself() -> None:
+    assert picture("a", b"\x89PNG") == "![a](data:image/png;base64,iVBORw==)"
+
+
+def test_no_fence_ends_an_indented_block() -> None:
+    assert indented("a\n```\nb") == "    a\n    ```\n    b"
