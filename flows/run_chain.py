@@ -100,7 +100,7 @@ def _state(summary: Summary) -> State[Any]:
 def _submit(app: App, chain: str | None, options: SubmitOptions) -> int:
     if not chain:
         raise EASError("neither a chain nor a job id was given", cure="give one of the two parameters")
-    return submit(app.database, app.registry, load_chain(Path(chain)), options)
+    return submit(app.database, app.registry, load_chain(Path(chain)), options, to_drive=True)
 
 
 async def _run(app: App, job_id: int, workers: int, runs: TaskRuns) -> Summary:

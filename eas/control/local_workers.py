@@ -71,7 +71,7 @@ class LocalWorkers:
     def _start(self) -> subprocess.Popen[bytes]:
         # Settings travel in the environment: the URLs may hold passwords, and anyone can read
         # another process's command line.
-        command = [sys.executable, "-m", "eas", "worker", "--with-parent", str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "eas", "worker", "--with-parent", str(os.getpid())]
         for name in self.worker_types:
             command += ["--type", name]
         with self.log_file.open("ab") as log:

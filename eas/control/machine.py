@@ -40,8 +40,12 @@ def process_name() -> str:
 
     At most 60 characters: the machine (hashed), process number and start, and something random.
     """
-    process = this_process()
-    return f"{_short(process.machine)}:{process.pid}:{process.started:.2f}:{uuid.uuid4().hex[:12]}"
+    return f"{_own_prefix()}:{uuid.uuid4().hex[:12]}"
+
+
+def reservation() -> str:
+    """Return the name by which this process holds what something of it is about to take over."""
+    return f"{_own_prefix()}:reserved"
 
 
 def is_gone(name: str) -> bool:
@@ -52,6 +56,11 @@ def is_gone(name: str) -> bool:
     if place != _short(machine()):
         return False  # only its own machine can tell
     return not is_alive(Process(machine(), int(pid), float(started)))
+
+
+def _own_prefix() -> str:
+    process = this_process()
+    return f"{_short(process.machine)}:{process.pid}:{process.started:.2f}"
 
 
 def _short(place: str) -> str:

@@ -203,7 +203,7 @@ class Orchestrator:
     def _take_over(self, connection: Connection, now: float) -> bool:
         """Take the job's lease; at once where its last driver was a process of this machine that is gone."""
         last = jobs.get(connection, self.job_id).driver
-        if last is not None and machine.is_gone(last):
+        if last is not None and (last == machine.reservation() or machine.is_gone(last)):
             jobs.drop_lease(connection, self.job_id, last)
         return jobs.take_lease(connection, self.job_id, self.driver, self.lease, now)
 

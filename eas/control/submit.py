@@ -15,6 +15,7 @@ from eas.chains.expansion import Expander
 from eas.chains.grammar import Chain, parse_chain
 from eas.chains.paths import check_relative_path
 from eas.chains.plan import Plan, plan
+from eas.control import machine
 from eas.control.reuse import CHOICES, FAIL
 from eas.errors import ChainError, Problem, ProductsExistError, RequestError, StorePathError
 from eas.registry import Registry
@@ -73,9 +74,13 @@ def plan_chain(chain: Chain, registry: Registry, options: SubmitOptions | None =
     return plan(chain, registry, options.seed, job_name=job_name, working_directory=working_directory)
 
 
-def submit(database: TaskDatabase, registry: Registry, chain: Chain, options: SubmitOptions) -> int:
+def submit(
+    database: TaskDatabase, registry: Registry, chain: Chain, options: SubmitOptions, *, to_drive: bool = False
+) -> int:
     """Check a chain against the registry and the task database, and write down the job; return its id.
 
+    With ``to_drive`` this process holds the job's lease from the first moment, as it is about to
+    drive the job itself: a supervisor would adopt it otherwise.
     Raises ChainError for a chain that cannot run, ProductsExistError where it would make what
     exists already, RequestError for task types that nothing can run; then nothing was changed.
     """
@@ -86,10 +91,11 @@ def submit(database: TaskDatabase, registry: Registry, chain: Chain, options: Su
     with database.read() as connection:
         check_inputs(connection, chain, planned, registry)
         _check_products(connection, planned, options)
-    return database.transact(lambda connection: _write(connection, chain, registry, options))
+    driver = machine.reservation() if to_drive else None
+    return database.transact(lambda connection: _write(connection, chain, registry, options, driver))
 
 
-def _write(connection: Connection, chain: Chain, registry: Registry, options: SubmitOptions) -> int:
+def _write(connection: Connection, chain: Chain, registry: Registry, options: SubmitOptions, driver: str | None) -> int:
     now = attempts.now()
     job_name, working_directory = names_of(chain, options.job_name)
     job_id = jobs.add(
@@ -104,6 +110,8 @@ def _write(connection: Connection, chain: Chain, registry: Registry, options: Su
         retries=options.retries,
         backoff=options.backoff,
         priority=-options.priority,
+        driver=driver,
+        driver_seen_at=now if driver else None,
     )
     root = Expander(chain, registry, options.seed).root(job_name, working_directory)
     task_id = tasks.reserve(connection, 1)

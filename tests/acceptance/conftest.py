@@ -12,6 +12,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class Home:
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
             try:
-                if command[1:4] == ["-m", "eas", "worker"] and process.environ().get("EAS_HOME") == str(
+                if "-m eas worker" in " ".join(command) and process.environ().get("EAS_HOME") == str(
                     self.folder / "eas-data"
                 ):
                     found.append(process)
@@ -166,8 +167,6 @@ def bare_home(tmp_path: Path) -> Home:
 
 COMBINATIONS = ("sqlite+sql", "mariadb+sql", "mariadb+rabbitmq")
 """Task database and job queue."""
-if not {"CI", "EAS_TEST_COMBINATIONS"} & os.environ.keys():
-    COMBINATIONS = COMBINATIONS[:1]
 
 
 @pytest.fixture(scope="session")
@@ -183,14 +182,14 @@ def virtual_host(worker_id: str) -> str:
     return f"{url.rpartition('/')[0]}/{name}"
 
 
-@pytest.fixture(params=COMBINATIONS)
-def combination(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Environment of a task database and a job queue that nobody used before."""
-    if request.param == "sqlite+sql":
+@contextmanager
+def services_of(combination: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Give the environment of a task database and a job queue that nobody used before."""
+    if combination == "sqlite+sql":
         yield {}
         return
     environment = {"EAS_DATABASE_URL": f"{mariadb_server()}eas_test_{uuid.uuid4().hex[:12]}"}
-    if request.param.endswith("rabbitmq"):
+    if combination.endswith("rabbitmq"):
         environment["EAS_QUEUE_URL"] = request.getfixturevalue("virtual_host")
     database = TaskDatabase(environment["EAS_DATABASE_URL"])
     database.create()
@@ -200,6 +199,13 @@ def combination(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     drop_database(environment["EAS_DATABASE_URL"])
     if "EAS_QUEUE_URL" in environment:
         remove_queues(environment["EAS_QUEUE_URL"], PREFIX)
+
+
+@pytest.fixture(params=COMBINATIONS)
+def combination(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Environment of each combination of task database and job queue."""
+    with services_of(request.param, request) as environment:
+        yield environment
 
 
 @pytest.fixture

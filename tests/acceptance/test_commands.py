@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,11 +32,15 @@ BROKEN = _broken()
 EVERY_CASE = [*BROKEN.CASES, *BROKEN.MISSING_PRODUCERS]
 
 
-def in_process(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> int:
     """Run the command in this process: starting Python 70 times would take a minute."""
     monkeypatch.chdir(folder)
     for name in ("EAS_HOME", "EAS_DATABASE_URL", "EAS_DATA_DIR", "EAS_QUEUE_URL"):
         monkeypatch.delenv(name, raising=False)
+        if environment and name in environment:
+            monkeypatch.setenv(name, environment[name])
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
     return int(ended.value.code or 0)

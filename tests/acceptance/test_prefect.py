@@ -10,13 +10,14 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eas import registry
-from tests.acceptance.conftest import Home, clean_environment, wait_for
+from tests.acceptance.conftest import COMBINATIONS, Home, clean_environment, services_of, wait_for
 from tests.acceptance.station import PREFIX, Station, flow_run_id, section
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("prefect")]
@@ -34,10 +35,17 @@ EAS_FLOWS = (
 )
 
 
-@pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+@pytest.fixture(scope="module", params=COMBINATIONS)
+def station(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    with services_of(request.param, request) as environment, _station(tmp_path_factory, environment) as there:
+        yield there
+
+
+@contextmanager
+def _station(tmp_path_factory: pytest.TempPathFactory, services: dict[str, str]) -> Iterator[Station]:
     folder = tmp_path_factory.mktemp("station")
-    environment = clean_environment() | {
+    environment = clean_environment() | services
+    environment |= {
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "2",

@@ -27,11 +27,13 @@ class System:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.app = App(Settings(home=folder, **settings))
 
-    def submit(self, chain: dict[str, Any] | list[Any], name: str = "test", **options: Any) -> int:
+    def submit(
+        self, chain: dict[str, Any] | list[Any], name: str = "test", *, to_drive: bool = False, **options: Any
+    ) -> int:
         document = chain if isinstance(chain, dict) else {"job_name": name, "task_list": chain}
         document = {"job_name": name, "working_directory": "wd"} | document
         parsed = parse_chain(json.dumps(document), f"{name}.json", self.app.registry)
-        return submit(self.app.database, self.app.registry, parsed, SubmitOptions(**options))
+        return submit(self.app.database, self.app.registry, parsed, SubmitOptions(**options), to_drive=to_drive)
 
     @contextmanager
     def worker(self) -> Iterator[None]:

@@ -240,3 +240,13 @@ def test_a_lost_lease_is_no_trouble(system: System) -> None:
         account = supervisor_of(system, run).run()
     assert system.summary(job).succeeded
     assert account.troubles == 0
+
+
+def test_a_job_whose_submitter_is_about_to_drive_it_is_left_to_it(system: System) -> None:
+    job = system.submit([NULL], to_drive=True)
+    account = supervisor_of(system, time_limit=0.6).run()
+    assert (account.done, account.failed, account.troubles) == (0, 0, 0)
+    assert system.summary(job).state == "submitted"
+    with system.worker():
+        system.drive(job)
+    assert system.summary(job).state == "done"
