@@ -34,7 +34,7 @@ demo: $(STAMP) ## the main job: a planet-detection sweep as a Prefect flow, on t
 
 TEST_PROCESSES ?= auto
 test: $(STAMP) $(SCIENCE) ## all tests, side by side; those that need services skip without `make services`
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadgroup
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
 
 check: $(STAMP) ## style, types, import floors, links of the docs
 	$(BIN)/ruff format --check .

@@ -20,7 +20,7 @@ from eas import registry
 from tests.acceptance.conftest import COMBINATIONS, Home, clean_environment, services_of, wait_for
 from tests.acceptance.station import PREFIX, Station, flow_run_id, section
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("prefect")]
+pytestmark = pytest.mark.timeout(600)
 
 README = section("With a Prefect server")
 SETUP = README[: 1 + next(place for place, line in enumerate(README) if "worker start" in line)]
@@ -35,7 +35,11 @@ EAS_FLOWS = (
 )
 
 
-@pytest.fixture(scope="module", params=COMBINATIONS)
+# Five minutes for each combination: the continuous integration takes the embedded default.
+STATIONS = COMBINATIONS if os.environ.get("EAS_TEST_COMBINATIONS") == "all" else COMBINATIONS[:1]
+
+
+@pytest.fixture(scope="module", params=STATIONS)
 def station(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     with services_of(request.param, request) as environment, _station(tmp_path_factory, environment) as there:
         yield there
