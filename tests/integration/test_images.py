@@ -33,7 +33,7 @@ SEARCHES = {
     "transit_search_bls_reference": "bls", "transit_search_bls_kovacs": "bls",
 }  # fmt: skip
 SEARCH = [
-    "--input=lightcurve=/work/lc.gz", "--set=search_settings.period_min=2", "--set=search_settings.period_max=6",
+    "--input=lightcurve=/curves/lc.gz", "--set=search_settings.period_min=2", "--set=search_settings.period_max=6",
 ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def run(target: str, folder: Path, *words: str) -> subprocess.CompletedProcess[s
         "--security-opt=no-new-privileges",
         "--user=1000:1000",
     ]
-    volumes = ["--tmpfs=/tmp:rw,exec,mode=1777", f"--volume={folder}:/work", "--workdir=/opt/eas"]
+    volumes = ["--tmpfs=/tmp:rw,exec,mode=1777", f"--volume={folder}:/curves", "--workdir=/opt/eas"]
     line = [str(ENGINE), "run", *options, *volumes, image(target), *words]
     return subprocess.run(line, capture_output=True, text=True, timeout=110)
 
@@ -82,7 +82,7 @@ def lightcurve(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"{image('psls-batman')} is not tested: {HOW}")
     folder = tmp_path_factory.mktemp("images")
     options = [f"--set=specs.{name}={value}" for name, value in SPECS.items()]
-    attempt("psls-batman", folder, "synthesis_batman", "--output", "lightcurve=/work/lc.gz", *options)
+    attempt("psls-batman", folder, "synthesis_batman", "--output", "lightcurve=/curves/lc.gz", *options)
     return folder
 
 
@@ -96,7 +96,7 @@ def test_every_task_type_is_run_in_some_image() -> None:
 @needs("psls-batman")
 def test_psls_has_its_data(tmp_path: Path) -> None:
     options = [f"--set=specs.{name}={value}" for name, value in PSLS.items()]
-    attempt("psls-batman", tmp_path, "synthesis_psls", "--output", "lightcurve=/work/lc.gz", *options)
+    attempt("psls-batman", tmp_path, "synthesis_psls", "--output", "lightcurve=/curves/lc.gz", *options)
 
 
 @pytest.mark.parametrize("target", sorted(set(TARGETS) - {"web"}))
@@ -104,7 +104,7 @@ def test_every_worker_runs_the_core_tasks(target: str, lightcurve: Path) -> None
     if not is_here(target):
         pytest.skip(f"{image(target)} is not tested: {HOW}")
     assert (
-        attempt(target, lightcurve, "verify", "--input", "lightcurve=/work/lc.gz")["metadata"]["verification"] is True
+        attempt(target, lightcurve, "verify", "--input", "lightcurve=/curves/lc.gz")["metadata"]["verification"] is True
     )
 
 
