@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Self
 from sqlalchemy.engine import make_url
 
 from eas import registry, settings
+from eas.control.local_workers import LocalWorkers
 from eas.control.orchestrator import Orchestrator
 from eas.errors import SettingsError
 from eas.filestore import FileStore
@@ -98,6 +100,18 @@ class App:
             self.assigned_registry(),
             options,
             input_directory=self.settings.input_directory,
+        )
+
+    def local_workers(self, count: int) -> LocalWorkers:
+        """Return ``count`` workers of this machine for every worker type that is installed, not started yet."""
+        return LocalWorkers(
+            count,
+            self.registry.installed_worker_types() if count else (),
+            database=self.database,
+            queue=self.queue,
+            environment=dict(os.environ) | self.settings.environment(),
+            log_file=self.settings.data_directory / "logs" / "workers.log",
+            lease=self.settings.lease,
         )
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from contextlib import AsyncExitStack, ExitStack
 from contextvars import ContextVar
@@ -117,20 +116,7 @@ async def _run(app: App, job_id: int, workers: int, runs: TaskRuns) -> Summary:
 async def _start_workers(app: App, count: int, stack: AsyncExitStack) -> LocalWorkers:
     local = ExitStack()
     stack.push_async_callback(asyncio.to_thread, local.close)
-    return await asyncio.to_thread(local.enter_context, local_workers(app, count))
-
-
-def local_workers(app: App, count: int) -> LocalWorkers:
-    """Return ``count`` workers of this machine for every worker type that is installed, not started yet."""
-    return LocalWorkers(
-        count,
-        app.registry.installed_worker_types(),
-        database=app.database,
-        queue=app.queue,
-        environment=dict(os.environ) | app.settings.environment(),
-        log_file=app.settings.data_directory / "logs" / "workers.log",
-        lease=app.settings.lease,
-    )
+    return await asyncio.to_thread(local.enter_context, app.local_workers(count))
 
 
 async def drive(orchestrator: Orchestrator, runs: TaskRuns, local: LocalWorkers | None = None) -> None:

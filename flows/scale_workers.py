@@ -76,7 +76,7 @@ def _decide(
     app.registry.task_types_of(wanted or [])
     there = {each.name for each in _deployments(client)}
     chosen = there & set(wanted) if wanted else there
-    loads = survey(app.database, app.registry, _starting(client))
+    loads = survey(app.database, app.registry, _starting(client), lease=app.settings.lease)
     return decide([load for load in loads if load.worker_type in chosen], minimum, maximum)
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import click
 
 from eas.app import App
-from eas.control.local_workers import LocalWorkers
 from eas.control.supervisor import Supervisor, SupervisorOptions, driver_of
 
 
@@ -34,27 +30,11 @@ def schedule(until_idle: float | None, time_limit: float | None, workers: int, m
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with App.load() as app, _local_workers(app, workers) as check:
+    with App.load() as app, app.local_workers(workers) as local:
         options = SupervisorOptions(
             most_jobs=most_jobs, until_idle=until_idle, time_limit=time_limit, heartbeat_lease=app.settings.lease
         )
         runs = driver_of(app.orchestrator)
-        account = Supervisor(app.database, app.queue, runs, options, stop=stop, check=check).run()
+        account = Supervisor(app.database, app.queue, runs, options, stop=stop, check=local.check).run()
     click.echo(f"{account.done} jobs done, {account.failed} failed, {account.cancelled} cancelled")
     return 1 if account.failed else 0
-
-
-@contextmanager
-def _local_workers(app: App, count: int) -> Iterator[Callable[[], None]]:
-    """Have local workers for as long as this lasts; give what raises when they are beyond help."""
-    local = LocalWorkers(
-        count,
-        app.registry.installed_worker_types() if count else (),
-        database=app.database,
-        queue=app.queue,
-        environment=dict(os.environ) | app.settings.environment(),
-        log_file=app.settings.data_directory / "logs" / "workers.log",
-        lease=app.settings.lease,
-    )
-    with local:
-        yield local.check

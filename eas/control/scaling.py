@@ -80,7 +80,7 @@ class Decision:
 
 
 def survey(
-    database: TaskDatabase, registry: Registry, starting: Mapping[str, int] | None = None, *, lease: float = 300.0
+    database: TaskDatabase, registry: Registry, starting: Mapping[str, int] | None = None, *, lease: float
 ) -> list[Load]:
     """Return the load of each worker type that runs some task type, by name.
 

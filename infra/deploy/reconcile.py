@@ -136,7 +136,7 @@ class Reconciler:
 
 def summary(app: App) -> Object:
     """Return queues, workers, unfinished jobs and the last errors as plain data, without secrets."""
-    loads = scaling.survey(app.database, app.registry)
+    loads = scaling.survey(app.database, app.registry, lease=app.settings.lease)
     jobs, errors = app.database.fetch(lambda c: (overview.unfinished_jobs(c), overview.last_errors(c)))
     return {
         "at": round(time.time(), 1),

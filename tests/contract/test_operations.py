@@ -161,7 +161,7 @@ class OperationsContract:
         queue.store.claim_these(busy, ids[:2])
         database.transact(lambda c: results.finish(c, busy, [result(ids[0])], database.now()))
         pause(database, ["error"])
-        loads = {load.worker_type: load for load in survey(database, registry, {"eas-base": 3})}
+        loads = {load.worker_type: load for load in survey(database, registry, {"eas-base": 3}, lease=300.0)}
         base = loads["eas-base"]
         assert (base.queued, base.running, base.workers, base.idle, base.starting) == (5, 1, 2, 1, 3)
         assert (base.paused, base.held_back) == (("error",), 2)
