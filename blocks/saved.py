@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
@@ -20,7 +22,11 @@ def blocks_of(settings: Settings) -> tuple[EASDatabase, EASJobQueue, EASFileStor
     return (
         EASDatabase.from_url(settings.database()),
         EASJobQueue.from_url(settings.queue_url.get_secret_value()),
-        EASFileStore(url=str(settings.data_directory)),
+        EASFileStore(
+            url=settings.store_location,
+            options=json.loads(settings.store_options.get_secret_value() or "{}"),
+            data_directory=str(settings.data_directory),
+        ),
     )
 
 
@@ -45,7 +51,7 @@ def overrides(name: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in KINDS:
         try:
-            found |= _setting(kind.load(name, _sync=True))  # type: ignore[call-arg, arg-type]
+            found |= settings_of(kind.load(name, _sync=True))  # type: ignore[call-arg, arg-type]
         except ValidationError as error:
             raise SettingsError(
                 f"the block {kind.get_block_type_slug()}/{name} cannot be used: {error.errors()[0]['msg']}",
@@ -60,10 +66,12 @@ def overrides(name: str) -> dict[str, str]:
     return found
 
 
-def _setting(block: Block) -> dict[str, str]:
+def settings_of(block: Block) -> dict[str, str]:
+    """Return the settings that a block of ours stands for."""
     if isinstance(block, EASDatabase):
         return {"database_url": block.get_url().get_secret_value()}
     if isinstance(block, EASJobQueue):
         return {"queue_url": block.get_url().get_secret_value()}
     assert isinstance(block, EASFileStore)
-    return {"data_dir": str(block.get_directory())}
+    found = {"store_url": block.url, "store_options": block.get_options()}
+    return found | ({"data_dir": block.data_directory} if block.data_directory else {})

@@ -1,30 +1,31 @@
-"""The block ``EASFileStore``: where file products, external input and reports are."""
+"""The block ``EASFileStore``: where file products are, and external input and reports."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, Self
 
 from prefect.blocks.core import Block
-from pydantic import Field, field_validator
+from prefect.blocks.fields import SecretDict
+from pydantic import Field, field_validator, model_validator
 
 from blocks.urls import DOCUMENTATION, LOGOS
-from eas.filestore import FileStore
-
-LOCAL = ("", "file", "local")
+from eas.errors import SettingsError
+from eas.filestore import FileStore, open_store
+from eas.filestore.opening import check_url, local_path
 
 
 class EASFileStore(Block):
-    """The folder of file products, external input and reports, on a disk that all workers see.
+    """The file products of EAS: a folder that all workers see, or any store that fsspec knows.
 
     Examples:
-        Find out where file products are:
+        Browse the file products:
         ```python
         from blocks import EASFileStore
 
         store = EASFileStore.load("BLOCK_NAME")
-        print(store.get_store().root)
+        print(store.get_filesystem().ls("detection_limit"))
         ```
     """
 
@@ -34,36 +35,52 @@ class EASFileStore(Block):
     _logo_url = f"{LOGOS}/filesystem.png"  # type: ignore[assignment]
 
     url: str = Field(
-        description="Absolute path of the data folder, or the same as a file:// URL; other kinds of URL are refused."
+        description="Root of the file products: an absolute path, a file:// URL, or any URL that fsspec understands, "
+        "such as s3://bucket/eas."
+    )
+    options: SecretDict = Field(
+        default_factory=lambda: SecretDict({}),
+        description="What fsspec needs to open that URL, as JSON: endpoint, keys, ... Kept secret.",
+    )
+    data_directory: str | None = Field(
+        default=None,
+        description="Folder of external input, reports, logs and scratch files, where flows and workers run; "
+        "default: what the settings there say.",
     )
 
-    @field_validator("url")
+    @field_validator("data_directory")
     @classmethod
-    def _local_only(cls, value: str) -> str:
-        # Versions are made to appear by one atomic rename, and task codes open them by path:
-        # an object store has neither.
-        scheme = urlsplit(value).scheme if "://" in value else ""
-        if scheme not in LOCAL:
-            raise ValueError(f"a store of kind {scheme}:// is not supported: mount it, and give the path")
-        if not _path(value).is_absolute():
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_absolute():
             raise ValueError("give an absolute path: workers run in other folders")
         return value
 
-    def get_directory(self) -> Path:
-        """Return the data folder."""
-        return _path(self.url)
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        try:
+            check_url(self.url)
+        except SettingsError as error:
+            raise ValueError(f"{error.what}; {error.cure}") from None
+        return self
+
+    def get_directory(self) -> Path | None:
+        """Return the data folder, if this block names one."""
+        return Path(self.data_directory) if self.data_directory else None
+
+    def get_options(self) -> str:
+        """Return the options as JSON; they are secret."""
+        return json.dumps(self.options.get_secret_value())
 
     def get_store(self) -> FileStore:
-        """Return the file store."""
-        return FileStore(self.get_directory() / "store")
+        """Return the file store. Raises SettingsError where its kind is not installed here."""
+        scratch = (self.get_directory() or Path.cwd() / "eas-data") / "scratch"
+        return open_store(self.url, self.get_options(), scratch=scratch)
 
     def get_filesystem(self) -> Any:
-        """Return an fsspec file system rooted in the data folder, to browse it."""
-        from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-untyped]
-        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+        """Return an fsspec file system rooted in the file store, to browse it."""
+        import fsspec
+        from fsspec.implementations.dirfs import DirFileSystem
 
-        return DirFileSystem(str(self.get_directory()), LocalFileSystem())
-
-
-def _path(url: str) -> Path:
-    return Path(unquote(url.split("://", 1)[1].removeprefix("localhost"))) if "://" in url else Path(url)
+        path = local_path(self.url)
+        files, root = fsspec.url_to_fs(str(path or self.url), **self.options.get_secret_value())
+        return DirFileSystem(root, files)

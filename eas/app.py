@@ -15,7 +15,7 @@ from eas import registry, settings
 from eas.control.local_workers import LocalWorkers
 from eas.control.orchestrator import Orchestrator
 from eas.errors import SettingsError
-from eas.filestore import FileStore
+from eas.filestore import FileStore, open_store
 from eas.queues.base import JobQueue
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
@@ -76,7 +76,10 @@ class App:
     @cached_property
     def store(self) -> FileStore:
         """The file store."""
-        return FileStore(self.settings.store_directory)
+        settings = self.settings
+        return open_store(
+            settings.store_location, settings.store_options.get_secret_value(), scratch=settings.scratch_directory
+        )
 
     def orchestrator(self, job_id: int) -> Orchestrator:
         """Return an orchestrator for a job, not opened yet."""
@@ -103,7 +106,12 @@ class App:
         )
 
     def local_workers(self, count: int) -> LocalWorkers:
-        """Return ``count`` workers of this machine for every worker type that is installed, not started yet."""
+        """Return ``count`` workers of this machine for every worker type that is installed, not started yet.
+
+        Raises StoreError or ServiceError where they could not write into the file store.
+        """
+        if count:
+            self.store.check()
         return LocalWorkers(
             count,
             self.registry.installed_worker_types() if count else (),

@@ -144,6 +144,10 @@ class StorePathError(RequestError):
     """A name would leave the file store, or uses a part of it that is reserved."""
 
 
+class StoreError(RequestError):
+    """The file store can be reached, but does not do what was asked: no such bucket, no rights, no space."""
+
+
 class ChecksumError(EASError):
     """A stored file product does not have the size or checksum that SQL recorded."""
 

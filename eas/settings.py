@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -29,12 +29,13 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(env_prefix="EAS_", extra="ignore", frozen=True, env_ignore_empty=True)
-    file_keys: ClassVar[tuple[str, ...]] = ("database_url", "queue_url", "data_dir")
 
     home: Path = Field(default_factory=home_directory, description="Folder of the saved settings file.")
     database_url: SecretStr = Field(default=SecretStr(""), description="SQLAlchemy URL of the task database.")
     queue_url: SecretStr = Field(default=SecretStr("sql:"), description="`sql:` or `amqp://...`.")
     data_dir: Path | None = Field(default=None, description="File store, input directory and reports.")
+    store_url: str = Field(default="", description="File store, if not in `data_dir`: a path or any fsspec URL.")
+    store_options: SecretStr = Field(default=SecretStr(""), description="What fsspec needs besides: a JSON object.")
     lease: float = Field(default=300.0, ge=2.0, description="Heartbeat age [s] beyond which an attempt is stalled.")
     max_stalls: int = Field(default=5, ge=0, description="Stalled attempts of a task before it is given up.")
     memory_limits: bool = Field(default=True, description="Hold task code to its worker type's memory.")
@@ -58,9 +59,14 @@ class Settings(BaseSettings):
         return (self.data_dir or self.home).absolute()
 
     @property
-    def store_directory(self) -> Path:
-        """The root of the file store."""
-        return self.data_directory / "store"
+    def store_location(self) -> str:
+        """The root of the file store: a path or an fsspec URL."""
+        return self.store_url or str(self.data_directory / "store")
+
+    @property
+    def scratch_directory(self) -> Path:
+        """Where copies lie that go to a remote file store or come from it."""
+        return self.data_directory / "scratch"
 
     @property
     def input_directory(self) -> Path:
@@ -79,6 +85,9 @@ class Settings(BaseSettings):
             "EAS_DATABASE_URL": self.database(),
             "EAS_QUEUE_URL": self.queue_url.get_secret_value(),
             "EAS_DATA_DIR": str(self.data_directory),
+            # Never empty: an empty variable gives way to the saved file.
+            "EAS_STORE_URL": self.store_location,
+            "EAS_STORE_OPTIONS": self.store_options.get_secret_value() or "{}",
             "EAS_LEASE": str(self.lease),
             "EAS_MAX_STALLS": str(self.max_stalls),
             "EAS_MEMORY_LIMITS": str(self.memory_limits),
@@ -123,6 +132,8 @@ def save(settings: Settings) -> Path:
         "database_url": settings.database(),
         "queue_url": settings.queue_url.get_secret_value(),
         "data_dir": str(settings.data_directory),
+        "store_url": settings.store_url,
+        "store_options": settings.store_options.get_secret_value(),
     }
     temporary = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

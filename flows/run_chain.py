@@ -71,11 +71,13 @@ async def run_chain(
     """
     try:
         with await asyncio.to_thread(open_app, blocks) as app:
+            # Before anything is submitted: it says whether they can write where products belong.
+            local = await asyncio.to_thread(app.local_workers, workers) if workers else None
             if job_id is None:
                 options = SubmitOptions(if_exists, retries, seed=seed, priority=priority, job_name=job_name or None)
                 job_id = await asyncio.to_thread(_submit, app, chain, options)
             runs = TaskRuns(app.database, max_task_runs)
-            summary = await _run(app, job_id, workers, runs)
+            summary = await _run(app, job_id, local, runs)
             get_run_logger().info("job %d: %s; %d Prefect task runs", job_id, summary.message, runs.opened)
             if JobState(summary.state).final:
                 await _publish(app, summary)
@@ -102,21 +104,22 @@ def _submit(app: App, chain: str | None, options: SubmitOptions) -> int:
     return submit(app.database, app.registry, load_chain(Path(chain)), options, to_drive=True)
 
 
-async def _run(app: App, job_id: int, workers: int, runs: TaskRuns) -> Summary:
+async def _run(app: App, job_id: int, local: LocalWorkers | None, runs: TaskRuns) -> Summary:
     orchestrator = app.orchestrator(job_id)
     await asyncio.to_thread(orchestrator.open)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, orchestrator.close)
         await mark(job_id, orchestrator.job.name)
-        local = await _start_workers(app, workers, stack) if workers else None
+        if local is not None:
+            await _start_workers(local, stack)
         await drive(orchestrator, runs, local)
     return await asyncio.to_thread(summarise, app.database, job_id)
 
 
-async def _start_workers(app: App, count: int, stack: AsyncExitStack) -> LocalWorkers:
+async def _start_workers(workers: LocalWorkers, stack: AsyncExitStack) -> None:
     local = ExitStack()
     stack.push_async_callback(asyncio.to_thread, local.close)
-    return await asyncio.to_thread(local.enter_context, app.local_workers(count))
+    await asyncio.to_thread(local.enter_context, workers)
 
 
 async def drive(orchestrator: Orchestrator, runs: TaskRuns, local: LocalWorkers | None = None) -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "reschedule": "eas.cli.jobs:reschedule",
     "db": "eas.cli.database:db",
     "queue": "eas.cli.queue:queue",
+    "store": "eas.cli.store:store",
     "report": "eas.cli.report:report",
     "try": "eas.cli.try_task:try_task",
     "blocks": "eas.cli.blocks:blocks",

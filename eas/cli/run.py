@@ -82,6 +82,7 @@ def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]
     options = options_of(values, app.settings.max_stalls)
     chain = load_chain(file, app.registry)
     submission.require_installed(submission.plan_chain(chain, app.registry, options), app.registry)
+    app.store.check()
     return submission.submit(app.database, app.registry, chain, options, to_drive=True)
 
 

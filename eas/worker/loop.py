@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -23,7 +24,7 @@ import psutil
 from sqlalchemy import Connection
 
 from eas.control import machine
-from eas.errors import EASError
+from eas.errors import EASError, ServiceError
 from eas.filestore import FileStore
 from eas.model import AttemptResult, ClaimedAttempt, InputProduct, LogEntry, NewVersion, QueuedAttempt, Usage
 from eas.queues.base import JobQueue
@@ -42,6 +43,8 @@ BATCH_SECONDS = 0.25
 BATCH_LIMIT = 128
 FLUSH_SECONDS = 0.05
 """Results wait at most so long for others to be committed with them [s]."""
+INPUTS = "inputs"
+"""Where a batch's inputs are copied to from a remote file store, below the scratch folder."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,12 @@ class Worker:
         self.queue.wake()
 
     def run(self) -> Tally:
-        """Work until asked to leave, idle for too long, out of time, or the parent is gone."""
+        """Work until asked to leave, idle for too long, out of time, or the parent is gone.
+
+        Raises StoreError or ServiceError where the file store cannot be written: what was claimed is
+        handed back, as no other attempt would fare better.
+        """
+        self.store.check()
         self.database.transact(self._register)
         heartbeat = Heartbeat(
             self.database,
@@ -218,6 +226,7 @@ class Worker:
             finally:
                 self._flush(batch)
                 self._hand_back([attempt for attempt in batch.claimed if attempt in self._held])
+                shutil.rmtree(scratch / INPUTS, ignore_errors=True)
 
     def _take_in(self, batch: _Batch, outcome: Outcome) -> None:
         if outcome.interrupted:
@@ -239,6 +248,8 @@ class Worker:
         for attempt in batch.claimed.values():
             try:
                 work = self._work(attempt, scratch, folders)
+            except ServiceError:
+                raise
             except EASError as error:
                 now = attempts.now()
                 entry = LogEntry(now, logging.ERROR, "eas.worker", str(error))
@@ -264,7 +275,7 @@ class Worker:
             settings=attempt.settings,
             metadata=attempt.metadata,
             inputs={
-                name: InputProduct(version.file_name, self.store.path(version), version.metadata)
+                name: InputProduct(version.file_name, self.store.fetch(version, scratch / INPUTS), version.metadata)
                 for name, version in attempt.inputs.items()
             },
             outputs=outputs,
@@ -304,6 +315,8 @@ class Worker:
                     file_name=attempt.outputs[name],
                     attempt_id=attempt.attempt_id,
                 )
+            except ServiceError:
+                raise
             except (EASError, OSError) as error:
                 return versions, f"its output {name} cannot be stored: {error}"
             versions.append(version)
@@ -321,6 +334,8 @@ class Worker:
                     file_name=each.file_name,
                     attempt_id=attempt.attempt_id,
                 )
+            except ServiceError:
+                raise
             except (EASError, OSError) as error:
                 trouble = f"the file product {each.file_name} cannot be stored: {error}"
                 continue
@@ -360,4 +375,11 @@ class Worker:
             LOG.info("attempt %d (%s) failed: %s", result.attempt_id, attempt.task_type, result.reason)
         for version in result.versions:
             if result.state is AttemptState.DONE or version.passed:
-                self.store.publish(attempt.working_directory, version.file_name, version.store_path)
+                self._show(attempt.working_directory, version)
+
+    def _show(self, working_directory: str, version: NewVersion) -> None:
+        try:
+            self.store.publish(working_directory, version.file_name, version.store_path)
+        except (EASError, OSError) as error:
+            # SQL has the version, and whatever reads it goes by SQL; the plain name is for people.
+            LOG.warning("the version %s does not show under its plain name: %s", version.store_path, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,11 +194,12 @@ def test_a_metadata_that_is_not_there_fails_the_task_with_its_reason(system: Sys
 
 def test_products_are_shown_under_their_plain_names(system: System) -> None:
     assert system.run([synthesis("sub/a.lc")]).succeeded
-    plain = system.app.settings.store_directory / "wd" / "sub" / "a.lc"
+    store = Path(system.app.settings.store_location)
+    plain = store / "wd" / "sub" / "a.lc"
     assert plain.stat().st_size > 100
     version = system.rows(select(tables.product_versions))[0]
     assert version.passed_qc
-    assert plain.samefile(system.app.settings.store_directory / version.store_path)
+    assert plain.samefile(store / version.store_path)
 
 
 class TestAcrossJobs:

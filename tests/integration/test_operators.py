@@ -341,7 +341,7 @@ class TestCancel:
         assert summary.state == "cancelled"
         assert leaves(system, job) == {"done": 2, "cancelled": 4}
         assert {failure.reason for failure in summary.failures} == {"cancelled by an operator"}
-        assert (system.app.settings.store_directory / "wd" / "made").read_text() == "made"
+        assert Path(system.app.settings.store_location, "wd", "made").read_text() == "made"
         open_ones = system.rows(select(tables.attempts).where(tables.attempts.c.state.in_(["queued", "running"])))
         assert open_ones == []
 

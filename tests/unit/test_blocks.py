@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import ValidationError
 
 from blocks import EASDatabase, EASFileStore, EASJobQueue, blocks_of
+from blocks.saved import settings_of
 from eas import settings
 from eas.errors import SettingsError
+from eas.filestore.remote import RemoteFileStore
 from eas.queues.sql import SQLQueue
 
 URLS = [
@@ -67,28 +71,44 @@ def test_a_block_opens_the_database(tmp_path) -> None:
 
 @pytest.mark.parametrize("url", ["/data/eas", "file:///data/eas", "file://localhost/data/eas"])
 def test_a_local_store_may_be_given_as_path_or_url(url: str) -> None:
-    assert str(EASFileStore(url=url).get_store().root) == "/data/eas/store"
+    assert EASFileStore(url=url).get_store().name == "/data/eas"
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/eas", "data/eas", "file://data"])
-def test_other_stores_are_refused_with_a_reason(url: str) -> None:
-    with pytest.raises(ValidationError, match=r"mount it|absolute"):
+@pytest.mark.parametrize(
+    ("url", "what"), [("data/eas", "absolute"), ("file://data", "absolute"), ("ftp://me:hush@host/x", "password")]
+)
+def test_urls_that_cannot_serve_are_refused_with_a_reason(url: str, what: str) -> None:
+    with pytest.raises(ValidationError, match=what):
         EASFileStore(url=url)
+    with pytest.raises(ValidationError, match="absolute"):
+        EASFileStore(url="/data/eas", data_directory="eas-data")
+
+
+def test_an_object_stores_keys_are_secret() -> None:
+    block = EASFileStore(url="s3://bucket/eas", options={"key": "mykeyid", "secret": "hush"})
+    assert "hush" not in repr(block) + str(block.model_dump(mode="json"))
+    assert json.loads(block.get_options()) == {"key": "mykeyid", "secret": "hush"}
+    store = block.get_store()
+    assert isinstance(store, RemoteFileStore)
+    assert store.name == "s3://bucket/eas"
+    assert block.get_filesystem().fs.secret == "hush"
 
 
 def test_the_store_can_be_browsed(tmp_path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "lc.txt").write_text("flux")
+    (tmp_path / "wd").mkdir()
+    (tmp_path / "wd" / "lc.txt").write_text("flux")
     files = EASFileStore(url=f"file://{tmp_path}").get_filesystem()
-    assert files.ls("store", detail=False) == ["store/lc.txt"]
-    assert files.cat("store/lc.txt") == b"flux"
+    assert files.ls("wd", detail=False) == ["wd/lc.txt"]
+    assert files.cat("wd/lc.txt") == b"flux"
 
 
-def test_settings_become_blocks_and_blocks_settings(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("store", [{}, {"store_url": "s3://bucket/eas", "store_options": '{"secret": "hush"}'}])
+def test_settings_become_blocks_and_blocks_settings(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, store: dict[str, str]
+) -> None:
     monkeypatch.setenv("EAS_HOME", str(tmp_path))
-    given = settings.load(database_url=URLS[1], queue_url=QUEUE_URLS[2])
-    database, queue, store = blocks_of(given)
-    again = settings.load(database_url=database.get_url(), queue_url=queue.get_url(), data_dir=store.get_directory())
+    given = settings.load(database_url=URLS[1], queue_url=QUEUE_URLS[2], **store)
+    again = settings.load(**{key: value for block in blocks_of(given) for key, value in settings_of(block).items()})
     assert again.environment() == given.environment()
 
 

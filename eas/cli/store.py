@@ -1,0 +1,28 @@
+"""``eas store``: choose and check where file products are kept."""
+
+from __future__ import annotations
+
+import click
+
+from eas import settings
+from eas.app import App
+from eas.cli import normalise
+
+
+@click.group(context_settings={"token_normalize_func": normalise})
+def store() -> None:
+    """Choose and check where file products are kept."""
+
+
+@store.command()
+@click.option("--url", help="An absolute path, or a URL that fsspec understands; default: what the settings say.")
+def init(url: str | None) -> None:
+    """Check that file products can be written there, and save the settings for all later calls.
+
+    Keys and endpoints of an object store come from EAS_STORE_OPTIONS (a JSON object), or from fsspec's or
+    the store's own configuration. What is in another store already stays there: move it before.
+    """
+    with App.load(store_url=url) as app:
+        app.store.check()
+        path = settings.save(app.settings)
+        click.echo(f"file store {app.store.name}: can be written; settings saved in {path}")

@@ -1,0 +1,130 @@
+"""What every file store can do, and what they have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+from eas.chains.paths import check_relative_path
+from eas.errors import ChecksumError, StorePathError
+from eas.model import NewVersion, StoredVersion
+
+VERSIONS = ".versions"
+STAGING = ".staging"
+CURE = "restore the store's files, or run its maker again with --if-exists replace"
+
+
+class FileStore(ABC):
+    """Where file products are kept."""
+
+    @property
+    @abstractmethod
+    def scratch(self) -> Path:
+        """The local folder in which staging folders are made."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The store's path or URL, fit for messages."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Write a file and remove it again.
+
+        Raises StoreError where the store does not let us, ServiceError where it cannot be reached.
+        """
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Give a fresh local folder to write in; it and what is left in it go away afterwards."""
+        folder = self.scratch / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def add(
+        self, source: Path, *, semantic: str, working_directory: str, file_name: str, attempt_id: int
+    ) -> NewVersion:
+        """Move the local file ``source``, made by an attempt, into the store as a new version.
+
+        Raises StorePathError where the name leaves the store or ``source`` is not a plain file,
+        StoreError where the store does not take it, ServiceError where it cannot be reached.
+        """
+        if source.is_symlink() or not source.is_file():
+            raise StorePathError(
+                f"{file_name} is not a plain file", cure="write the data itself, not a link or a folder"
+            )
+        check_relative_path(file_name)
+        if working_directory:
+            check_relative_path(working_directory)
+        # A worker that has lost the attempt may still write: its version must not replace the one
+        # that SQL knows, so no two calls share a folder.
+        version = f"{VERSIONS}/{attempt_id}-{uuid.uuid4().hex[:8]}/{file_name}"
+        store_path = join(working_directory, version)
+        size, digest = measure(source)
+        self._take(source, store_path)
+        return NewVersion(semantic, file_name, store_path, size, digest)
+
+    @abstractmethod
+    def _take(self, source: Path, store_path: str) -> None:
+        """Move ``source`` to ``store_path``; when this returns it is there for good."""
+
+    @abstractmethod
+    def fetch(self, version: StoredVersion, folder: Path) -> Path:
+        """Return where to read a version: in the store itself, or a copy of it in the local ``folder``.
+
+        ``folder`` need not exist. Raises ChecksumError where the version is not as SQL recorded it,
+        StoreError where the store does not give it, ServiceError where it cannot be reached.
+        """
+
+    @abstractmethod
+    def publish(self, working_directory: str, file_name: str, store_path: str) -> None:
+        """Let the plain file name show the version at ``store_path``; doing it twice is harmless."""
+
+    @abstractmethod
+    def discard(self, version: NewVersion) -> None:
+        """Remove a version that SQL did not take."""
+
+
+def join(*parts: str) -> str:
+    """Return the path of the store that ``parts`` make, without those that are empty."""
+    return "/".join(part for part in parts if part)
+
+
+def plain_path(working_directory: str, file_name: str) -> str:
+    """Return where the plain name of a product is. Raises StorePathError where that leaves the store."""
+    path = join(working_directory, file_name)
+    check_relative_path(path)
+    return path
+
+
+def missing(version: StoredVersion) -> ChecksumError:
+    """Return the error for a version that SQL knows and the store does not hold."""
+    return ChecksumError(
+        f"the file product {version.file_name} is missing from the store: {version.store_path}", cure=CURE
+    )
+
+
+def verify(path: Path, version: StoredVersion) -> None:
+    """Raise ChecksumError where the file at ``path`` is not as SQL recorded it."""
+    size, digest = measure(path)
+    if (size, digest) != (version.size, version.sha256):
+        raise ChecksumError(
+            f"the file product {version.file_name} was changed in the store: {version.store_path} has {size} bytes "
+            f"and SHA-256 {digest[:12]}..., recorded were {version.size} and {version.sha256[:12]}...",
+            cure=CURE,
+        )
+
+
+def measure(path: Path) -> tuple[int, str]:
+    """Return a file's size in bytes and its SHA-256 in hex."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream.tell(), digest

@@ -1,0 +1,222 @@
+"""A file store behind any file system that fsspec knows: S3, Google Cloud, Azure, SFTP, ...
+
+Task codes open files by path, so inputs are copied to a local folder and outputs from there. The
+plain names are copies, made by the store itself where it can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+from fsspec.implementations.dirfs import DirFileSystem
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+
+from eas.errors import EASError, ServiceError, SettingsError, StoreError
+from eas.filestore.base import FileStore, join, measure, missing, plain_path, verify
+from eas.model import NewVersion, StoredVersion
+
+LOG = logging.getLogger("eas.filestore")
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""What fails in transit is tried so often, waiting 0.5, 1, 2 and 4 s in between."""
+REFUSALS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, ValueError)
+"""Answers of a store that can be reached: asking again would not change them."""
+FLAT = frozenset(["s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "ossfs", "tos", "obs"])
+"""Object stores: they have no folders (to ask for one may create a bucket), and objects appear whole."""
+NO_FILE = FileNotFoundError
+
+
+class RemoteFileStore(FileStore):
+    """A file store on an fsspec file system.
+
+    Parameters
+    ----------
+    files:
+        The file system, rooted in the store.
+    name:
+        Its URL, fit for messages.
+    scratch:
+        Local folder for staging and copies.
+    flat:
+        Whether it has no folders and what is written appears as a whole.
+    secrets:
+        Texts that must not show in messages.
+    """
+
+    def __init__(
+        self, files: DirFileSystem, name: str, scratch: Path, *, flat: bool, secrets: tuple[str, ...] = ()
+    ) -> None:
+        self.files = files
+        self._scratch = scratch
+        self._name = name
+        self._flat = flat
+        self._secrets = secrets
+
+    @property
+    def scratch(self) -> Path:
+        """The staging folders' folder."""
+        return self._scratch
+
+    @property
+    def name(self) -> str:
+        """The store's URL."""
+        return self._name
+
+    def check(self) -> None:
+        """Write a file and remove it again. Raises StoreError or ServiceError."""
+        probe = f".probe-{uuid.uuid4().hex[:12]}"
+        with self.staging() as folder:
+            (folder / "probe").write_bytes(b"EAS")
+            self._ask("be written", lambda: self._put(folder / "probe", probe))
+        self._ask("remove a file", lambda: self.files.rm_file(probe))
+
+    def _take(self, source: Path, store_path: str) -> None:
+        self._ask(f"take {store_path}", lambda: self._put(source, store_path))
+        source.unlink()
+
+    def _put(self, source: Path, store_path: str) -> None:
+        self._make_folder(store_path)
+        self.files.put_file(str(source), store_path)
+        self.files.invalidate_cache()
+        size = self.files.info(store_path)["size"]
+        if size != source.stat().st_size:
+            raise OSError(f"{size} bytes of {source.stat().st_size} arrived")
+
+    def fetch(self, version: StoredVersion, folder: Path) -> Path:
+        """Return a checked copy of the version in ``folder``; one that is there already is not fetched again."""
+        key = hashlib.sha256(version.store_path.encode()).hexdigest()[:16]
+        target = folder / key / Path(version.file_name).name
+        if target.exists() and measure(target) == (version.size, version.sha256):
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        arriving = target.with_name(f".{key}")
+        try:
+            self._ask(f"give {version.store_path}", lambda: self.files.get_file(version.store_path, str(arriving)))
+        except StoreError as error:
+            if isinstance(error.__cause__, NO_FILE):
+                raise missing(version) from None
+            raise
+        verify(arriving, version)
+        arriving.chmod(0o444)
+        arriving.replace(target)
+        return target
+
+    def publish(self, working_directory: str, file_name: str, store_path: str) -> None:
+        """Let the plain file name be a copy of the version at ``store_path``."""
+        target = plain_path(working_directory, file_name)
+        self._ask(f"show {target}", lambda: self._publish(store_path, target))
+
+    def _publish(self, store_path: str, target: str) -> None:
+        if self._flat:
+            self.files.cp_file(store_path, target)
+            return
+        self._make_folder(target)
+        folder, _, _ = target.rpartition("/")
+        temporary = join(folder, f".{uuid.uuid4().hex[:12]}.copy")
+        try:
+            self._copy(store_path, temporary)
+            try:
+                self.files.mv(temporary, target)
+            except OSError:  # some do not rename onto another file
+                self.files.rm_file(target)
+                self.files.mv(temporary, target)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.files.rm_file(temporary)
+            raise
+
+    def _copy(self, store_path: str, target: str) -> None:
+        try:
+            self.files.cp_file(store_path, target)
+        except NotImplementedError:  # SFTP and FTP have no such command
+            with self.files.open(store_path, "rb") as source, self.files.open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+
+    def discard(self, version: NewVersion) -> None:
+        """Remove a version that SQL did not take; one that stays takes space, and does no harm."""
+        try:
+            self._ask(f"remove {version.store_path}", lambda: self.files.rm_file(version.store_path))
+            if not self._flat:
+                self.files.rmdir(version.store_path.rpartition("/")[0])
+        except (EASError, OSError) as error:
+            if not isinstance(error.__cause__, NO_FILE):
+                LOG.warning("%s", error)
+
+    def _make_folder(self, path: str) -> None:
+        if not self._flat:
+            self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
+
+    def _ask(self, what: str, request: Callable[[], T]) -> T:
+        """Make a request, again where it may have failed in transit."""
+        tries = Retrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(multiplier=0.5, max=8) + wait_random(0, 0.5),
+            retry=retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, REFUSALS)),
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        try:
+            return tries(request)
+        except REFUSALS as error:
+            raise StoreError(
+                f"the file store {self.name} cannot {what}: {self._said(error)}",
+                cure="see whether its bucket or folder exists and what its credentials permit (EAS_STORE_OPTIONS)",
+            ) from error
+        except Exception as error:
+            # Not chained: the client's own traceback may hold what we keep out of the message.
+            raise ServiceError(
+                f"the file store {self.name} cannot {what}: {self._said(error)}",
+                cure="see whether its server runs; nothing is lost: what could not be stored is run again",
+            ) from None
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        LOG.warning("the file store %s: %s; asking again", self.name, self._said(error))
+
+    def _said(self, error: BaseException | None) -> str:
+        return _masked(error, self._secrets)
+
+
+def open_remote(url: str, options: dict[str, Any], scratch: Path) -> RemoteFileStore:
+    """Return the store at an fsspec URL. Raises SettingsError where fsspec knows none of that kind."""
+    protocol = url.split("://", 1)[0].rsplit("::", maxsplit=1)[-1]
+    secrets = tuple(_texts(options))
+    try:
+        files, path = fsspec.url_to_fs(url, **options)
+    except (ImportError, ValueError, TypeError) as error:
+        raise SettingsError(
+            f"the file store {url} cannot be used: {_masked(error, secrets)}",
+            cure="see the URL; a kind of store may need a package of its own, such as s3fs, gcsfs or adlfs",
+        ) from None
+    except Exception as error:  # some connect at once: SFTP, FTP
+        raise ServiceError(
+            f"the file store {url} cannot be reached: {_masked(error, secrets)}",
+            cure="see whether its server runs, and the credentials (EAS_STORE_OPTIONS)",
+        ) from None
+    return RemoteFileStore(DirFileSystem(path, files), url, scratch, flat=protocol in FLAT, secrets=secrets)
+
+
+def _masked(error: BaseException | None, secrets: Sequence[str]) -> str:
+    """Return what a client's error says, without what the options hold."""
+    text = f"{type(error).__name__}: {error}"
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _texts(value: Any) -> list[str]:
+    """Return the texts in options, however deep: any of them may be a secret."""
+    if isinstance(value, str):
+        return [value] if len(value) > 3 else []
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    return [text for each in value for text in _texts(each)] if isinstance(value, list) else []
