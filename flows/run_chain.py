@@ -18,6 +18,7 @@ from eas.app import App
 from eas.chains.grammar import load_chain
 from eas.control.local_workers import LocalWorkers
 from eas.control.orchestrator import Orchestrator
+from eas.control.plain_names import show_again
 from eas.control.submit import SubmitOptions, submit
 from eas.control.summary import Summary, summarise
 from eas.errors import EASError
@@ -113,6 +114,8 @@ async def _run(app: App, job_id: int, local: LocalWorkers | None, runs: TaskRuns
         if local is not None:
             await _start_workers(local, stack)
         await drive(orchestrator, runs, local)
+    if local is not None:
+        await asyncio.to_thread(show_again, app.database, app.store)
     return await asyncio.to_thread(summarise, app.database, job_id)
 
 

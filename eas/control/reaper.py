@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from eas.control import machine
+from eas.control import machine, plain_names
+from eas.filestore import FileStore
 from eas.queues.base import JobQueue
 from eas.taskdb import duties, results, workers
 from eas.taskdb.engine import TaskDatabase
@@ -13,13 +14,18 @@ LONGEST_INTERVAL = 10.0
 """How often some process of all looks for what is stalled or lost, at least [s]."""
 
 
-def tend(database: TaskDatabase, queue: JobQueue, lease: float) -> None:
-    """Do what housekeeping is due: reap, publish lost messages again. Every worker calls this often."""
+def tend(database: TaskDatabase, queue: JobQueue, lease: float, store: FileStore | None = None) -> None:
+    """Do what housekeeping is due: reap, publish lost messages again. Every worker calls this often.
+
+    With a file store it also shows what killed workers made under its plain names.
+    """
     interval = min(lease / 2, LONGEST_INTERVAL)
     if duties.take(database, "reap", interval):
         reap(database, queue, lease)
     if duties.take(database, "sweep", interval):
         queue.sweep()
+    if store is not None and duties.take(database, "show names", interval):
+        plain_names.show_again(database, store)
     if duties.take(database, "forget commits", 60.0):
         duties.forget_commits(database)
 

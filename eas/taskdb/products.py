@@ -166,24 +166,28 @@ def add_versions(connection: Connection, rows: Sequence[Mapping[str, object]]) -
 
 
 class CurrentVersion(NamedTuple):
-    """A current version with what publishing or reading it needs; ``attempt_id`` made it."""
+    """A current version with what showing it under its plain name needs."""
 
     working_directory: str
     name: str
-    version_id: int
-    attempt_id: int
     store_path: str
 
 
-def current_versions_of_job(connection: Connection, job_id: int) -> list[CurrentVersion]:
-    """Return the current versions of all products that tasks of a job make."""
-    product, version, link, task = tables.products, tables.product_versions, tables.task_products, tables.tasks
+def last_current_versions(connection: Connection, worker_id: str, limit: int) -> list[CurrentVersion]:
+    """Return the current versions among what a worker's last ``limit`` attempts made, the oldest first."""
+    product, version, attempt = tables.products, tables.product_versions, tables.attempts
+    last = (
+        select(attempt.c.id)
+        .where(attempt.c.worker_id == worker_id, attempt.c.ended_at.is_not(None))
+        .order_by(attempt.c.ended_at.desc(), attempt.c.id.desc())
+        .limit(limit)
+    )
+    made = list(connection.execute(last).scalars())
     query = (
-        select(product.c.working_directory, product.c.name, version.c.id, version.c.attempt_id, version.c.store_path)
+        select(product.c.working_directory, product.c.name, version.c.store_path)
         .join(version, version.c.id == product.c.current_version_id)
-        .join(link, (link.c.product_id == product.c.id) & (link.c.direction == "out"))
-        .join(task, task.c.id == link.c.task_id)
-        .where(task.c.job_id == job_id)
+        .where(version.c.attempt_id.in_(made))
+        .order_by(version.c.id)
     )
     return [CurrentVersion(*row) for row in connection.execute(query)]
 

@@ -94,3 +94,10 @@ def silent(connection: Connection, since: float) -> list[str]:
     worker = tables.workers
     query = select(worker.c.id).where(worker.c.state == "alive", worker.c.heartbeat_at < since)
     return list(connection.execute(query).scalars())
+
+
+def lost(connection: Connection, since: float) -> list[tuple[str, float]]:
+    """Return the workers found to be gone, without having left, since a moment [Unix time, s], and when that was."""
+    worker = tables.workers
+    query = select(worker.c.id, worker.c.ended_at).where(worker.c.state == "lost", worker.c.ended_at >= since)
+    return [(row.id, row.ended_at) for row in connection.execute(query.order_by(worker.c.ended_at))]

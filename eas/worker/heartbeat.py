@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from eas.control import reaper
+from eas.filestore import FileStore
 from eas.queues.base import JobQueue
 from eas.taskdb import attempts
 from eas.taskdb.engine import TaskDatabase
@@ -28,6 +29,8 @@ class Heartbeat:
 
     Parameters
     ----------
+    store:
+        Where housekeeping shows what killed workers made.
     lease:
         Heartbeat age that makes an attempt stalled [s]; heartbeats come five times as often.
     held:
@@ -42,6 +45,7 @@ class Heartbeat:
         queue: JobQueue,
         worker_id: str,
         *,
+        store: FileStore,
         lease: float,
         held: Set[int],
         let_go: Callable[[int], None],
@@ -49,6 +53,7 @@ class Heartbeat:
         self.database = database
         self.queue = queue
         self.worker_id = worker_id
+        self.store = store
         self.lease = lease
         self._held = held
         self._let_go = let_go
@@ -105,6 +110,6 @@ class Heartbeat:
         """Reap and sweep, apart from the heartbeats: a broker that is away must not hold those up."""
         while not self._ended.wait(min(self.lease / 2, reaper.LONGEST_INTERVAL)):
             try:
-                reaper.tend(self.database, self.queue, self.lease)
+                reaper.tend(self.database, self.queue, self.lease, self.store)
             except Exception as error:
                 LOG.warning("no housekeeping: %s", error)

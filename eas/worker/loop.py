@@ -143,6 +143,7 @@ class Worker:
             self.database,
             self.queue,
             self.worker_id,
+            store=self.store,
             lease=self.options.lease,
             held=self._held,
             let_go=lambda attempt: self.executor.interrupt("the attempt is not this worker's any more", attempt),

@@ -24,11 +24,16 @@ os.environ.setdefault("EAS_SERVICES_DIR", str(REPOSITORY / "var" / "chaos-servic
 
 from eas import registry  # noqa: E402
 from eas.chains.grammar import parse_chain  # noqa: E402
+from eas.control.plain_names import show_again  # noqa: E402
+from eas.control.reaper import reap  # noqa: E402
 from eas.control.submit import SubmitOptions, submit  # noqa: E402
 from eas.errors import ServiceError  # noqa: E402
+from eas.filestore import LocalFileStore  # noqa: E402
+from eas.queues.sql import SQLQueue  # noqa: E402
 from eas.taskdb import jobs  # noqa: E402
 from eas.taskdb.engine import TaskDatabase  # noqa: E402
 from eas.taskdb.migrate import initialise  # noqa: E402
+from eas.taskdb.store import SQLAttemptStore  # noqa: E402
 from infra.services import mariadb, places, rabbitmq  # noqa: E402
 from tests.chaos.checks import tally, violations  # noqa: E402
 from tests.chaos.faults import LEASE, Cast, Faults  # noqa: E402
@@ -116,7 +121,11 @@ class Run:
             overdue = self._settle(cast)
         finally:
             cast.end()
-        found = overdue + violations(self.database, self.folder / "data" / "store")
+        store = LocalFileStore(self.folder / "data" / "store")
+        # The housekeeping of the next worker: the last ones that were killed had none after them.
+        reap(self.database, SQLQueue(SQLAttemptStore(self.database)), LEASE)
+        show_again(self.database, store)
+        found = overdue + violations(self.database, store.root)
         counted = tally(self.database) | {"processes restarted": cast.restarts}
         self.database.close()
         return dict(faults.struck), counted, found

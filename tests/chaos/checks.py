@@ -72,7 +72,22 @@ def _versions(connection: Connection, store: Path) -> list[str]:
         .outerjoin(VERSION, VERSION.c.id == PRODUCT.c.current_version_id)
     )
     wrong = [row for row in connection.execute(current) if row.attempt_id != row.accepted_attempt_id]
-    return found + [f"product {row.id} shows attempt {row.attempt_id}, not {row.accepted_attempt_id}" for row in wrong]
+    found += [f"product {row.id} shows attempt {row.attempt_id}, not {row.accepted_attempt_id}" for row in wrong]
+    return found + _plain_names(connection, store)
+
+
+def _plain_names(connection: Connection, store: Path) -> list[str]:
+    """Return the products that people do not find under their names, or find something else there."""
+    query = select(PRODUCT.c.working_directory, PRODUCT.c.name, VERSION.c.sha256)
+    query = query.join(VERSION, VERSION.c.id == PRODUCT.c.current_version_id)
+    found = []
+    for row in connection.execute(query):
+        path = store / row.working_directory / row.name
+        if not path.is_file():
+            found.append(f"{row.working_directory}/{row.name} is not there")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != row.sha256:
+            found.append(f"{row.working_directory}/{row.name} is not the current version")
+    return found
 
 
 def _totals(database: TaskDatabase, job_id: int) -> list[str]:

@@ -1,0 +1,44 @@
+"""Show what killed workers made under its plain names.
+
+A worker commits a result, then lets the plain names show its products. One that is killed in between
+leaves products that SQL knows and people do not see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from functools import partial
+
+from eas.errors import EASError
+from eas.filestore import FileStore
+from eas.taskdb import duties, products, workers
+from eas.taskdb.engine import TaskDatabase
+
+LOG = logging.getLogger("eas.control")
+
+DAY = 86_400.0
+LAST = 500
+"""A worker has at most one batch of attempts whose products it has not shown yet; a batch is smaller than this."""
+
+
+def show_again(database: TaskDatabase, store: FileStore) -> int:
+    """Show what workers made last that were lost in the last day, once for each loss; return how many products."""
+    since = database.now() - DAY
+    shown = 0
+    for worker_id, found in database.fetch(lambda c: workers.lost(c, since)):
+        # One that was only stopped may wake up, work on and be lost once more.
+        loss = hashlib.sha256(f"{worker_id} {found}".encode()).hexdigest()[:32]
+        if duties.take(database, f"names {loss}", 2 * DAY):
+            shown += _show(database, store, worker_id)
+    return shown
+
+
+def _show(database: TaskDatabase, store: FileStore, worker_id: str) -> int:
+    versions = database.fetch(partial(products.last_current_versions, worker_id=worker_id, limit=LAST))
+    for each in versions:
+        try:
+            store.publish(each.working_directory, each.name, each.store_path)
+        except (EASError, OSError) as error:
+            LOG.warning("the version %s does not show under its plain name: %s", each.store_path, error)
+    return len(versions)
