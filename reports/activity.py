@@ -11,8 +11,8 @@ import pandas as pd
 
 from reports.columns import iso_times, numbers, texts
 
-QUEUE_COLUMNS = ("task_type", "worker_type", "queued", "due", "running", "oldest_age [s]", "oldest [UTC]",
-                 "paused [UTC]", "workers_alive")  # fmt: skip
+QUEUE_COLUMNS = ("task_type", "worker_type", "queued", "due", "held_back", "running", "oldest_age [s]",
+                 "oldest [UTC]", "paused [UTC]", "workers_alive")  # fmt: skip
 WORKER_COLUMNS = ("worker", "host", "pid", "worker_types", "cpus", "state", "started [UTC]", "heartbeat [UTC]",
                   "heartbeat_age [s]", "ended [UTC]", "reason", "done", "failed", "stalled", "running",
                   "running_task_id", "running_for [s]")  # fmt: skip
@@ -36,11 +36,11 @@ def queue_frame(
     base:
         Worker type whose task types every worker runs.
     """
-    task_type, worker_type, queued, due, running, oldest, paused = _columns(rows, 7)
+    task_type, worker_type, queued, due, held, running, oldest, paused = _columns(rows, 8)
     serving = [sum(1 for types in alive if kind in types or kind == base) for kind in worker_type]
     age = [None if each is None else max(0.0, now - each) for each in oldest]
-    values = (texts(task_type), texts(worker_type), _ints(queued), _ints(due), _ints(running), numbers(age, 1),
-              texts(iso_times(oldest)), texts(iso_times(paused)), _ints(serving))  # fmt: skip
+    values = (texts(task_type), texts(worker_type), _ints(queued), _ints(due), _ints(held), _ints(running),
+              numbers(age, 1), texts(iso_times(oldest)), texts(iso_times(paused)), _ints(serving))  # fmt: skip
     return pd.DataFrame(dict(zip(QUEUE_COLUMNS, values, strict=True)))
 
 

@@ -14,7 +14,9 @@ from eas.control.empty_queue import empty_queue
 from eas.errors import SettingsError
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.settings import safe_url
+from eas.taskdb import reading_live
 from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.reading import Filters
 from eas.taskdb.store import SQLAttemptStore
 
 
@@ -142,21 +144,39 @@ def _tell_paused(changed: list[str], done: str, paused: list[str], *, as_json: b
 @queue.command()
 @json_option
 def show(as_json: bool) -> None:
-    """Show how many attempts are queued, by task type; with RabbitMQ, its messages too."""
+    """Show how many attempts are queued, by task type; with RabbitMQ, its messages too.
+
+    Held back are tasks that no worker may have yet: those whose next try is not due, queued as they
+    are, and those that were taken off the queue (eas reschedule puts them back).
+    """
     with App.load() as app:
         depths = app.queue.depths()
+        held_back = _held_back(app)
         paused = pausing.paused(app.database)
-        messages = None
-        if isinstance(app.queue, RabbitMQQueue):
-            task_types = [each.name for each in app.registry.task_types.values() if not each.control]
-            messages = app.queue.held(task_types)
+        messages = _messages(app)
         shown = _shown(app)
-    names = sorted(depths.keys() | paused.keys() | {name for name, count in (messages or {}).items() if count})
     if as_json:
-        print_json({"queue": shown, "queued": depths, "messages": messages, "paused": sorted(paused)})
+        known = {"queued": depths, "held_back": held_back, "messages": messages, "paused": sorted(paused)}
+        print_json({"queue": shown, **known})
         return
     click.echo(f"job queue {shown.rstrip(':')}: {sum(depths.values())} attempts queued")
-    for name in names:
+    waiting = {name for name, count in (messages or {}).items() if count}
+    for name in sorted(depths.keys() | held_back.keys() | paused.keys() | waiting):
+        held = f", {held_back[name]} held back" if name in held_back else ""
         extra = f", {messages.get(name, 0)} messages" if messages is not None else ""
-        held = ", paused" if name in paused else ""
-        click.echo(f"  {name}: {depths.get(name, 0)}{extra}{held}")
+        stopped = ", paused" if name in paused else ""
+        click.echo(f"  {name}: {depths.get(name, 0)}{held}{extra}{stopped}")
+
+
+def _held_back(app: App) -> dict[str, int]:
+    """Return how many tasks of each type no worker may have yet, where there are any."""
+    now = app.database.now()
+    rows = app.database.fetch(lambda connection: reading_live.queues(connection, Filters(), now))
+    return {row.task_type: int(row.held_back) for row in rows if row.held_back}
+
+
+def _messages(app: App) -> dict[str, int] | None:
+    """Return how many messages RabbitMQ holds for each task type; None without RabbitMQ."""
+    if not isinstance(app.queue, RabbitMQQueue):
+        return None
+    return app.queue.held([each.name for each in app.registry.task_types.values() if not each.control])

@@ -210,7 +210,8 @@ def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> N
     with _reading(values, now) as (connection, filters):
         frame = assemble.queues(connection, filters, now)
     if csv is None and not as_json and not everything:
-        frame = frame[(frame["queued"] > 0) | (frame["running"] > 0) | (frame["paused [UTC]"] != "")]
+        busy = (frame[["queued", "held_back", "running"]] > 0).any(axis=1)
+        frame = frame[busy | (frame["paused [UTC]"] != "")]
     _give([frame], csv, as_json, "queues", "all queues are empty")
 
 

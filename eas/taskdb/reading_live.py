@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, case, func, or_, select
 
-from eas.states import AttemptState, TaskState
+from eas.states import AttemptState, JobState, TaskState
 from eas.taskdb import tables
-from eas.taskdb.engine import AnyRow
+from eas.taskdb.engine import AnyRow, AnySelect
 from eas.taskdb.products import chunks
 from eas.taskdb.reading import (
     ATTEMPTS,
@@ -91,11 +91,38 @@ def matching_tasks(connection: Connection, filters: Filters) -> list[int]:
 
 
 def queues(connection: Connection, filters: Filters, now: float) -> list[AnyRow]:
-    """Return ``(task_type, worker_type, queued, due, running, oldest, paused_at)`` of each queue.
+    """Return ``(task_type, worker_type, queued, due, held_back, running, oldest, paused_at)`` of each queue.
 
-    ``due``: those queued that may be claimed at ``now``; ``oldest``: when the one that has waited
-    longest was queued [Unix s].
+    ``due``: those queued that may be claimed at ``now``; ``held_back``: tasks that no worker may have
+    yet, as their next try is not due or an operator took them off the queue; ``oldest``: when the one
+    that has waited longest was queued [Unix s].
     """
+    counts, taken = _open_attempts(filters, now).subquery(), _taken_off(filters).subquery()
+    kind, paused = tables.task_types, tables.queue_settings
+    queued, due, off = (func.coalesce(each, 0) for each in (counts.c.queued, counts.c.due, taken.c.total))
+    query = (
+        select(
+            kind.c.name.label("task_type"),
+            kind.c.worker_type,
+            queued.label("queued"),
+            due.label("due"),
+            (queued - due + off).label("held_back"),
+            func.coalesce(counts.c.running, 0).label("running"),
+            counts.c.oldest,
+            paused.c.paused_at,
+        )
+        .outerjoin(counts, counts.c.task_type == kind.c.name)
+        .outerjoin(taken, taken.c.task_type == kind.c.name)
+        .outerjoin(paused, paused.c.task_type == kind.c.name)
+        .where(kind.c.name.not_in(CONTROL))
+    )
+    if filters.task_type is not None:
+        query = query.where(kind.c.name == filters.task_type)
+    return list(connection.execute(query.order_by(kind.c.name)).all())
+
+
+def _open_attempts(filters: Filters, now: float) -> AnySelect:
+    """Select, of each task type that has any, how many attempts are queued, due and running, and the oldest."""
     queued, running = (ATTEMPTS.c.state == state for state in UNFINISHED)
     count = select(
         ATTEMPTS.c.task_type,
@@ -106,25 +133,16 @@ def queues(connection: Connection, filters: Filters, now: float) -> list[AnyRow]
     ).where(ATTEMPTS.c.state.in_(UNFINISHED))
     if filters.tasks():
         count = count.join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id).where(*filters.tasks())
-    counts = count.group_by(ATTEMPTS.c.task_type).subquery()
-    kind, paused = tables.task_types, tables.queue_settings
-    query = (
-        select(
-            kind.c.name,
-            kind.c.worker_type,
-            func.coalesce(counts.c.queued, 0),
-            func.coalesce(counts.c.due, 0),
-            func.coalesce(counts.c.running, 0),
-            counts.c.oldest,
-            paused.c.paused_at,
-        )
-        .outerjoin(counts, counts.c.task_type == kind.c.name)
-        .outerjoin(paused, paused.c.task_type == kind.c.name)
-        .where(kind.c.name.not_in(CONTROL))
-    )
-    if filters.task_type is not None:
-        query = query.where(kind.c.name == filters.task_type)
-    return list(connection.execute(query.order_by(kind.c.name)).all())
+    return count.group_by(ATTEMPTS.c.task_type)
+
+
+def _taken_off(filters: Filters) -> AnySelect:
+    """Select how many tasks of each type an operator took off the queue."""
+    # Only jobs that are not over have any: the others need not be looked through.
+    job = select(JOBS.c.id).where(JOBS.c.state.not_in([state for state in JobState if state.final]))
+    held = (TASKS.c.state == TaskState.WAITING) & TASKS.c.held_at.is_not(None)
+    query = select(TASKS.c.task_type, func.count().label("total"))
+    return query.where(TASKS.c.job_id.in_(job), held, *filters.tasks()).group_by(TASKS.c.task_type)
 
 
 def workers(connection: Connection, filters: Filters) -> list[AnyRow]:

@@ -82,7 +82,7 @@ def test_the_sql_queue(run: Run, tmp_path: Path) -> None:
     assert "sql:" in run("queue", "init", "--queue-implementation", "sql").output
     assert saved(tmp_path)["queue_url"] == "sql:"
     shown = json.loads(run("queue", "show", "--json").output)
-    assert shown == {"queue": "sql:", "queued": {}, "messages": None, "paused": []}
+    assert shown == {"queue": "sql:", "queued": {}, "held_back": {}, "messages": None, "paused": []}
 
 
 def test_rabbitmq_is_declared_and_remembered(run: Run, tmp_path: Path) -> None:

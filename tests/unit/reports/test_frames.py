@@ -157,9 +157,10 @@ def test_errors_with_the_same_last_line_are_counted_once():
 
 
 def test_a_queue_tells_who_serves_it():
-    rows = [("verify", "eas-base", 2, 1, 1, 40.0, None), ("tls", "eas-worker-tls", 0, 0, 0, None, 5.0)]
+    rows = [("verify", "eas-base", 2, 1, 4, 1, 40.0, None), ("tls", "eas-worker-tls", 0, 0, 0, 0, None, 5.0)]
     frame = activity.queue_frame(rows, [["eas-worker-tls"], ["eas-base"]], now=100.0)
     assert frame["workers_alive"].tolist() == [2, 1]
+    assert frame[["queued", "due", "held_back", "running"]].to_numpy().tolist() == [[2, 1, 4, 1], [0, 0, 0, 0]]
     assert frame["oldest_age [s]"].tolist()[0] == 60
     assert frame["paused [UTC]"].tolist() == ["", "1970-01-01T00:00:05.000Z"]
 
