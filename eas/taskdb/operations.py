@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 from eas.errors import UnknownJobError
 from eas.model import CONTROL_TASKS
 from eas.states import FINAL_TASK_STATES, AttemptState, JobState, TaskState
-from eas.taskdb import attempts, jobs, tables
+from eas.taskdb import attempts, jobs, results, tables
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.products import chunks
 
@@ -74,26 +74,9 @@ def take_off(connection: Connection, rows: Sequence[AnyRow], now: float) -> None
         guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state.in_(attempts.OPEN))
         if connection.execute(guarded.values(state=AttemptState.CANCELLED, ended_at=now)).rowcount != len(part):
             raise RuntimeError("attempts that were locked by an operator changed under it")
-    ran = [_interrupted(row, now) for row in rows if row.state == AttemptState.RUNNING]
+    ran = [results.broken_off(row, CANCELLED, now) for row in rows if row.state == AttemptState.RUNNING]
     if ran:
         connection.execute(insert(tables.attempt_results), ran)
-
-
-def _interrupted(row: AnyRow, now: float) -> dict[str, object]:
-    began = min(row.claimed_at, now)
-    return {
-        "attempt_id": row.id,
-        "started_at": began,
-        "ended_at": now,
-        "wall": now - began,
-        "cpu": 0.0,
-        "cpu_children": 0.0,
-        "peak_memory": 0.0,
-        "qc_passed": None,
-        "checks": "[]",
-        "output_metadata": "{}",
-        "reason": CANCELLED,
-    }
 
 
 def hold(connection: Connection, task_ids: Iterable[int], now: float) -> None:

@@ -82,6 +82,25 @@ def _result_row(result: AttemptResult) -> dict[str, object]:
     }
 
 
+def broken_off(row: AnyRow, reason: str, now: float) -> dict[str, object]:
+    """Return the result of a claimed attempt that was not brought to its end: nobody knows what it used."""
+    # Who claimed it may have read the clock a little ahead of us.
+    began = min(row.claimed_at, now)
+    return {
+        "attempt_id": row.id,
+        "started_at": began,
+        "ended_at": now,
+        "wall": now - began,
+        "cpu": 0.0,
+        "cpu_children": 0.0,
+        "peak_memory": 0.0,
+        "qc_passed": None,
+        "checks": "[]",
+        "output_metadata": "{}",
+        "reason": reason,
+    }
+
+
 def _record_versions(
     connection: Connection, held: Mapping[int, AnyRow], results: Sequence[AttemptResult], now: float
 ) -> None:
@@ -239,24 +258,13 @@ def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str,
         values = {"state": AttemptState.STALLED, "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
         if connection.execute(guarded.values(**values)).rowcount != len(part):
             raise RuntimeError("attempts that were locked for the reaper changed under it")
-    connection.execute(insert(tables.attempt_results), [_stalled_row(row, why, now) for row in rows])
+    ends = [broken_off(row, _why_stalled(row, why, now), now) for row in rows]
+    connection.execute(insert(tables.attempt_results), ends)
     workers.lose(connection, sorted({row.worker_id for row in rows}), why, now)
     requeued = retry_or_give_up(connection, rows, TaskState.STALLED, now)
     return Stalled(tuple(row.id for row in rows), tuple(requeued))
 
 
-def _stalled_row(row: AnyRow, why: str, now: float) -> dict[str, object]:
+def _why_stalled(row: AnyRow, why: str, now: float) -> str:
     last = row.heartbeat_at or row.claimed_at
-    return {
-        "attempt_id": row.id,
-        "started_at": row.claimed_at,
-        "ended_at": now,
-        "wall": now - row.claimed_at,
-        "cpu": 0.0,
-        "cpu_children": 0.0,
-        "peak_memory": 0.0,
-        "qc_passed": None,
-        "checks": "[]",
-        "output_metadata": "{}",
-        "reason": f"stalled: worker {row.worker_id} was last heard of {now - last:.0f} s ago; {why}",
-    }
+    return f"stalled: worker {row.worker_id} was last heard of {now - last:.0f} s ago; {why}"
