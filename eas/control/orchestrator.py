@@ -10,7 +10,6 @@ count up its revision: then nothing is written that was decided before, and all 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -23,21 +22,19 @@ from eas.chains.grammar import parse_chain
 from eas.control import machine, reuse
 from eas.control.graph import Graph, Node
 from eas.control.growth import Growth
+from eas.control.outside import Outside
 from eas.errors import EASError, JobChangedError, LostLeaseError
 from eas.model import CONTROL_TASKS, DO_WHILE, QueuedAttempt
 from eas.queues.base import JobQueue
 from eas.registry import Registry
 from eas.states import JobState, TaskState
-from eas.taskdb import attempts, jobs, products, tasks
+from eas.taskdb import attempts, jobs, tasks
 from eas.taskdb.engine import AnyRow, TaskDatabase
 
 QUEUE_CHUNK = 5_000
 """Attempts put on the queue in one transaction."""
 
 IN_FLIGHT = (TaskState.QUEUED, TaskState.RUNNING)
-
-OUTSIDE_INTERVAL = 1.0
-"""How often the products of other jobs are looked for [s]."""
 
 
 class Happened(StrEnum):
@@ -79,16 +76,14 @@ class Orchestrator:
         self.max_stalls = max_stalls
         self.graph = Graph()
         self._lease_renewed = 0.0
-        self._looked_outside = 0.0
         self._events: list[Event] = []
         self._seen: list[int] = []
         self._settled: list[int] = []
         self._written: set[int] = set()
         self._leaves: list[int] = []
         self._loops: list[int] = []
-        self._known_orphans: set[int] = set()
         self._in_flight = 0
-        self._open_types = registry.open_types()
+        self._outside = Outside(database, self.graph, job_id, registry.open_types())
 
     def open(self) -> None:
         """Take the job over and load it. Raises LostLeaseError while another one drives it."""
@@ -169,8 +164,9 @@ class Orchestrator:
         # The job first: what changes after that is noticed by its revision.
         self.job = self.database.fetch(lambda c: jobs.get(c, self.job_id))
         self.graph.clear()
-        for part in (self._seen, self._settled, self._written, self._leaves, self._loops, self._known_orphans):
+        for part in (self._seen, self._settled, self._written, self._leaves, self._loops):
             part.clear()
+        self._outside.forget()
         self.growth = Growth(
             self.database, self.graph, self._expander, self.job, driver=self.driver, max_stalls=self.max_stalls
         )
@@ -288,35 +284,9 @@ class Orchestrator:
         moving = self._in_flight or self._leaves or self.graph.ready or self._settled
         # What an operator holds back may still make whatever the others wait for.
         idle = not moving and not self.graph.held
-        if not self.graph.orphans:
-            return idle and self._break_deadlock()
-        due = time.monotonic() - self._looked_outside >= OUTSIDE_INTERVAL
-        if not due and self._known_orphans >= self.graph.orphans.keys():
-            return False
-        self._looked_outside = time.monotonic()
-        self._known_orphans = set(self.graph.orphans)
-        certain = self.graph.unexpanded == 0 or idle
-        return certain and self._ask_others(idle)
-
-    def _ask_others(self, idle: bool) -> bool:
-        before = len(self.graph.orphans)
-        # Before the look at SQL: what ends in between has then been seen by it.
-        opening = any(node.task_type in self._open_types for node in self.graph.nodes.values() if not node.state.final)
-        known, growing, names = self.database.fetch(
-            lambda c: (
-                products.status_by_id(c, self.graph.orphans, except_job=self.job_id),
-                reuse.other_jobs_may_grow(c, self.job_id, self._open_types),
-                products.names(c, self.graph.orphans),
-            )
-        )
-        for product_id in list(self.graph.orphans):
-            status = known[product_id]
-            alive = status.maker_state is not None and not TaskState(status.maker_state).final
-            if status.current_version_id is not None:
-                self.graph.supplied(product_id)
-            elif not alive and not growing and not opening:
-                self.graph.lacking(product_id, _nobody_makes(names[product_id], status))
-        return len(self.graph.orphans) < before or (idle and not self.graph.orphans and self._break_deadlock())
+        if self.graph.orphans:
+            return self._outside.look(idle=idle)
+        return idle and self._break_deadlock()
 
     def _break_deadlock(self) -> bool:
         """Nothing runs and nothing can start: whatever still waits, waits for itself."""
@@ -396,13 +366,3 @@ class Orchestrator:
             return jobs.get(connection, self.job_id)
 
         self.job = self.database.transact(work)
-
-
-def _nobody_makes(product: products.Product, status: products.ProductStatus) -> str:
-    name = json.dumps(product[1])
-    if status.maker_task_id is None:
-        return f"nothing makes its input {name} in working directory {json.dumps(product[0])}"
-    return (
-        f"blocked by task {status.maker_task_id} of job {status.maker_job_id} ({status.maker_job}), "
-        f"which was to make {name} and is {status.maker_state}"
-    )
