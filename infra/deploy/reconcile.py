@@ -22,7 +22,7 @@ from eas.app import App
 from eas.control import lost_workers, scaling
 from eas.errors import EASError
 from eas.taskdb import overview
-from infra.deploy import alive, pods
+from infra.deploy import alive, command, pods
 from infra.deploy.client import Cluster, connect
 from infra.deploy.flow_runs import FlowRuns
 from infra.deploy.status import CONFIG_MAP, KEY
@@ -182,15 +182,9 @@ async def _main() -> None:
 
 
 def main() -> int:
-    """Run until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    """Run until told to stop; return the exit code."""
     alive.touch()
-    try:
-        asyncio.run(_main())
-    except EASError as error:
-        sys.stdout.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+    return command.run(lambda: asyncio.run(_main()))
 
 
 if __name__ == "__main__":

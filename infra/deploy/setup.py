@@ -27,6 +27,7 @@ from eas.queues.rabbitmq import RabbitMQQueue
 from eas.taskdb import worker_types
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
+from infra.deploy import command
 from infra.deploy.resources import Assigned
 
 LOG = logging.getLogger("eas.setup")
@@ -159,9 +160,8 @@ def _patiently(step: Callable[[], None], patience: float = PATIENCE) -> None:
             time.sleep(3.0)
 
 
-def main() -> int:
-    """Prepare everything; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+def prepare() -> None:
+    """Prepare everything, waiting for services that are not there yet."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     decided = json.loads(os.environ.get("EAS_DEPLOYMENT") or "{}")
     namespace = os.environ.get("EAS_NAMESPACE") or "plato"
@@ -170,14 +170,14 @@ def main() -> int:
         with App.load() as app:
             prepare_services(app, decided)
 
-    try:
-        _patiently(services)
-        _patiently(require_server)
-        prepare_prefect(decided, namespace)
-    except EASError as error:
-        sys.stdout.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+    _patiently(services)
+    _patiently(require_server)
+    prepare_prefect(decided, namespace)
+
+
+def main() -> int:
+    """Prepare everything; return the exit code."""
+    return command.run(prepare)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,23 @@
+"""What the commands that pods run share: where their log goes, and how they fail."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+from eas.errors import EASError
+
+
+def run(work: Callable[[], None]) -> int:
+    """Do the work, logging to standard output; return the exit code.
+
+    An EASError is told in its own words, and gives the code: who reads a pod's log needs no traceback.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    try:
+        work()
+    except EASError as error:
+        sys.stdout.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
