@@ -9,18 +9,13 @@ from typing import Any
 
 from httpx import HTTPError
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
+
+from flows.flow_runs import read_all
 
 LOG = logging.getLogger("eas.flows")
 
@@ -63,11 +58,8 @@ def cancel_runs(job_id: int, patience: float) -> int:
 
 def _open_runs(job_id: int) -> Sequence[FlowRun]:
     """Return the runs of ``run-chain`` that are tagged with a job, or were asked to go on with it."""
-    state: FlowRunFilterState = FlowRunFilterState(type=FlowRunFilterStateType(any_=OPEN))
     with get_client(sync_client=True) as client:
-        found = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=["run-chain"])), flow_run_filter=FlowRunFilter(state=state)
-        )
+        found = read_all(client, "run-chain", OPEN)
     return [run for run in found if tag_of(job_id) in run.tags or (run.parameters or {}).get("job_id") == job_id]
 
 

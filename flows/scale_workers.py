@@ -11,19 +11,14 @@ from typing import Annotated, Any
 import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from eas.app import App
 from eas.control.scaling import Decision, decide, survey
 from flows.artifacts import publish_table
+from flows.flow_runs import read_all
 from flows.parameters import Blocks, described, open_app, told
 
 REGISTRATION = 15.0
@@ -86,10 +81,7 @@ def _deployments(client: SyncPrefectClient) -> list[Any]:
 
 def _starting(client: SyncPrefectClient) -> dict[str, int]:
     """Return how many workers of each type were asked for and are not known in SQL yet."""
-    state: FlowRunFilterState = FlowRunFilterState(type=FlowRunFilterStateType(any_=STARTING))
-    found = client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=["work"])), flow_run_filter=FlowRunFilter(state=state)
-    )
+    found = read_all(client, "work", STARTING)
     return Counter(run.parameters["worker_type"] for run in found if _is_young(run))
 
 

@@ -144,6 +144,8 @@ class TaskRuns:
                 self._expanded(node, node_of)
             elif what is Happened.QUEUED:
                 self._join(node, node_of)
+            elif what is Happened.WITHDRAWN:
+                self._withdrawn(node)
             elif not node.is_control or node.task_id not in self._runs:
                 self._settled(node, node_of, failures)
 
@@ -219,6 +221,19 @@ class TaskRuns:
             failure = failures.get(node.task_id, _Failure(blocked_by(node), []))
             run.reasons.append(node.reason or failure.reason)
             run.log += failure.log
+        self._end_if_over(run)
+
+    def _withdrawn(self, node: Node) -> None:
+        """End the task run of a task that was taken off the queue: put back, the task gets a new one."""
+        run = self._runs.get(node.task_id)
+        if run is None or node.task_id not in run.open:
+            return
+        run.settle(node.task_id, TaskState.CANCELLED)
+        run.reasons.append(node.reason or "taken off the queue")
+        self._end_if_over(run)
+
+    def _end_if_over(self, run: _Run) -> None:
+        """End a task run whose tasks have settled, unless it is a batch that takes in more."""
         if not run.open and (run.full or self._batches.get(run.kind) is not run):
             run.ended.set()
 

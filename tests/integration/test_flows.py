@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State, StateType
+from prefect.states import Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 from blocks import EASDatabase, overrides, save_blocks
 from eas.app import App
 from eas.chains.grammar import parse_chain
 from eas.control.empty_queue import empty_queue as control_empty_queue
+from eas.control.graph import Node
+from eas.control.orchestrator import Event, Happened
 from eas.control.submit import SubmitOptions, submit
 from eas.errors import SettingsError
 from eas.states import TaskState
+from eas.taskdb.operations import TAKEN_OFF
+from flows import flow_runs
 from flows.automations import NAME, heartbeat_automation, save_heartbeat_automation
 from flows.cancel_job import cancel_job
 from flows.empty_queue import empty_queue
 from flows.init import init
+from flows.job_runs import cancel_runs, tag_of
 from flows.pause_queue import pause_queue, resume_queue
 from flows.report_progress import report_progress
+from flows.report_queue import report_queue
 from flows.reschedule_unfinished import reschedule_unfinished
 from flows.restore_database import restore_database
 from flows.run_chain import run_chain
 from flows.save_database import save_database
 from flows.scale_workers import scale_workers
+from flows.task_runs import TaskRuns
 from flows.work import work
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
@@ -127,6 +139,9 @@ def test_emptying_the_queue_and_rescheduling(app: App) -> None:
     assert count(app, TaskState.WAITING) == 2
     assert app.queue.depths() == {}
     assert '"attempts": "2"' in str(artifacts()["empty-queue-table"].data)
+    report_queue()
+    table = {row["task_type"]: row for row in json.loads(str(artifacts()["report-queue-table"].data))}
+    assert (table["null"]["queued"], table["null"]["held_back"]) == ("0", "2")
     assert empty_queue() == {}
     done = reschedule_unfinished()
     assert done["total"] == 2
@@ -156,6 +171,33 @@ def test_scaling_without_deployments_starts_nothing(app: App) -> None:
     queued(app, submitted(app, {"task": "null"}))
     assert scale_workers(dry_run=True) == {}
     assert artifacts()["scale-workers"].description == "0 workers would be started."
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server give two flow runs at once, instead of its 200."""
+    monkeypatch.setattr(flow_runs, "PAGE", 2)
+
+
+def test_a_cancelled_job_has_no_open_run_left_however_many_there_are(app: App, small_pages: None) -> None:
+    with get_client(sync_client=True) as client:
+        for number in range(7):
+            tags = [tag_of(77)] if number % 2 else []
+            client.create_flow_run(run_chain, tags=tags, parameters={"job_id": 78}, state=Scheduled())
+        assert cancel_runs(77, 0.0) == 3
+        assert cancel_runs(78, 0.0) == 4
+        assert cancel_runs(78, 0.0) == 0
+
+
+def test_all_workers_that_are_being_started_are_counted(app: App, small_pages: None) -> None:
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(work), "eas-base")
+        for _ in range(5):
+            client.create_flow_run(work, parameters={"worker_type": "eas-base"}, state=Scheduled())
+        assert scale_workers(minimum=4, maximum=9, dry_run=True) == {}
+        client.delete_deployment(deployment)
+    (row,) = json.loads(str(artifacts()["scale-workers"].data))
+    assert (row["starting"], row["would start"]) == ("5", "0")
 
 
 def test_a_worker_does_what_waits_and_leaves(app: App) -> None:
@@ -190,11 +232,18 @@ def test_a_cancelled_job_ends_its_run_as_cancelled(app: App) -> None:
     assert state.is_cancelled()
 
 
-def test_a_job_whose_tasks_are_taken_off_the_queue_is_left_and_no_task_run_stays_open(app: App) -> None:
-    job = submitted(app, {"task": "null"}, {"task": "null"}, name="resting")
+@pytest.mark.parametrize(
+    ("limit", "messages"),
+    [(1000, [TAKEN_OFF, TAKEN_OFF]), (1, [f"2 tasks: 2 cancelled; first: {TAKEN_OFF}"])],
+    ids=["single", "batch"],
+)
+def test_a_job_whose_tasks_are_taken_off_the_queue_is_left_and_its_task_runs_are_cancelled(
+    app: App, limit: int, messages: list[str]
+) -> None:
+    job = submitted(app, {"task": "null"}, {"task": "null"}, name=f"resting-{limit}")
 
     async def run() -> State[Any]:
-        following = asyncio.create_task(run_chain(job_id=job, return_state=True))
+        following = asyncio.create_task(run_chain(job_id=job, max_task_runs=limit, return_state=True))
         while not app.queue.depths():
             await asyncio.sleep(0.05)
         await asyncio.to_thread(control_empty_queue, app.database, app.queue)
@@ -204,8 +253,45 @@ def test_a_job_whose_tasks_are_taken_off_the_queue_is_left_and_no_task_run_stays
     assert state.is_cancelled()
     assert "the job is not over" in str(state.message)
     with get_client(sync_client=True) as client:
-        (flow_run,) = [each for each in client.read_flow_runs() if each.name == f"resting (job {job})"]
+        (flow_run,) = [each for each in client.read_flow_runs() if each.name == f"resting-{limit} (job {job})"]
     assert flow_run.state_type is StateType.CANCELLED
+    assert ended_task_runs(flow_run.id, len(messages)) == [(StateType.CANCELLED, each) for each in messages]
+
+
+def test_a_task_that_is_put_back_gets_a_task_run_of_its_own(app: App) -> None:
+    node = Node(7, None, 0, "1", "task_list[0]", "null", None, {}, False)
+
+    @flow(name="put-back")
+    async def shown() -> None:
+        runs = TaskRuns(app.database, 1000)
+        runs.take([Event(Happened.QUEUED, node)], {}.__getitem__)
+        node.reason = TAKEN_OFF
+        runs.take([Event(Happened.WITHDRAWN, node)], {}.__getitem__)
+        node.reason = None
+        runs.take([Event(Happened.QUEUED, node)], {}.__getitem__)
+        node.state = TaskState.DONE
+        runs.take([Event(Happened.SETTLED, node)], {}.__getitem__)
+        await runs.close()
+
+    state: State[Any] = asyncio.run(shown(return_state=True))
+    assert state.is_completed()
+    assert state.state_details.flow_run_id is not None
+    ended = ended_task_runs(state.state_details.flow_run_id, 2)
+    assert sorted(ended, key=str) == [(StateType.CANCELLED, TAKEN_OFF), (StateType.COMPLETED, "")]
+
+
+def ended_task_runs(flow_run: UUID, expected: int) -> list[tuple[StateType, str | None]]:
+    """Return how the task runs of a flow run ended; the server records them a little later."""
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+    deadline = time.monotonic() + 30.0
+    while True:
+        with get_client(sync_client=True) as client:
+            states = [each.state for each in client.read_task_runs(flow_run_filter=of_run)]
+        ended = [(each.type, each.message) for each in states if each is not None and each.is_final()]
+        if len(ended) == len(states) >= expected:
+            return ended
+        assert time.monotonic() < deadline, states
+        time.sleep(0.1)
 
 
 def cancel_in_sql(app: App, job: int) -> None:

@@ -1,0 +1,37 @@
+"""Flow runs as Prefect's server knows them: all that match, however many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+
+PAGE: int | None = None
+"""So many runs are asked for at once; None: as many as the server gives, by default 200."""
+
+
+def read_all(client: SyncPrefectClient, flow_name: str, states: Sequence[StateType]) -> list[FlowRun]:
+    """Return all runs of a flow that are in one of these states, page by page.
+
+    Each page leaves out by id what was read before: with an offset, a run that ends meanwhile would
+    move the others up, and hide one of them. Raises what the client raises where the server is away.
+    """
+    found: dict[UUID, FlowRun] = {}
+    named: FlowFilter = FlowFilter(name=FlowFilterName(any_=[flow_name]))
+    state: FlowRunFilterState = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
+    while True:
+        unread: FlowRunFilter = FlowRunFilter(state=state, id=FlowRunFilterId(not_any_=list(found)))
+        page = client.read_flow_runs(flow_filter=named, flow_run_filter=unread, limit=PAGE)
+        if not page:
+            return list(found.values())
+        found.update((run.id, run) for run in page)
