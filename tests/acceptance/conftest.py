@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,25 +21,11 @@ from eas.queues.rabbitmq import PREFIX
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 from infra.services import places, rabbitmq
+from tests.acceptance.prefect_server import serving
+from tests.acceptance.processes import PATIENCE, clean_environment
 from tests.services import drop_database, mariadb_server, rabbitmq_server, remove_queues
 
-ROOT = Path(__file__).resolve().parents[2]
 EAS = [sys.executable, "-m", "eas"]
-PATIENCE = 240.0
-
-
-def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("EAS_", "PREFECT_"))}
-
-
-def wait_for(condition: Callable[[], Any], what: str, patience: float = 60.0) -> Any:
-    """Return what ``condition`` returns once that is true."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    pytest.fail(f"waited {patience:.0f} s in vain for {what}")
 
 
 @dataclass
@@ -115,48 +96,11 @@ class Home:
         return found
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start one Prefect server for the session and give its API's URL."""
-    home = tmp_path_factory.mktemp("prefect")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = clean_environment() | {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_API_URL": url,
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-
-    def healthy() -> bool:
-        try:
-            return urllib.request.urlopen(f"{url}/health", timeout=2).status == 200
-        except OSError:
-            return False
-
-    try:
-        wait_for(healthy, "the Prefect server", 120)
+    with serving(tmp_path_factory.mktemp("prefect")) as url:
         yield url
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def ask_prefect(url: str, path: str, body: dict[str, Any]) -> Any:
-    """POST to Prefect's API."""
-    request = urllib.request.Request(
-        f"{url}{path}", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 @pytest.fixture

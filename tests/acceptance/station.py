@@ -7,17 +7,17 @@ import json
 import re
 import shlex
 import subprocess
-import sys
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.acceptance.conftest import ROOT, Home, ask_prefect, free_port, wait_for
+from tests.acceptance import prefect_server
+from tests.acceptance.conftest import Home
+from tests.acceptance.prefect_server import PREFECT, ask_prefect
+from tests.acceptance.processes import PATIENCE, ROOT, free_port, wait_for
 
-PREFECT = [sys.executable, "-m", "prefect"]
 PREFIX = ".venv/bin/prefect "
 OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -41,7 +41,7 @@ class Station:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
+        return prefect_server.api_url(self.port)
 
     def follow_readme(self, command: str) -> str:
         """Run a command of the README as it stands there, but for the port; what stays, stays behind."""
@@ -52,27 +52,22 @@ class Station:
         return self.prefect(*arguments)
 
     def _stay(self, arguments: list[str]) -> None:
-        extra = ["--port", str(self.port)] if arguments[0] == "server" else []
-        log = (self.home.folder / f"{arguments[0]}.log").open("ab")
-        process = subprocess.Popen(
-            [*PREFECT, *arguments, *extra],
-            cwd=ROOT, env=self.home.environment, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        log.close()
-        self.processes.append(process)
+        log = self.home.folder / f"{arguments[0]}.log"
         if arguments[0] == "server":
-            wait_for(self._healthy, "the Prefect server", 120)
-
-    def _healthy(self) -> bool:
-        try:
-            return urllib.request.urlopen(f"{self.url}/health", timeout=2).status == 200
-        except OSError:
-            return False
+            self.processes.append(prefect_server.start(arguments, self.home.environment, self.port, log))
+            return
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [*PREFECT, *arguments],
+                cwd=ROOT, env=self.home.environment, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
 
     def prefect(self, *arguments: str) -> str:
         done = subprocess.run(
-            [*PREFECT, *arguments], cwd=ROOT, env=self.home.environment, capture_output=True, text=True, timeout=240
-        )
+            [*PREFECT, *arguments],
+            cwd=ROOT, env=self.home.environment, capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -87,7 +82,7 @@ class Station:
         (found,) = self.ask("/flow_runs/filter", flow_runs={"id": {"any_": [run]}})
         return dict(found)
 
-    def ended(self, run: str, patience: float = 200) -> dict[str, Any]:
+    def ended(self, run: str, patience: float = 2 * PATIENCE) -> dict[str, Any]:
         """Wait until a flow run is over and return it."""
 
         def over() -> dict[str, Any] | None:
@@ -117,11 +112,6 @@ class Station:
 
     def job_state(self, job_id: int) -> str:
         return str(self.home.rows(f"SELECT state FROM jobs WHERE id={job_id}")[0].state)
-
-    def set_silence(self, seconds: float) -> None:
-        """Let the automation take flow runs for dead after so long without a heartbeat."""
-        code = f"from flows.automations import save_heartbeat_automation as save; save({seconds})"
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=self.home.environment, check=True)
 
     def close(self) -> None:
         """End everything: services that stay, workers, the Prefect worker and the server."""

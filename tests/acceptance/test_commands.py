@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 
 from eas.cli import main
-from tests.acceptance.conftest import ROOT, Home, wait_for
+from tests.acceptance.conftest import Home
+from tests.acceptance.processes import LIMIT, PATIENCE, ROOT, wait_for
+
+pytestmark = pytest.mark.timeout(LIMIT)
 
 
 def _broken() -> ModuleType:
@@ -139,7 +142,7 @@ def test_a_database_that_cannot_be_reached_exits_with_3_and_hides_the_password(b
 
 
 def test_a_worker_finishes_its_task_on_sigterm_and_leaves(plain_home: Home) -> None:
-    chain = plain_home.chain({"task": "null", "duration": 4}, {"task": "null", "duration": 0})
+    chain = plain_home.chain({"task": "null", "duration": 6}, {"task": "null", "duration": 0})
     plain_home.eas("submit", chain)
     code = (
         "from eas.app import App\n"
@@ -150,9 +153,9 @@ def test_a_worker_finishes_its_task_on_sigterm_and_leaves(plain_home: Home) -> N
     worker = plain_home.start("worker", "--type", "eas-base")
     # Claimed is not begun: a worker that is told to leave in between hands the attempt back.
     begun = "SELECT 1 FROM attempts WHERE state='running' AND claimed_at < {}"
-    wait_for(lambda: plain_home.rows(begun.format(time.time() - 2)), "a running task")
+    wait_for(lambda: plain_home.rows(begun.format(time.time() - 3)), "a running task")
     worker.terminate()
-    output, _ = worker.communicate(timeout=60)
+    output, _ = worker.communicate(timeout=PATIENCE)
     assert worker.returncode == 0, output
     assert "left: 1 done" in output
     states = {row.number: row.state for row in plain_home.rows("SELECT id AS number, state FROM attempts")}

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,9 +25,13 @@ from infra.deploy import manifests, reconcile, status
 from infra.deploy.client import connect
 from infra.deploy.flow_runs import FlowRuns
 from infra.deploy.setup import POOL
-from tests.acceptance.conftest import ROOT, ask_prefect, clean_environment, free_port, wait_for
-from tests.integration.fake_cluster import FakeCluster, kubeconfig, serving
+from tests.acceptance.prefect_server import ask_prefect, serving
+from tests.acceptance.processes import LIMIT, PATIENCE, ROOT, clean_environment, wait_for
+from tests.integration import fake_cluster
+from tests.integration.fake_cluster import FakeCluster, kubeconfig
 from tests.integration.harness import System
+
+pytestmark = pytest.mark.timeout(LIMIT)
 
 Object = dict[str, Any]
 DECIDED = {
@@ -49,30 +50,8 @@ OOM = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server of this module's own: the setup takes over deployments that other tests use."""
-    home, port = tmp_path_factory.mktemp("prefect"), free_port()
-    environment = clean_environment() | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    url = f"http://127.0.0.1:{port}/api"
-
-    def healthy() -> bool:
-        try:
-            return bool(urllib.request.urlopen(f"{url}/health", timeout=2).status == 200)
-        except OSError:
-            return False
-
-    try:
-        wait_for(healthy, "the Prefect server", 120)
+    with serving(tmp_path_factory.mktemp("prefect")) as url:
         yield url
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return json.load(answer)
 
 
 def set_up(url: str, home: Path) -> None:
@@ -81,15 +60,14 @@ def set_up(url: str, home: Path) -> None:
         "EAS_DEPLOYMENT": json.dumps(DECIDED), "EAS_NAMESPACE": "elsewhere",
     }  # fmt: skip
     command = [sys.executable, "-m", "infra.deploy.setup"]
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=140)
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_setup_makes_pool_and_deployments_and_twice_changes_nothing(server: str, tmp_path: Path) -> None:
     set_up(server, tmp_path)
-    pool = get(f"{server}/work_pools/{POOL}")
+    pool = ask_prefect(server, f"/work_pools/{POOL}")
     properties = pool["base_job_template"]["variables"]["properties"]
     assert pool["type"] == "kubernetes"
     assert properties["namespace"]["default"] == "elsewhere"
@@ -124,29 +102,15 @@ def deployments(url: str) -> dict[str, Object]:
 # -- the reconciler --------------------------------------------------------------------------------
 
 
-def tell_prefect(url: str, path: str, body: Object) -> Any:
-    """POST, again where the server's sqlite file was locked: its answer is 503 then."""
-
-    def post() -> Any:
-        try:
-            return ask_prefect(url, path, body)
-        except urllib.error.HTTPError as error:
-            if error.code != 503:
-                raise
-            return None
-
-    return wait_for(post, f"an answer to {path}", 30)
-
-
 def flow_run(url: str, state: str) -> str:
-    flow = tell_prefect(url, "/flows/", {"name": "work"})["id"]
-    run = tell_prefect(url, "/flow_runs/", {"flow_id": flow, "name": "w", "state": {"type": "PENDING"}})["id"]
-    tell_prefect(url, f"/flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
+    flow = ask_prefect(url, "/flows/", {"name": "work"})["id"]
+    run = ask_prefect(url, "/flow_runs/", {"flow_id": flow, "name": "w", "state": {"type": "PENDING"}})["id"]
+    ask_prefect(url, f"/flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
     return str(run)
 
 
 def state_of(url: str, run: str) -> tuple[str, str]:
-    found = get(f"{url}/flow_runs/{run}")["state"]
+    found = ask_prefect(url, f"/flow_runs/{run}")["state"]
     return found["type"], found["message"] or ""
 
 
@@ -229,7 +193,7 @@ class Inside:
 
 @pytest.fixture
 def inside(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inside]:
-    with serving() as (cluster, url):
+    with fake_cluster.serving() as (cluster, url):
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", url)))
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
         made = Inside(tmp_path / "home", cluster, server)
@@ -353,11 +317,11 @@ def test_the_supervisors_pod_runs_jobs_shows_that_it_is_alive_and_leaves_in_orde
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
         with system.worker():
-            wait_for(lambda: system.summary(job).state == "done", "the job", 90)
+            wait_for(lambda: system.summary(job).state == "done", "the job")
         assert (tmp_path / "alive").exists()
         process.terminate()
         # Prefect ends the run, then itself by the same signal, which the first process of a container ignores.
-        assert process.wait(60) in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
+        assert process.wait(PATIENCE) in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
     finally:
         if process.poll() is None:
             process.kill()

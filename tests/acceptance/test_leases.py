@@ -11,9 +11,10 @@ import sys
 import psutil
 import pytest
 
-from tests.acceptance.conftest import Home, wait_for
+from tests.acceptance.conftest import Home
+from tests.acceptance.processes import LIMIT, PATIENCE, wait_for
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(LIMIT)
 
 QUEUE_AND_LEAVE = """
 from eas.app import App
@@ -43,8 +44,8 @@ def stop_outside_a_transaction(process: subprocess.Popen[str], home: Home) -> No
 
 
 def test_a_worker_that_wakes_up_late_cannot_get_its_result_accepted(plain_home: Home) -> None:
-    plain_home.environment["EAS_LEASE"] = "2"
-    plain_home.eas("submit", plain_home.chain({"task": "null", "duration": 2}))
+    plain_home.environment["EAS_LEASE"] = "4"
+    plain_home.eas("submit", plain_home.chain({"task": "null", "duration": 4}))
     subprocess.run(
         [sys.executable, "-c", QUEUE_AND_LEAVE], cwd=plain_home.folder, env=plain_home.environment, check=True
     )
@@ -60,9 +61,9 @@ def test_a_worker_that_wakes_up_late_cannot_get_its_result_accepted(plain_home: 
     finally:
         os.kill(sleeper.pid, signal.SIGCONT)
         sleeper.terminate()
-        late, _ = sleeper.communicate(timeout=60)
+        late, _ = sleeper.communicate(timeout=PATIENCE)
         other.terminate()
-        other.communicate(timeout=60)
+        other.communicate(timeout=PATIENCE)
     assert "left: 0 done, 0 failed" in late
     assert plain_home.rows("SELECT id, state, worker_id, ended_at FROM attempts ORDER BY number") == before
     accepted = plain_home.rows("SELECT state, accepted_attempt_id AS attempt FROM tasks WHERE task_type='null'")

@@ -11,10 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.conftest import Home, wait_for
+from tests.acceptance.conftest import Home
+from tests.acceptance.processes import LIMIT, PATIENCE, wait_for
 from tests.acceptance.test_commands import in_process
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(LIMIT)
 
 NULL = {"task": "null", "duration": 0}
 LONG = {"task": "null", "duration": 3600}
@@ -70,7 +71,7 @@ def test_cancel_ends_what_runs_and_sigterm_leaves_the_rest_to_others(quick: Home
 
     done = json.loads(quick.eas("cancel", "long", "--json").stdout)
     assert done == {"job_id": 1, "job_name": "long", "dropped": 2, "stopped": 1, "tasks": 3}
-    wait_for(lambda: not any(child.is_running() for child in children), "the end of the task's process", 10.0)
+    wait_for(lambda: not any(child.is_running() for child in children), "the end of the task's process")
     assert worker.is_running()
     assert "is cancelled: 0 queued attempts dropped" in quick.eas("cancel", "1").stdout
     assert states(quick) == ["cancelled"]
@@ -78,11 +79,11 @@ def test_cancel_ends_what_runs_and_sigterm_leaves_the_rest_to_others(quick: Home
     quick.eas("submit", other)
     wait_for(lambda: drivers(quick)[1:] != [None], "the second job")
     scheduler.send_signal(signal.SIGTERM)
-    said, _ = scheduler.communicate(timeout=60)
+    said, _ = scheduler.communicate(timeout=PATIENCE)
     assert scheduler.returncode == 0, said
     assert "0 jobs done, 0 failed, 1 cancelled" in said
     assert drivers(quick) == [None, None]
-    wait_for(lambda: not psutil.pid_exists(worker.pid), "the worker to leave", 30.0)
+    wait_for(lambda: not psutil.pid_exists(worker.pid), "the worker to leave")
 
 
 def test_failures_are_rescheduled_and_queues_emptied_and_paused(
@@ -107,7 +108,7 @@ def test_failures_are_rescheduled_and_queues_emptied_and_paused(
     assert json.loads(say("queue", "pause", "null", "--json"))["paused"] == ["null"]
     assert say("submit", str(quick.chain(loop(4, NULL), name="nulls"))) == "2\n"
     say("cancel", "curves")
-    quick.eas("schedule", "--time-limit", "2", "--workers", "1")
+    quick.eas("schedule", "--time-limit", "4", "--workers", "1")
     assert states(quick, "attempts")[1:] == ["queued"] * 4
     assert re.search(r"null: 4.*, paused", say("queue", "show"))
     assert json.loads(say("queue", "empty", "--json")) == {"total": 4, "emptied": {"null": 4}}

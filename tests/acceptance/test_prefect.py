@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,16 +16,15 @@ from typing import Any
 import pytest
 
 from eas import registry
-from tests.acceptance.conftest import COMBINATIONS, Home, clean_environment, services_of, wait_for
+from flows.automations import WITHIN
+from tests.acceptance.conftest import COMBINATIONS, Home, services_of
+from tests.acceptance.processes import LIMIT, PATIENCE, clean_environment, wait_for
 from tests.acceptance.station import PREFIX, Station, flow_run_id, section
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(LIMIT)
 
 README = section("With a Prefect server")
 SETUP = README[: 1 + next(place for place, line in enumerate(README) if "worker start" in line)]
-PATIENCE = 180.0
-SILENCE = 60.0
-"""Heartbeats come every 30 s, as often as Prefect allows."""
 
 EAS_FLOWS = (
     "run-chain cancel-job reschedule-unfinished schedule-waiting-tasks scale-workers init empty-queue pause-queue "
@@ -84,16 +82,15 @@ SERVICES = {
 @pytest.fixture(scope="module")
 def killed_run(station: Station) -> tuple[int, str]:
     """A job whose flow run's process was killed, while no Prefect worker looked after it."""
-    station.set_silence(SILENCE)
     chain = station.home.chain(loop(30, duration=0.5), name="killed")
     process = station.home.start("run", chain, "--workers", "1")
     begun = "SELECT DISTINCT job_id FROM tasks WHERE job_name='killed' AND task_type='null' AND state='done'"
     try:
-        (row,) = wait_for(lambda: station.home.rows(begun), "a first task of the run", PATIENCE)
-        (run,) = station.runs_of_job(row.job_id)
+        (row,) = wait_for(lambda: station.home.rows(begun), "a first task of the run")
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    (run,) = station.runs_of_job(row.job_id)
     assert run["state_type"] == "RUNNING"
     return row.job_id, run["id"]
 
@@ -151,7 +148,7 @@ def test_the_settings_are_saved_as_blocks_twice(station: Station) -> None:
 def test_reports_are_scheduled(station: Station) -> None:
     of_report = {"flows": {"name": {"any_": ["report-progress"]}}}
     planned = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    wait_for(lambda: station.ask("/flow_runs/count", **of_report, **planned), "the server to plan ahead", PATIENCE)
+    wait_for(lambda: station.ask("/flow_runs/count", **of_report, **planned), "the server to plan ahead")
 
 
 def test_a_parameter_out_of_bounds_is_refused(station: Station) -> None:
@@ -205,7 +202,7 @@ def test_services_run_what_is_submitted_and_workers_come_and_go(station: Station
         most = max(most, len(station.home.rows("SELECT id FROM workers WHERE state='alive'")))
         return all(station.job_state(job) == "done" for job in jobs)
 
-    wait_for(done, f"the jobs {jobs}", 300)
+    wait_for(done, f"the jobs {jobs}", 2 * PATIENCE)
     assert most >= 2
     for job in jobs:
         (run,) = station.runs_of_job(job)
@@ -215,14 +212,16 @@ def test_services_run_what_is_submitted_and_workers_come_and_go(station: Station
     assert table["flow_run_id"] == services["scale-workers/eas"]
     assert "worker_type" in str(table["data"])
 
-    wait_for(
-        lambda: not station.home.rows("SELECT id FROM workers WHERE state='alive'"), "all workers to leave", PATIENCE
-    )
+    wait_for_no_workers(station)
     work = {"flows": {"name": {"any_": ["work"]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
     wait_for(lambda: not station.ask("/flow_runs/filter", **work), "their flow runs to end")
     ended = station.ask("/flow_runs/filter", flows=work["flows"])
     assert {each["state_type"] for each in ended} == {"COMPLETED"}
     assert all("left: " in each["state"]["message"] for each in ended)
+
+
+def wait_for_no_workers(station: Station) -> None:
+    wait_for(lambda: not station.home.rows("SELECT id FROM workers WHERE state='alive'"), "all workers to leave")
 
 
 def test_a_second_supervisor_is_not_started(station: Station, services: dict[str, str]) -> None:
@@ -237,40 +236,40 @@ def test_cancelling_a_flow_run_leaves_a_job_that_the_supervisor_goes_on_with(
     chain = station.home.chain(loop(20, duration=0.7), name="given_back")
     run = station.run("run-chain/eas", chain=str(chain), workers=1)
     begun = "SELECT job_id FROM tasks WHERE job_name='given_back' AND task_type='null' AND state='done' LIMIT 1"
-    job = wait_for(lambda: station.home.rows(begun), "a first task", PATIENCE)[0].job_id
+    job = wait_for(lambda: station.home.rows(begun), "a first task")[0].job_id
+    station.home.eas("queue", "pause", "null")  # however long Prefect takes, the job is not done before
     station.prefect("flow-run", "cancel", run)
     assert station.ended(run)["state_type"] == "CANCELLED"
     assert station.job_state(job) == "running"
-    wait_for(lambda: station.job_state(job) == "done", "the supervisor to finish the job", PATIENCE)
+    station.home.eas("queue", "resume", "null")
+    wait_for(lambda: station.job_state(job) == "done", "the supervisor to finish the job")
     tries = station.home.rows(f"SELECT task_id, sum(state='done') AS good FROM attempts WHERE job_id={job} GROUP BY 1")
     assert [each.good for each in tries] == [1] * 20
 
 
 def test_cancelling_a_job_ends_its_tasks_and_its_flow_run(station: Station, services: dict[str, str]) -> None:
-    job = station.submit(station.home.chain(loop(30, duration=20), name="unwanted"))
-    wait_for(
-        lambda: station.home.rows(f"SELECT 1 FROM attempts WHERE job_id={job} AND state='running'"), "a task", PATIENCE
-    )
+    job = station.submit(station.home.chain(loop(30, duration=3600), name="unwanted"))
+    wait_for(lambda: station.home.rows(f"SELECT 1 FROM attempts WHERE job_id={job} AND state='running'"), "a task")
     (run,) = station.runs_of_job(job)
-    began = time.monotonic()
     over = station.ended(station.run("cancel-job/eas", job="unwanted"))
     assert over["state_type"] == "COMPLETED"
     assert station.job_state(job) == "cancelled"
     assert station.ended(run["id"])["state_type"] == "CANCELLED"
-    running = f"SELECT 1 FROM attempts WHERE job_id={job} AND state IN ('queued', 'running')"
-    wait_for(lambda: not station.home.rows(running), "nothing to be left of it")
-    assert time.monotonic() - began < 60
-    assert station.count_task_runs(run["id"], ["PENDING", "RUNNING"]) == 0
+    states = station.home.rows(f"SELECT DISTINCT state FROM attempts WHERE job_id={job}")
+    assert [each.state for each in states] == ["cancelled"]
+    wait_for(lambda: station.count_task_runs(run["id"], ["PENDING", "RUNNING"]) == 0, "the task runs to end")
+    # Workers leave when they are idle: none is kept by a task that takes an hour.
+    wait_for_no_workers(station)
 
 
 def test_a_killed_run_does_not_stay_running_and_its_job_is_done(
     station: Station, services: dict[str, str], killed_run: tuple[int, str]
 ) -> None:
     job, run = killed_run
-    wait_for(lambda: station.job_state(job) == "done", "the supervisor to finish the job", PATIENCE)
+    wait_for(lambda: station.job_state(job) == "done", "the supervisor to finish the job")
     over = station.ended(run)
     assert over["state_type"] == "CRASHED"
-    assert "no heartbeat for 60 s" in over["state"]["message"]
+    assert f"no heartbeat for {WITHIN:g} s" in over["state"]["message"]
 
 
 def test_a_killed_service_does_not_stay_running(station: Station, services: dict[str, str]) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import ROOT, Home, clean_environment, wait_for
+from tests.acceptance.conftest import Home
+from tests.acceptance.processes import LIMIT, ROOT, clean_environment, wait_for
 from tests.acceptance.station import section
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
@@ -20,7 +21,7 @@ TOO_LONG = {"bench", "chaos"}
 """Their parts are tested by themselves; here only that the target is there."""
 EXIT_CODES = {"fails_on_purpose.json": 1}
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(LIMIT)
 
 
 def commands() -> list[str]:

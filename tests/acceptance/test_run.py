@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import ROOT, Home, ask_prefect, wait_for
+from tests.acceptance.conftest import Home
+from tests.acceptance.prefect_server import ask_prefect
+from tests.acceptance.processes import LIMIT, PATIENCE, ROOT, wait_for
 
 DEMOS = ROOT / "demo_jobs"
 FEATURES = DEMOS / "feature_tests"
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(LIMIT)
 
 
 def loop(values: int, *body: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def test_feature_tests_run(home: Home, name: str) -> None:
 
 
 def test_a_killed_run_goes_on_where_it_was(home: Home) -> None:
-    chain = home.chain(loop(60, {"task": "null", "duration": 0.1}), name="killed")
+    chain = home.chain(loop(60, {"task": "null", "duration": 0.2}), name="killed")
     process = home.start("run", chain, "--workers", "2")
     wait_for(lambda: home.rows("SELECT 1 FROM tasks WHERE task_type='null' AND state='done' LIMIT 1"), "a first task")
     process.send_signal(signal.SIGKILL)
@@ -136,7 +138,7 @@ def test_a_killed_worker_is_replaced_and_its_task_run_again(home: Home) -> None:
     busy = "SELECT w.pid FROM workers w JOIN attempts a ON a.worker_id = w.id WHERE a.state = 'running'"
     (first, *_) = wait_for(lambda: home.rows(busy), "a running task")
     os.kill(first.pid, signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     states = [row.state for row in home.rows("SELECT state FROM attempts")]
     assert states.count("done") == 6
@@ -154,7 +156,7 @@ def test_ctrl_c_leaves_a_job_that_can_be_resumed(home: Home) -> None:
     process = home.start("run", chain, "--workers", "1")
     wait_for(lambda: home.rows("SELECT 1 FROM tasks WHERE task_type='null' AND state='done' LIMIT 1"), "a first task")
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "eas run --resume 1" in output
     assert "Traceback" not in output

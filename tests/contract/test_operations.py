@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -22,20 +21,13 @@ from eas.taskdb import results, tables
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.store import SQLAttemptStore
 from tests.contract.chains import new_worker, queue_tasks, result
+from tests.contract.engines import EngineContract
 
 
-class OperationsContract:
-    engine = ""
-
+class OperationsContract(EngineContract):
     @pytest.fixture
-    def database(self, database_url: Callable[[str], str]) -> Iterator[TaskDatabase]:
-        database = TaskDatabase(database_url(self.engine))
-        yield database
-        database.close()
-
-    @pytest.fixture
-    def queue(self, database: TaskDatabase) -> SQLQueue:
-        return SQLQueue(SQLAttemptStore(database))
+    def queue(self, store: SQLAttemptStore) -> SQLQueue:
+        return SQLQueue(store)
 
     def pairs(self, database: TaskDatabase) -> list[tuple[str, str, bool]]:
         """Return the states of each attempt and its task, and whether that is held back."""

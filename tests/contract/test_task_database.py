@@ -8,7 +8,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection, func, select
@@ -20,24 +20,13 @@ from eas.taskdb import attempts, duties, jobs, products, results, tables, tasks,
 from eas.taskdb.engine import TaskDatabase, reserve_ids
 from eas.taskdb.store import SQLAttemptStore
 from tests.contract.chains import new_job, new_worker, queue_tasks, result, states, task_states, version
+from tests.contract.engines import EngineContract
 
 LONG_TEXT = "Ωδός 星 \U0001f6f0 " * 20_000
 """More than 64 KB, and characters of one to four bytes."""
 
 
-class TaskDatabaseContract:
-    engine = ""
-
-    @pytest.fixture
-    def database(self, database_url: Callable[[str], str]) -> Iterator[TaskDatabase]:
-        database = TaskDatabase(database_url(self.engine))
-        yield database
-        database.close()
-
-    @pytest.fixture
-    def store(self, database: TaskDatabase) -> SQLAttemptStore:
-        return SQLAttemptStore(database)
-
+class TaskDatabaseContract(EngineContract):
     # -- ids -----------------------------------------------------------------------------------
 
     def test_ids_are_given_once_whoever_asks(self, database: TaskDatabase) -> None:

@@ -7,16 +7,13 @@ import re
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+
+from .processes import is_alive
 
 
 def traceback_of(outcome):
     return next(entry for entry in outcome.log if entry.level == logging.ERROR).traceback
-
-
-def is_alive(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 REASONS = [
