@@ -26,7 +26,8 @@ class Rescheduled:
     ----------
     jobs:
         Job id to former state to number of tasks. States are those of tasks, and *emptied* for what
-        had been taken off the queue. Control tasks count only where they had not expanded.
+        had been taken off the queue. Control tasks count only where they had not expanded, or where
+        nothing else is left of a cancelled job.
     names:
         Job id to job name.
     """

@@ -113,7 +113,11 @@ def put_back(
     waiting = {row.id: EMPTIED if row.held_at is not None else str(row.state) for row in rows if row.id not in grown}
     # A loop that could not decide whether to go on has failed by itself, below children that have not.
     undecided = {row.id: str(row.state) for row in rows if row.id in grown and row.reason is not None}
-    if not waiting and not undecided:
+    former = waiting | undecided
+    if not former and TaskState.CANCELLED in states:
+        # All leaf tasks were done when the job was cancelled: what is left is to come to its end.
+        former = {row.id: str(row.state) for row in rows if row.id in grown and row.state == TaskState.CANCELLED}
+    if not former:
         return {}
     fresh = {"reason": None, "ended_at": None, "held_at": None}
     tries = {"retries_left": job.retries, "stalls_left": _stalls(connection, job.id)}
@@ -123,7 +127,7 @@ def put_back(
         values = {"ended_at": None, "cancel_requested_at": None, "driver": None, "driver_seen_at": None}
         jobs.set_state(connection, job.id, JobState.SUBMITTED, **values)
     changed(connection, job.id)
-    return waiting | undecided
+    return former
 
 
 def _to_put_back(connection: Connection, job_id: int, states: Collection[TaskState], *, emptied: bool) -> list[AnyRow]:

@@ -215,6 +215,23 @@ class TestReschedule:
             system.drive(job)
         assert system.summary(job).succeeded
 
+    @pytest.mark.parametrize("chain", [[NULL], [loop("i", [1, 2], NULL)]])
+    def test_a_job_cancelled_when_all_its_tasks_were_done_comes_to_its_end(
+        self, system: System, chain: list[Any]
+    ) -> None:
+        job = system.submit(chain)
+        system.drive(job, steps=2)
+        attempts = select(tables.attempts.c.state)
+        with system.worker():
+            soon(lambda: {row.state for row in system.rows(attempts)} == {"done"}, "the tasks to be done")
+        assert cancel(system.app.database, system.app.queue, job).tasks == 0
+        done = again(system, job_id=job)
+        assert set(done.states) == {"cancelled"}
+        assert again(system, job_id=job).total == 0
+        system.drive(job)
+        assert system.summary(job).succeeded
+        assert {row.state for row in system.rows(attempts)} == {"done"}
+
     def test_a_loop_goes_on_where_its_iteration_failed(self, system: System) -> None:
         chain = [
             {
