@@ -7,6 +7,7 @@ plain names are copies, made by the store itself where it can.
 from __future__ import annotations
 
 import contextlib
+import ftplib
 import hashlib
 import logging
 import shutil
@@ -28,11 +29,18 @@ T = TypeVar("T")
 
 ATTEMPTS = 5
 """What fails in transit is tried so often, waiting 0.5, 1, 2 and 4 s in between."""
-REFUSALS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, ValueError)
+REFUSALS = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    ValueError,
+    ftplib.error_perm,
+)
 """Answers of a store that can be reached: asking again would not change them."""
 FLAT = frozenset(["s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "ossfs", "tos", "obs"])
 """Object stores: they have no folders (to ask for one may create a bucket), and objects appear whole."""
-NO_FILE = FileNotFoundError
 
 
 class RemoteFileStore(FileStore):
@@ -101,10 +109,10 @@ class RemoteFileStore(FileStore):
         arriving = target.with_name(f".{key}")
         try:
             self._ask(f"give {version.store_path}", lambda: self.files.get_file(version.store_path, str(arriving)))
-        except StoreError as error:
-            if isinstance(error.__cause__, NO_FILE):
-                raise missing(version) from None
-            raise
+        except StoreError:
+            if self._exists(version.store_path):
+                raise
+            raise missing(version) from None
         verify(arriving, version)
         arriving.chmod(0o444)
         arriving.replace(target)
@@ -145,11 +153,17 @@ class RemoteFileStore(FileStore):
         """Remove a version that SQL did not take; one that stays takes space, and does no harm."""
         try:
             self._ask(f"remove {version.store_path}", lambda: self.files.rm_file(version.store_path))
-            if not self._flat:
-                self.files.rmdir(version.store_path.rpartition("/")[0])
-        except (EASError, OSError) as error:
-            if not isinstance(error.__cause__, NO_FILE):
+        except EASError as error:
+            if self._exists(version.store_path):
                 LOG.warning("%s", error)
+        if not self._flat:
+            with contextlib.suppress(Exception):
+                self.files.rmdir(version.store_path.rpartition("/")[0])
+
+    def _exists(self, store_path: str) -> bool:
+        with contextlib.suppress(ServiceError):
+            return bool(self._ask(f"look for {store_path}", lambda: self.files.exists(store_path)))
+        return True  # as far as anyone knows
 
     def _make_folder(self, path: str) -> None:
         if not self._flat:
