@@ -115,7 +115,10 @@ class RabbitMQQueue(JobQueue):
                 try:
                     self.broker.session(0.0 if self.broker.reached else PATIENCE)
                 except BrokerGoneError:
-                    return self._claim_without(worker_id, task_types, limit, deadline)
+                    claimed = self._claim_without(worker_id, task_types, limit, deadline)
+                    if claimed or deadline <= time.monotonic():
+                        return claimed
+                    continue
                 self._listen()
                 found = self.broker.wait(map(self._queue, task_types), deadline - time.monotonic())
                 claimed = self._claim_by(found, worker_id, limit) if found else []
@@ -142,6 +145,7 @@ class RabbitMQQueue(JobQueue):
         return claimed
 
     def _claim_without(self, worker_id: str, task_types: Sequence[str], limit: int, deadline: float) -> list[int]:
+        """Claim by SQL alone, for as long as the broker is away; nothing where it is back before there was anything."""
         while True:
             claimed = self.store.claim_next(worker_id, task_types, limit)
             left = deadline - time.monotonic()

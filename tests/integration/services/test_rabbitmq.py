@@ -14,7 +14,9 @@ from sqlalchemy.engine import make_url
 
 from eas.errors import ServiceError, SettingsError
 from eas.queues import rabbitmq
+from eas.queues.broker import BrokerGoneError
 from eas.queues.rabbitmq import RabbitMQQueue
+from eas.queues.session import Session
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.store import SQLAttemptStore
 from tests import services
@@ -157,10 +159,31 @@ def test_messages_that_sql_does_not_know_are_swept_away(database: TaskDatabase, 
 def test_a_busy_worker_keeps_no_message_for_itself(database: TaskDatabase, queue: RabbitMQQueue) -> None:
     queue.publish(queue_tasks(database, ["null"] * 5))
     assert len(queue.claim("a", ["null", "error"], 1, 5.0)) == 1
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 60
     while queue.held(["null"])["null"] < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert queue.held(["null"]) == {"null": 4}
+
+
+def test_a_connection_that_is_lost_for_a_moment_does_not_end_the_wait(
+    database: TaskDatabase, queue: RabbitMQQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.claim("a", ["null"], 1, 0.0)
+    real, lost = queue.broker.session, []
+
+    def session(patience: float) -> Session:
+        if not lost:
+            lost.append(True)
+            raise BrokerGoneError("gone for a moment")
+        return real(patience)
+
+    monkeypatch.setattr(queue.broker, "session", session)
+    began = time.monotonic()
+    assert queue.claim("a", ["null"], 1, 1.0) == []
+    assert time.monotonic() - began >= 0.9
+    threading.Timer(0.3, lambda: queue.publish(queue_tasks(database, ["null"]))).start()
+    lost.clear()
+    assert len(queue.claim("a", ["null"], 1, 30.0)) == 1
 
 
 def test_a_broker_that_was_never_there_is_an_error_at_once(database: TaskDatabase) -> None:
