@@ -34,7 +34,8 @@ demo: $(STAMP) ## the main job: a planet-detection sweep as a Prefect flow, on t
 
 TEST_PROCESSES ?= auto
 test: $(STAMP) $(SCIENCE) ## all tests, side by side; those that need services skip without `make services`
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
+# Files go out in the order of their names: of real processes, which take longest, first.
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## style, types, import floors, links of the docs
 	$(BIN)/ruff format --check .

@@ -88,7 +88,7 @@ def test_a_claim_makes_a_fixed_number_of_trips(database: TaskDatabase) -> None:
 def test_deadlocks_are_tried_again(database: TaskDatabase) -> None:
     first, second = (database.transact(new_job) for _ in range(2))
     tries: list[int] = []
-    meet = threading.Barrier(2, timeout=10)
+    meet = threading.Barrier(2, timeout=60)
 
     def cross(one: int, other: int) -> None:
         runs = 0

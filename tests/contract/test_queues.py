@@ -23,7 +23,7 @@ from tests import services
 from tests.contract.chains import new_worker, queue_tasks
 
 TYPES = ["null", "error", "verify"]
-SLACK = 1.5
+SLACK = 8.0
 """How much longer than it should something may take on a busy machine [s]."""
 
 

@@ -263,7 +263,7 @@ class TaskDatabaseContract(EngineContract):
         with database.read() as connection:
             before = connection.execute(select(func.count()).select_from(tables.jobs)).scalar()
             threading.Thread(target=lambda: database.transact(new_job)).start()
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             while self._count(database, tables.jobs) == before and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert connection.execute(select(func.count()).select_from(tables.jobs)).scalar() == before

@@ -167,7 +167,7 @@ def test_told_to_stop_it_gives_back_its_jobs(system: System) -> None:
         time.sleep(0.02)
     assert drivers(system) != [None]
     one.stop.set()
-    thread.join(5.0)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert drivers(system) == [None]
     assert system.summary(job).state == "running"
@@ -206,7 +206,7 @@ def test_a_job_whose_tasks_were_taken_off_rests_and_is_taken_up_again(system: Sy
             assert time.monotonic() < deadline
             time.sleep(0.02)
         one.stop.set()
-        thread.join(5.0)
+        thread.join(PATIENCE)
     assert one.account.troubles == 0
 
 
@@ -220,7 +220,7 @@ def test_a_cancelled_job_is_left(system: System) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     cancel(system.app.database, system.app.queue, job)
-    thread.join(5.0)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert (one.account.cancelled, one.account.troubles) == (1, 0)
 

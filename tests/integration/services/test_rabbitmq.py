@@ -107,7 +107,7 @@ def test_work_goes_on_while_the_broker_is_away(wire: Wire, database: TaskDatabas
     assert sorted(taken) == [each.attempt_id for each in queued]
     wire.join()
     again = queue_tasks(database, ["null"])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not queue.broker.up and time.monotonic() < deadline:
         time.sleep(0.05)
     queue.publish(again)
@@ -121,7 +121,7 @@ def test_a_claim_that_waits_survives_a_cut(wire: Wire, database: TaskDatabase, q
     queued = []
     threading.Timer(0.6, lambda: queued.extend(queue_tasks(database, ["null"]))).start()
     taken: list[int] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not taken and time.monotonic() < deadline:
         taken = queue.claim("a", ["null"], 1, 1.0)
     assert taken == [each.attempt_id for each in queued]
@@ -150,7 +150,7 @@ def test_messages_that_sql_does_not_know_are_swept_away(database: TaskDatabase, 
     queue.publish(queued)
     SQLAttemptStore(database).claim_these("b", [each.attempt_id for each in queued])
     assert queue.sweep() == 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while queue.held(["null"]) != {"null": 0} and time.monotonic() < deadline:
         time.sleep(0.05)
     assert queue.held(["null"]) == {"null": 0}
