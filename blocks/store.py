@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from prefect.blocks.core import Block
 from prefect.blocks.fields import SecretDict
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from blocks.urls import DOCUMENTATION, LOGOS
 from eas.errors import SettingsError
@@ -55,13 +55,14 @@ class EASFileStore(Block):
             raise ValueError("give an absolute path: workers run in other folders")
         return value
 
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, value: str) -> str:
         try:
-            check_url(self.url)
+            check_url(value)
         except SettingsError as error:
             raise ValueError(f"{error.what}; {error.cure}") from None
-        return self
+        return value
 
     def get_directory(self) -> Path | None:
         """Return the data folder, if this block names one."""
@@ -78,9 +79,6 @@ class EASFileStore(Block):
 
     def get_filesystem(self) -> Any:
         """Return an fsspec file system rooted in the file store, to browse it."""
-        import fsspec
-        from fsspec.implementations.dirfs import DirFileSystem
+        from eas.filestore.remote import open_files  # it imports fsspec, which takes its time
 
-        path = local_path(self.url)
-        files, root = fsspec.url_to_fs(str(path or self.url), **self.options.get_secret_value())
-        return DirFileSystem(root, files)
+        return open_files(str(local_path(self.url) or self.url), self.options.get_secret_value())

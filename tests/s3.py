@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -14,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
-PATIENCE = 120.0
+from tests.processes import free_port, wait_for
 
 
 @dataclass(frozen=True)
@@ -51,27 +46,21 @@ class S3:
 
 @contextmanager
 def s3_server() -> Iterator[S3]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait(process, f"http://127.0.0.1:{port}/moto-api/")
+        wait_for(lambda: _answers(process, f"http://127.0.0.1:{port}/moto-api/"), "the S3 server")
         yield S3(f"http://127.0.0.1:{port}")
     finally:
         process.kill()
         process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the S3 server ended"
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the S3 server does not answer")
+def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
+    assert process.poll() is None, "the S3 server ended"
+    try:
+        urllib.request.urlopen(url, timeout=10).close()
+    except OSError:
+        return False
+    return True

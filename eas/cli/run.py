@@ -54,6 +54,9 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
     console = Console(stderr=as_json)
     written: list[Path] = []
     with App.load() as app:
+        count = workers if workers is not None else (os.cpu_count() or 1)
+        if count and file is not None:
+            app.store.check()  # before anything is submitted
         job_id = _job(app, file, resume, values)
         summary = summarise(app.database, job_id)
         if not JobState(summary.state).final:
@@ -62,7 +65,7 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
                 highlight=False,
                 soft_wrap=True,
             )
-            summary = _run(app, job_id, summary.job_name, console, workers, max_task_runs, written, quiet=as_json)
+            summary = _run(app, job_id, summary.job_name, console, count, max_task_runs, written, quiet=as_json)
         reports = written or _reports(app, job_id)
         if as_json:
             print_json(summary.to_json() | {"reports": [str(path) for path in reports]})
@@ -82,7 +85,6 @@ def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]
     options = options_of(values, app.settings.max_stalls)
     chain = load_chain(file, app.registry)
     submission.require_installed(submission.plan_chain(chain, app.registry, options), app.registry)
-    app.store.check()
     return submission.submit(app.database, app.registry, chain, options, to_drive=True)
 
 
@@ -91,14 +93,13 @@ def _run(
     job_id: int,
     name: str,
     console: Console,
-    workers: int | None,
+    workers: int,
     max_task_runs: int,
     written: list[Path],
     *,
     quiet: bool,
 ) -> Summary:
     """Run the flow and return what became of the job; the files that the flow writes are added to ``written``."""
-    count = workers if workers is not None else (os.cpu_count() or 1)
     try:
         with ExitStack() as stack:
             stack.enter_context(_prefect_server(app, console))
@@ -114,7 +115,7 @@ def _run(
 
             async def flow() -> State[Any]:
                 with tags(TAG):
-                    return await named(job_id=job_id, workers=count, max_task_runs=max_task_runs, return_state=True)
+                    return await named(job_id=job_id, workers=workers, max_task_runs=max_task_runs, return_state=True)
 
             state = _patiently(app, job_id, flow)
     except KeyboardInterrupt:

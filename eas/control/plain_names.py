@@ -7,15 +7,11 @@ leaves products that SQL knows and people do not see.
 from __future__ import annotations
 
 import hashlib
-import logging
 from functools import partial
 
-from eas.errors import EASError
 from eas.filestore import FileStore
 from eas.taskdb import duties, products, workers
 from eas.taskdb.engine import TaskDatabase
-
-LOG = logging.getLogger("eas.control")
 
 DAY = 86_400.0
 LAST = 500
@@ -37,8 +33,5 @@ def show_again(database: TaskDatabase, store: FileStore) -> int:
 def _show(database: TaskDatabase, store: FileStore, worker_id: str) -> int:
     versions = database.fetch(partial(products.last_current_versions, worker_id=worker_id, limit=LAST))
     for each in versions:
-        try:
-            store.publish(each.working_directory, each.name, each.store_path)
-        except (EASError, OSError) as error:
-            LOG.warning("the version %s does not show under its plain name: %s", each.store_path, error)
+        store.show(each.working_directory, each.name, each.store_path)
     return len(versions)

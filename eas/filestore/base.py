@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import shutil
 import uuid
 from abc import ABC, abstractmethod
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eas.chains.paths import check_relative_path
-from eas.errors import ChecksumError, StorePathError
+from eas.errors import ChecksumError, EASError, StorePathError
 from eas.model import NewVersion, StoredVersion
+
+LOG = logging.getLogger("eas.filestore")
 
 VERSIONS = ".versions"
 STAGING = ".staging"
@@ -87,6 +90,16 @@ class FileStore(ABC):
     @abstractmethod
     def publish(self, working_directory: str, file_name: str, store_path: str) -> None:
         """Let the plain file name show the version at ``store_path``; doing it twice is harmless."""
+
+    def show(self, working_directory: str, file_name: str, store_path: str) -> None:
+        """Publish a version; where that fails, only say so.
+
+        SQL has the version, and whatever reads it goes by SQL; the plain name is for people.
+        """
+        try:
+            self.publish(working_directory, file_name, store_path)
+        except (EASError, OSError) as error:
+            LOG.warning("the version %s does not show under its plain name: %s", store_path, error)
 
     @abstractmethod
     def discard(self, version: NewVersion) -> None:

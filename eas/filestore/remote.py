@@ -201,22 +201,30 @@ class RemoteFileStore(FileStore):
 
 
 def open_remote(url: str, options: dict[str, Any], scratch: Path) -> RemoteFileStore:
-    """Return the store at an fsspec URL. Raises SettingsError where fsspec knows none of that kind."""
+    """Return the store at an fsspec URL. Raises what ``open_files`` raises."""
     protocol = url.split("://", 1)[0].rsplit("::", maxsplit=1)[-1]
-    secrets = tuple(_texts(options))
+    files = open_files(url, options)
+    return RemoteFileStore(files, url, scratch, flat=protocol in FLAT, secrets=tuple(_texts(options)))
+
+
+def open_files(url: str, options: dict[str, Any]) -> DirFileSystem:
+    """Return the file system at a path or an fsspec URL, rooted there.
+
+    Raises SettingsError where fsspec knows none of that kind, ServiceError where it cannot be reached.
+    """
     try:
         files, path = fsspec.url_to_fs(url, **options)
     except (ImportError, ValueError, TypeError) as error:
         raise SettingsError(
-            f"the file store {url} cannot be used: {_masked(error, secrets)}",
+            f"the file store {url} cannot be used: {_masked(error, _texts(options))}",
             cure="see the URL; a kind of store may need a package of its own, such as s3fs, gcsfs or adlfs",
         ) from None
     except Exception as error:  # some connect at once: SFTP, FTP
         raise ServiceError(
-            f"the file store {url} cannot be reached: {_masked(error, secrets)}",
+            f"the file store {url} cannot be reached: {_masked(error, _texts(options))}",
             cure="see whether its server runs, and the credentials (EAS_STORE_OPTIONS)",
         ) from None
-    return RemoteFileStore(DirFileSystem(path, files), url, scratch, flat=protocol in FLAT, secrets=secrets)
+    return DirFileSystem(path, files)
 
 
 def _masked(error: BaseException | None, secrets: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ import psutil
 from sqlalchemy import Connection
 
 from eas.control import machine
-from eas.errors import EASError, ServiceError
+from eas.errors import EASError, ServiceError, StoreError, StorePathError
 from eas.filestore import FileStore
 from eas.model import AttemptResult, ClaimedAttempt, InputProduct, LogEntry, NewVersion, QueuedAttempt, Usage
 from eas.queues.base import JobQueue
@@ -316,9 +316,7 @@ class Worker:
                     file_name=attempt.outputs[name],
                     attempt_id=attempt.attempt_id,
                 )
-            except ServiceError:
-                raise
-            except (EASError, OSError) as error:
+            except (StoreError, StorePathError, OSError) as error:
                 return versions, f"its output {name} cannot be stored: {error}"
             versions.append(version)
         return versions, ""
@@ -335,9 +333,7 @@ class Worker:
                     file_name=each.file_name,
                     attempt_id=attempt.attempt_id,
                 )
-            except ServiceError:
-                raise
-            except (EASError, OSError) as error:
+            except (StoreError, StorePathError, OSError) as error:
                 trouble = f"the file product {each.file_name} cannot be stored: {error}"
                 continue
             versions.append(replace(version, passed=each.passed))
@@ -376,11 +372,4 @@ class Worker:
             LOG.info("attempt %d (%s) failed: %s", result.attempt_id, attempt.task_type, result.reason)
         for version in result.versions:
             if result.state is AttemptState.DONE or version.passed:
-                self._show(attempt.working_directory, version)
-
-    def _show(self, working_directory: str, version: NewVersion) -> None:
-        try:
-            self.store.publish(working_directory, version.file_name, version.store_path)
-        except (EASError, OSError) as error:
-            # SQL has the version, and whatever reads it goes by SQL; the plain name is for people.
-            LOG.warning("the version %s does not show under its plain name: %s", version.store_path, error)
+                self.store.show(attempt.working_directory, version.file_name, version.store_path)

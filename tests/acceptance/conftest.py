@@ -22,7 +22,7 @@ from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 from infra.services import places, rabbitmq
 from tests.acceptance.prefect_server import serving
-from tests.acceptance.processes import PATIENCE, clean_environment
+from tests.processes import PATIENCE, clean_environment
 from tests.services import drop_database, mariadb_server, rabbitmq_server, remove_queues
 
 EAS = [sys.executable, "-m", "eas"]

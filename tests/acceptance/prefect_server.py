@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import PATIENCE, ROOT, clean_environment, free_port, wait_for
+from tests.processes import PATIENCE, ROOT, clean_environment, free_port, wait_for
 
 PREFECT = [sys.executable, "-m", "prefect"]
 ONE_REQUEST = 60.0

@@ -16,7 +16,7 @@ import psutil
 from tests.acceptance import prefect_server
 from tests.acceptance.conftest import Home
 from tests.acceptance.prefect_server import PREFECT, ask_prefect
-from tests.acceptance.processes import PATIENCE, ROOT, free_port, wait_for
+from tests.processes import PATIENCE, ROOT, free_port, wait_for
 
 PREFIX = ".venv/bin/prefect "
 OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}

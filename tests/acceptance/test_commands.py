@@ -16,7 +16,7 @@ import pytest
 
 from eas.cli import main
 from tests.acceptance.conftest import Home
-from tests.acceptance.processes import LIMIT, PATIENCE, ROOT, wait_for
+from tests.processes import LIMIT, PATIENCE, ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(LIMIT)
 

@@ -26,10 +26,10 @@ from infra.deploy.client import connect
 from infra.deploy.flow_runs import FlowRuns
 from infra.deploy.setup import POOL
 from tests.acceptance.prefect_server import ask_prefect, serving
-from tests.acceptance.processes import LIMIT, PATIENCE, ROOT, clean_environment, wait_for
 from tests.integration import fake_cluster
 from tests.integration.fake_cluster import FakeCluster, kubeconfig
 from tests.integration.harness import System
+from tests.processes import LIMIT, PATIENCE, ROOT, clean_environment, wait_for
 
 pytestmark = pytest.mark.timeout(LIMIT)
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.acceptance.processes import LIMIT, PATIENCE, wait_for
+from tests.processes import LIMIT, PATIENCE, wait_for
 
 pytestmark = pytest.mark.timeout(LIMIT)
 

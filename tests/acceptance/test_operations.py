@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.acceptance.processes import LIMIT, PATIENCE, wait_for
 from tests.acceptance.test_commands import in_process
+from tests.processes import LIMIT, PATIENCE, wait_for
 
 pytestmark = pytest.mark.timeout(LIMIT)
 

@@ -18,8 +18,8 @@ import pytest
 from eas import registry
 from flows.automations import WITHIN
 from tests.acceptance.conftest import COMBINATIONS, Home, services_of
-from tests.acceptance.processes import LIMIT, PATIENCE, clean_environment, wait_for
 from tests.acceptance.station import PREFIX, Station, flow_run_id, section
+from tests.processes import LIMIT, PATIENCE, clean_environment, wait_for
 
 pytestmark = pytest.mark.timeout(LIMIT)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.acceptance.processes import LIMIT, ROOT, clean_environment, wait_for
 from tests.acceptance.station import section
+from tests.processes import LIMIT, ROOT, clean_environment, wait_for
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 RUN_BY_CI = {"test", "check", "services", "services-stop"}

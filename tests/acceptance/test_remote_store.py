@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.acceptance.processes import LIMIT
+from tests.processes import LIMIT
 from tests.s3 import S3, s3_server
 
 pytestmark = pytest.mark.timeout(LIMIT)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.conftest import Home
 from tests.acceptance.prefect_server import ask_prefect
-from tests.acceptance.processes import LIMIT, PATIENCE, ROOT, wait_for
+from tests.processes import LIMIT, PATIENCE, ROOT, wait_for
 
 DEMOS = ROOT / "demo_jobs"
 FEATURES = DEMOS / "feature_tests"

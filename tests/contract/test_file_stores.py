@@ -188,9 +188,8 @@ def test_a_server_that_is_away_is_told_without_secrets(tmp_path: Path, monkeypat
     assert raised.value.__cause__ is None
 
 
-def test_what_fails_in_transit_is_asked_again(add, store: FileStore, tmp_path: Path, monkeypatch) -> None:
-    if not isinstance(store, RemoteFileStore):
-        pytest.skip("a disk has no transit")
+@pytest.mark.parametrize("store", ["memory", "s3"], indirect=True)
+def test_what_fails_in_transit_is_asked_again(add, store: RemoteFileStore, tmp_path: Path, monkeypatch) -> None:
     version, real, failed = add(), type(store.files).get_file, []
 
     def get_file(self, *arguments, **options):

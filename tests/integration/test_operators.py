@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from eas.taskdb import tables
 from eas.worker import heartbeat
 from tests.integration.harness import PATIENCE, System
 from tests.integration.moody import with_moody
+from tests.processes import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 NULL: dict[str, Any] = {"task": "null", "duration": 0}
@@ -85,15 +86,6 @@ class Driving:
             raise self.error
 
 
-def soon(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    pytest.fail(f"waited {patience:g} s in vain for {what}")
-
-
 def put(system: System, name: str) -> None:
     folder = system.app.settings.input_directory
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,16 +145,16 @@ class TestReschedule:
         assert again(system).states == {"stalled": 1}
         assert states_of(system, job)[1:] == [("null", "waiting"), ("null", "running"), ("null", "queued")]
 
-    def test_a_living_orchestrator_takes_notice_within_a_second(self, system: System) -> None:
+    def test_a_living_orchestrator_takes_notice(self, system: System) -> None:
         job = system.submit([moody("sun", out="a"), moody(read="a"), loop("i", [1, 2, 3], LONG)])
         with system.worker(), Driving(system, job) as driving:
-            soon(lambda: leaves(system, job).get("blocked"), "the failure")
+            wait_for(lambda: leaves(system, job).get("blocked"), "the failure")
             put(system, "sun")
-            began = time.monotonic()
             again(system)
-            soon(lambda: leaves(system, job).get("blocked", 0) == 0, "the orchestrator")
-            soon(lambda: [each.node.number for each in driving.events if each.node.task_id == 2][-1] == 2, "its event")
-            assert time.monotonic() - began < 1.0 + 0.5
+            wait_for(lambda: leaves(system, job).get("blocked", 0) == 0, "the orchestrator")
+            wait_for(
+                lambda: [each.node.number for each in driving.events if each.node.task_id == 2][-1] == 2, "its event"
+            )
             cancel(system.app.database, system.app.queue, job)
             driving.join()
 
@@ -223,7 +215,7 @@ class TestReschedule:
         system.drive(job, steps=2)
         attempts = select(tables.attempts.c.state)
         with system.worker():
-            soon(lambda: {row.state for row in system.rows(attempts)} == {"done"}, "the tasks to be done")
+            wait_for(lambda: {row.state for row in system.rows(attempts)} == {"done"}, "the tasks to be done")
         assert cancel(system.app.database, system.app.queue, job).tasks == 0
         done = again(system, job_id=job)
         assert set(done.states) == {"cancelled"}
@@ -278,10 +270,10 @@ class TestEmptyQueue:
     def test_what_is_claimed_goes_on_and_a_living_orchestrator_rests_and_goes_on(self, system: System) -> None:
         job = system.submit([loop("i", [1, 2, 3], {"task": "null", "duration": 0.5}), NULL])
         with system.worker(), Driving(system, job) as driving:
-            soon(lambda: leaves(system, job).get("running"), "a running task")
+            wait_for(lambda: leaves(system, job).get("running"), "a task")
             taken = sum(empty_queue(system.app.database, system.app.queue).values())
             assert 1 <= taken <= 3
-            soon(lambda: driving.orchestrator.resting, "the orchestrator to rest")
+            wait_for(lambda: driving.orchestrator.resting, "the orchestrator to rest")
             assert leaves(system, job) == {"waiting": taken, "done": 4 - taken}
             withdrawn = [each for each in driving.events if each.what is Happened.WITHDRAWN]
             assert len(withdrawn) == taken
@@ -319,7 +311,7 @@ class TestPause:
         assert pause(database, ["null"]) == []
         assert list(paused(database)) == ["null"]
         with system.worker(), Driving(system, job) as driving:
-            soon(lambda: leaves(system, job) == {"queued": 1, "done": 1}, "the other type")
+            wait_for(lambda: leaves(system, job) == {"queued": 1, "done": 1}, "the other type")
             time.sleep(0.3)
             assert dict(states_of(system, job))["null"] == "queued"
             assert resume(database, queue) == ["null"]
@@ -347,13 +339,15 @@ class TestCancel:
         job = system.submit([made, moody(read="made"), *[LONG | {"inputs": {"file": "made"}}] * 4])
         before = self.children()
         with system.worker(), Driving(system, job) as driving:
-            soon(lambda: leaves(system, job).get("done") == 2 and leaves(system, job).get("running"), "a running task")
+            wait_for(
+                lambda: leaves(system, job).get("done") == 2 and leaves(system, job).get("running"), "a running task"
+            )
             child = self.children() - before
             done = cancel(system.app.database, system.app.queue, job)
             assert (done.dropped, done.stopped, done.tasks) == (3, 1, 4)
             driving.join()
             assert driving.orchestrator.finished
-            soon(lambda: not any(psutil.pid_exists(pid) for pid in child), "the child's end", 5.0)
+            wait_for(lambda: not any(psutil.pid_exists(pid) for pid in child), "the child's end", 5.0)
         summary = system.summary(job)
         assert summary.state == "cancelled"
         assert leaves(system, job) == {"done": 2, "cancelled": 4}

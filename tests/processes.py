@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 240.0
 """How long one step may take on a machine that is busy with much else [s]; who passes does not wait for it."""
 LIMIT = 1200
