@@ -8,11 +8,11 @@ from pathlib import Path
 
 from benchmarks.common import Result, save, show
 
-ALL = ("worker_speed", "expansion", "flow_overhead")
+ALL = ("import_time", "start_up", "hop_latency", "worker_speed", "expansion", "flow_overhead")
 
 
 def main(names: list[str]) -> None:
-    """Run benchmarks and show what they gave."""
+    """Run benchmarks and print their results."""
     results: list[Result] = []
     for name in names or ALL:
         print(f"{name} ...", flush=True)

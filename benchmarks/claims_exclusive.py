@@ -17,7 +17,7 @@ from eas.app import App
 
 
 def claim_all(worker: str) -> None:
-    """Claim until nothing comes any more; print what was claimed."""
+    """Claim until the queue is empty; print the claimed attempts."""
     with App.load() as app:
         empty, limit = 0, 1
         while empty < 4:

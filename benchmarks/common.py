@@ -1,4 +1,4 @@
-"""What every benchmark gives back, and how it is shown."""
+"""The result of a benchmark, and its display."""
 
 from __future__ import annotations
 

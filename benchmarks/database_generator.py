@@ -1,4 +1,4 @@
-"""Makes a task database of any size by bulk inserts: what reports are measured and tested on.
+"""Creates a task database of any size by bulk inserts, to measure and test reports.
 
     python benchmarks/database_generator.py FILE.sqlite --attempts 1000000
 
@@ -82,7 +82,7 @@ class Generator:
         side = max(1, math.ceil((attempts / len(LEAVES)) ** (1 / len(PARAMETERS))))
         goal = self.attempt_id + attempts
         root = self._task(job_id, None, "execution_chain", 0, "", {}, TaskState.RUNNING if running else TaskState.DONE)
-        # The innermost loop is never cut short by rounding: it goes on until there are enough attempts.
+        # Rounding never shortens the innermost loop: it runs until there are enough attempts.
         self._loop(job_id, root, "", {}, 0, side, goal)
         if running:
             for extra in range(attempts // 10):
@@ -177,7 +177,7 @@ def _parts(rows: list[Row]) -> Iterator[list[Row]]:
 
 
 def generate(path: Path, attempts: int, jobs: int = 4) -> TaskDatabase:
-    """Make (anew) the sqlite database ``path`` with so many finished attempts, and return it open.
+    """Create or replace the sqlite database ``path`` with ``attempts`` finished attempts, and return it open.
 
     It appears whole or not at all: an interrupted one would be found again and measured.
     """

@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import Result, in_a_process, null_chain
 
@@ -38,20 +39,24 @@ def chain() -> float:
     """Return the seconds that ``run-chain`` takes for as many, its local workers' start included."""
     from eas.app import App
     from eas.chains.grammar import parse_chain
-    from eas.control.submit import SubmitOptions, submit
+    from eas.operations.submit import SubmitOptions, submit
     from flows.run_chain import run_chain
 
     document = null_chain(COUNT) | {"task_list": [{"task": "null", "duration": 0}] * COUNT}
     with App.load() as app:
         job = submit(app.database, app.registry, parse_chain(json.dumps(document), "b.json"), SubmitOptions())
     began = time.perf_counter()
-    state = asyncio.run(run_chain(job_id=job, workers=1, return_state=True))
+
+    async def run() -> Any:
+        return await run_chain(job_id=job, workers=1, return_state=True)
+
+    state = asyncio.run(run())
     assert state.is_completed(), state.message
     return time.perf_counter() - began
 
 
 def _await_quiet(url: str) -> None:
-    """Wait until the server has recorded what it was sent: meanwhile it would slow down the next run."""
+    """Wait until the server has recorded all events: else it slows down the next run."""
     before = -1
     while (now := _completed(url)) != before:
         before = now
@@ -67,9 +72,9 @@ def _completed(url: str) -> int:
 
 def run() -> list[Result]:
     """Measure both on one server, each in a process of its own, twice in turn; the better one counts."""
-    from flows.temporary_server import temporary_server
+    from flows.local_server import running_server
 
-    with tempfile.TemporaryDirectory() as folder, temporary_server(Path(folder) / "prefect") as url:
+    with tempfile.TemporaryDirectory() as folder, running_server(Path(folder) / "prefect", idle=0) as url:
         os.environ["PREFECT_API_URL"] = url
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
         seconds: dict[str, list[float]] = {"plain": [], "chain": []}

@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, text
 
 
 def chain_of(leaves: int) -> dict[str, object]:
-    """Return a chain of so many tasks that do nothing."""
+    """Return a chain of ``leaves`` tasks that do nothing."""
     body = [{"task": "null", "duration": 0}]
     loop = {"task": "execution_for_loop", "parameter": "i", "values": list(range(leaves)), "task_list": body}
     return {"job_name": "rows", "working_directory": "rows", "task_list": [loop]}

@@ -3,7 +3,7 @@
     python benchmarks/qats_speed.py [--every N]
 
 The plain version is the recursion as Carter and Agol (2013) write it, compiled by numba too: for
-each number of transits anew, an inner loop over the window for every sample. It runs on every N-th
+each number of transits, an inner loop over the window for every sample. It runs on every N-th
 range of the grid (default 60), as does ours, on one thread; the whole grid is extrapolated for the
 plain one, and timed for ours with ``--full``. CPU time is compared, so other work on the machine
 matters little.
@@ -18,16 +18,20 @@ import time
 import numba
 import numpy as np
 
-from eas.lightcurves.lightcurve import LightCurve
+from eas.lightcurves.cleaning import clean
+from eas.lightcurves.lightcurve import FloatArray, LightCurve
 from eas.tasks import qats
+from eas.tasks.declarations import QATS_NUMBERS, QATS_PERIOD_MIN
 from eas.tasks.search import Search
-from eas.tasks.transit_search_qats import NUMBERS, PERIOD_MIN, fixed_step, make_grid
+from eas.tasks.transit_search_qats import fixed_step, make_grid
 
 CADENCE, DURATION = 600 / 86400, 730
 
 
 @numba.njit(cache=True)
-def plain(sums, samples, length, shortest, longest, one, other):
+def plain(
+    sums: FloatArray, samples: int, length: int, shortest: int, longest: int, one: FloatArray, other: FloatArray
+) -> float:
     """Return the best statistic over all numbers of transits."""
     best = -np.inf
     for count in range(max(2, (samples + length - 1) // longest), (samples - length) // shortest + 2):
@@ -58,11 +62,12 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     options = parser.parse_args()
     samples = round(DURATION / CADENCE)
-    times = np.arange(samples) * CADENCE
-    lightcurve = LightCurve(times, 1 + 6.4e-5 * np.random.default_rng(1).standard_normal(samples))
+    times = np.arange(samples, dtype=np.float64) * CADENCE
+    fluxes: FloatArray = 1 + 6.4e-5 * np.random.default_rng(1).standard_normal(samples)
+    lightcurve = LightCurve(times, fluxes)
     series = fixed_step(lightcurve)
-    search = Search(lightcurve, PERIOD_MIN, (times[-1] - times[0]) / 2)
-    grid = make_grid(search, series, {each.name: each.default or 0 for each in NUMBERS})
+    search = Search(clean(lightcurve), QATS_PERIOD_MIN, (times[-1] - times[0]) / 2)
+    grid = make_grid(search, series, {each.name: each.default or 0 for each in QATS_NUMBERS})
     shortest, longest = grid.shortest[:: options.every].copy(), grid.longest[:: options.every].copy()
     one, other = np.empty(samples), np.empty(samples)
     print(f"{samples} samples, {len(grid.lengths)} durations, {len(grid.shortest)} ranges of spacings")

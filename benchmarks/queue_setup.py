@@ -18,15 +18,15 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from eas import registry
-from eas.control.pause import pause, resume
 from eas.model import QueuedAttempt, TaskSpec
+from eas.operations.pause import pause, resume
 from eas.queues.base import JobQueue
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
 from eas.taskdb import attempts, jobs, tables, tasks
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
-from eas.taskdb.store import SQLAttemptStore
 from infra.services import mariadb, places, rabbitmq
 
 REPOSITORY = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ class Bench:
         return self.database.fetch(lambda c: {row[0]: row[1] for row in c.execute(query)})
 
     def work_off(self, workers: int) -> float:
-        """Have worker processes work off the queue; return the seconds from the first claim to the last result.
+        """Let worker processes empty the queue; return the seconds from the first claim to the last result.
 
         They begin together once all of them have started: importing Python packages is no part of it.
         """
@@ -129,7 +129,7 @@ def _add(connection: object, job_id: int, start: int, count: int) -> list[Queued
 
 @contextmanager
 def bench(name: str) -> Iterator[Bench]:
-    """Give a combination of its own, gone afterwards. The private services are started if need be."""
+    """Yield a temporary combination. Starts the private services if needed."""
     engine, kind = name.split("+")
     unique = f"bench_{uuid.uuid4().hex[:8]}"
     folder = Path(tempfile.mkdtemp(prefix="eas-bench-"))
@@ -146,7 +146,7 @@ def bench(name: str) -> Iterator[Bench]:
     database = TaskDatabase(url)
     database.create()
     initialise(database, registry.load())
-    store = SQLAttemptStore(database)
+    store = AttemptClaims(database)
     queue: JobQueue = RabbitMQQueue(queue_url, store) if kind == "rabbitmq" else SQLQueue(store)
     try:
         yield Bench(name, folder, database, queue, queue_url)

@@ -24,7 +24,7 @@ MEMORY_LIMIT = 1000
 def run(report: str, path: Path) -> None:
     """Make one report and print its wall-clock time, CPU time [s] and peak memory [MB]."""
     from eas.taskdb.engine import TaskDatabase
-    from eas.taskdb.reading import Filters, snapshot
+    from eas.taskdb.queries.reports import Filters, snapshot
     from reports import assemble
     from reports.tree import lines
 

@@ -51,7 +51,7 @@ class EASDatabase(Block):
         parts = split(url, "task database")
         if not parts.database:
             raise SettingsError(
-                "the URL of the task database names no database", cure="e.g. sqlite:////data/eas.sqlite"
+                "the URL of the task database names no database", hint="e.g. sqlite:////data/eas.sqlite"
             )
         return cls(
             drivername=parts.drivername,

@@ -1,4 +1,4 @@
-"""The block ``EASJobQueue``: how workers get to know what is to be run."""
+"""The block ``EASJobQueue``: how workers find the attempts that they run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
 from blocks.urls import DOCUMENTATION, LOGOS, join, split
-from eas.errors import SettingsError
 from eas.queues.base import JobQueue
-from eas.queues.rabbitmq import RabbitMQQueue
-from eas.queues.sql import SQLQueue
+from eas.queues.opening import SQL, open_queue, queue_kind
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.store import SQLAttemptStore
 
 
 class EASJobQueue(Block):
-    """How workers learn what is to be run: from the task database itself, or by RabbitMQ.
+    """How workers find queued attempts: by asking the task database, or by RabbitMQ messages.
 
     Examples:
-        See how long the queues are:
+        Show how many attempts are queued:
         ```python
         from blocks import EASJobQueue, EASDatabase
 
@@ -47,13 +45,9 @@ class EASJobQueue(Block):
     @classmethod
     def from_url(cls, url: str) -> Self:
         """Return the block of a queue's URL, ``sql:`` or ``amqp://...``. Raises SettingsError."""
-        kind = url.partition(":")[0]
-        if kind == "sql":
+        kind = queue_kind(url)
+        if kind == SQL:
             return cls()
-        if kind not in ("amqp", "amqps"):
-            raise SettingsError(
-                f"unknown kind of job queue {kind!r}", cure="choose sql: or amqp://user:password@host:5672/%2F"
-            )
         parts = split(url, "job queue")
         return cls(
             implementation="amqp" if kind == "amqp" else "amqps",
@@ -80,7 +74,4 @@ class EASJobQueue(Block):
 
     def get_queue(self, database: TaskDatabase) -> JobQueue:
         """Return the job queue over a task database; close it after use."""
-        store = SQLAttemptStore(database)
-        if self.implementation == "sql":
-            return SQLQueue(store)
-        return RabbitMQQueue(self.get_url().get_secret_value(), store)
+        return open_queue(self.get_url().get_secret_value(), AttemptClaims(database))

@@ -44,7 +44,7 @@ def save_blocks(settings: Settings, name: str = DEFAULT_NAME) -> list[str]:
 
 
 def overrides(name: str) -> dict[str, str]:
-    """Return the settings that the blocks called ``name`` stand for; those that are missing give none.
+    """Return the settings in the blocks called ``name``; missing blocks give none.
 
     Raises SettingsError where there is none of that name at all.
     """
@@ -55,19 +55,19 @@ def overrides(name: str) -> dict[str, str]:
         except ValidationError as error:
             raise SettingsError(
                 f"the block {kind.get_block_type_slug()}/{name} cannot be used: {error.errors()[0]['msg']}",
-                cure=f"mend it in the Prefect UI, or save it anew: eas blocks save --name {name}",
+                hint=f"correct it in the Prefect UI, or save it again: eas blocks save --name {name}",
             ) from None
         except ValueError:
             continue  # there is none of this kind
     if not found:
         raise SettingsError(
-            f"the Prefect server has no EAS blocks called {name!r}", cure=f"save them: eas blocks save --name {name}"
+            f"the Prefect server has no EAS blocks called {name!r}", hint=f"save them: eas blocks save --name {name}"
         )
     return found
 
 
 def settings_of(block: Block) -> dict[str, str]:
-    """Return the settings that a block of ours stands for."""
+    """Return the settings in a block."""
     if isinstance(block, EASDatabase):
         return {"database_url": block.get_url().get_secret_value()}
     if isinstance(block, EASJobQueue):

@@ -61,7 +61,7 @@ class EASFileStore(Block):
         try:
             check_url(value)
         except SettingsError as error:
-            raise ValueError(f"{error.what}; {error.cure}") from None
+            raise ValueError(f"{error.what}; {error.hint}") from None
         return value
 
     def get_directory(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""URLs of services: parts that everyone may see, and a password that nobody may."""
+"""URLs of services: parts that everyone may see, and a password that no process may."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def split(url: str, what: str) -> URL:
         return make_url(url)
     except ArgumentError:
         raise SettingsError(
-            f"the URL of the {what} cannot be read", cure="quote special characters in it as %40 for @"
+            f"the URL of the {what} cannot be read", hint="quote special characters in it as %40 for @"
         ) from None
 
 

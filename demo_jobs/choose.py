@@ -1,38 +1,57 @@
-"""Prints which demo runs here: all syntheses and searches where their packages are installed, else the small one.
+"""Prints which demonstration runs here, and to the error output why it is not the full one.
 
 eas run "$(python demo_jobs/choose.py)"
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 from eas import registry
 from eas.chains.grammar import load_chain
-from eas.control.submit import plan_chain, require_installed
 from eas.errors import EASError
+from eas.operations.submit import plan_chain, require_installed
+from eas.settings import Settings
 from eas.tasks import psls_data
 
-FULL = Path(__file__).with_name("demo.json")
-SMALL = Path(__file__).with_name("detection_limit.json")
+FOLDER = Path(__file__).parent
+FULL = FOLDER / "demo.json"
+WITHOUT_PSLS_OR_TLS = FOLDER / "detection_limit.json"
+WITHOUT_SYNTHESIS = FOLDER / "shipped_light_curve.json"
+"""Needs neither batman nor psls: it searches a light curve that comes with the repository."""
 
 
-def lacking() -> str:
-    """Return what the full demo lacks here, and how to get it; nothing where it can run."""
+def unavailable(chain: Path) -> str:
+    """Return what a demonstration needs that is not installed here, and how to get it; empty where it can run."""
     known = registry.load()
     try:
-        require_installed(plan_chain(load_chain(FULL, known), known), known)
+        require_installed(plan_chain(load_chain(chain, known), known), known)
     except EASError as error:
         return str(error)
-    return "" if psls_data.is_complete() else f"psls' data tables are not here\n  -> {psls_data.COMMAND}"
+    if chain == FULL and not psls_data.is_complete():
+        return f"psls' data tables are not here\n  -> {psls_data.COMMAND}"
+    return ""
+
+
+def provide_light_curve() -> None:
+    """Copy the shipped light curve into the input directory, where the chain's ingestion finds it."""
+    target = Settings().input_directory / "demo"
+    shutil.copytree(FOLDER / "input" / "demo", target, dirs_exist_ok=True)
 
 
 def main() -> None:
-    """Print the chain's path, and to the error output why it is not the full one."""
-    if missing := lacking():
-        sys.stderr.write(f"the small demo, for the full one cannot run here: {missing}\n")
-    sys.stdout.write(f"{SMALL if missing else FULL}\n")
+    """Print the path of the largest demonstration that can run here."""
+    for chain in (FULL, WITHOUT_PSLS_OR_TLS):
+        reason = unavailable(chain)
+        if not reason:
+            break
+        sys.stderr.write(f"{chain.name} cannot run here: {reason}\n")
+    else:
+        chain = WITHOUT_SYNTHESIS
+        provide_light_curve()
+    sys.stdout.write(f"{chain}\n")
 
 
 if __name__ == "__main__":

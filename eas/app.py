@@ -1,4 +1,7 @@
-"""The one place where the parts are put together."""
+"""Composition root: builds database, queue, store, orchestrators and workers from the settings.
+
+Orchestrators, workers and queues are imported when they are asked for: a report needs none of them.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,28 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.engine import make_url
 
 from eas import registry, settings
-from eas.control.local_workers import LocalWorkers
-from eas.control.orchestrator import Orchestrator
-from eas.errors import SettingsError
 from eas.filestore import FileStore, open_store
-from eas.queues.base import JobQueue
-from eas.queues.rabbitmq import RabbitMQQueue
-from eas.queues.sql import SQLQueue
 from eas.registry import Registry
 from eas.settings import Settings
 from eas.taskdb import worker_types
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import ensure_schema
-from eas.taskdb.store import SQLAttemptStore
-from eas.worker.loop import Worker, WorkerOptions
+
+if TYPE_CHECKING:
+    from eas.orchestration.local_workers import LocalWorkers
+    from eas.orchestration.orchestrator import Orchestrator
+    from eas.queues.base import JobQueue
+    from eas.worker.worker import Worker, WorkerOptions
 
 
 @dataclass
 class App:
-    """EAS as the settings describe it. Connections are made when they are first needed."""
+    """EAS as the settings describe it. Connections are opened when they are first needed."""
 
     settings: Settings
 
@@ -61,17 +62,10 @@ class App:
     @cached_property
     def queue(self) -> JobQueue:
         """The job queue that ``queue_url`` names."""
-        url = self.settings.queue_url.get_secret_value()
-        store = SQLAttemptStore(self.database)
-        kind = url.partition(":")[0]
-        if kind == "sql":
-            return SQLQueue(store)
-        if kind in ("amqp", "amqps"):
-            return RabbitMQQueue(url, store)
-        raise SettingsError(
-            f"the job queue's URL has the unknown kind {kind!r}",
-            cure="set EAS_QUEUE_URL to sql: or amqp://user:password@host:5672/%2F",
-        )
+        from eas.queues import open_queue
+        from eas.taskdb.attempt_claims import AttemptClaims
+
+        return open_queue(self.settings.queue_url.get_secret_value(), AttemptClaims(self.database))
 
     @cached_property
     def store(self) -> FileStore:
@@ -83,7 +77,9 @@ class App:
 
     def orchestrator(self, job_id: int) -> Orchestrator:
         """Return an orchestrator for a job, not opened yet."""
-        return Orchestrator(self.database, self.queue, self.registry, job_id, max_stalls=self.settings.max_stalls)
+        from eas.orchestration.orchestrator import Orchestrator
+
+        return Orchestrator(self.database, self.queue, self.registry, job_id)
 
     def assigned_registry(self) -> Registry:
         """Return the registry with what a deployment assigned to worker types instead of what they ask for."""
@@ -96,6 +92,8 @@ class App:
 
     def worker(self, options: WorkerOptions) -> Worker:
         """Return a worker that is not running yet."""
+        from eas.worker.worker import Worker
+
         return Worker(
             self.database,
             self.queue,
@@ -110,6 +108,8 @@ class App:
 
         Raises StoreError or ServiceError where they could not write into the file store.
         """
+        from eas.orchestration.local_workers import LocalWorkers
+
         if count:
             self.store.check()
         return LocalWorkers(

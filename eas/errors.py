@@ -18,19 +18,19 @@ class EASError(Exception):
     ----------
     what:
         What happened and where.
-    cure:
+    hint:
         What the reader can do about it; shown on its own line.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, cure: str = "") -> None:
+    def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(what)
         self.what = what
-        self.cure = cure
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.what}\n  -> {self.cure}" if self.cure else self.what
+        return f"{self.what}\n  -> {self.hint}" if self.hint else self.what
 
 
 class RequestError(EASError):
@@ -59,7 +59,7 @@ class Problem:
         JSON path, such as ``task_list[2].inputs.lightcurve``; empty for the whole file.
     message:
         What is wrong there.
-    cure:
+    hint:
         How to mend it.
     line, column:
         Place in the text, from 1, where it is known (JSON syntax errors); else 0.
@@ -67,14 +67,14 @@ class Problem:
 
     path: str
     message: str
-    cure: str = ""
+    hint: str = ""
     line: int = 0
     column: int = 0
 
     def __str__(self) -> str:
         where = f"line {self.line}, column {self.column}" if self.line else (self.path or "(file)")
         text = f"{where}: {self.message}"
-        return f"{text}\n    -> {self.cure}" if self.cure else text
+        return f"{text}\n    -> {self.hint}" if self.hint else text
 
 
 class ChainError(RequestError):
@@ -109,9 +109,9 @@ class ExpressionError(RequestError):
         The expression's text (shortened when it is long).
     """
 
-    def __init__(self, expression: str, what: str, *, cure: str = "") -> None:
+    def __init__(self, expression: str, what: str, *, hint: str = "") -> None:
         self.expression = expression if len(expression) <= 120 else expression[:117] + "..."
-        super().__init__(f"expression {self.expression!r}: {what}", cure=cure)
+        super().__init__(f"expression {self.expression!r}: {what}", hint=hint)
 
 
 class MissingMetadataError(ExpressionError):
@@ -126,6 +126,14 @@ class UnknownJobError(RequestError):
     """No such job in the task database."""
 
 
+class UnknownTaskError(RequestError):
+    """No such task in the task database."""
+
+
+class UnknownFileError(RequestError):
+    """No such file product, or no such version of one, in the task database."""
+
+
 class ProductsExistError(RequestError):
     """File products that this job would make exist already.
 
@@ -135,8 +143,8 @@ class ProductsExistError(RequestError):
         ``(working directory, file name, made by)`` of each.
     """
 
-    def __init__(self, what: str, products: Sequence[tuple[str, str, str]], *, cure: str) -> None:
-        super().__init__(what, cure=cure)
+    def __init__(self, what: str, products: Sequence[tuple[str, str, str]], *, hint: str) -> None:
+        super().__init__(what, hint=hint)
         self.products = tuple(products)
 
 
@@ -153,11 +161,25 @@ class ChecksumError(EASError):
 
 
 class TaskFailure(EASError):  # noqa: N818 - task authors read it as a word of the language
-    """What a task's own code raises for a failure that it can explain without a traceback."""
+    """What a task's own code raises for a failure that it can explain without a traceback.
+
+    Parameters
+    ----------
+    what:
+        What happened and where.
+    hint:
+        What the user of the chain can do about it.
+
+    Examples
+    --------
+    >>> print(TaskFailure("the light curve has no good samples", hint="check what made it"))
+    the light curve has no good samples
+      -> check what made it
+    """
 
 
 class LostLeaseError(EASError):
-    """What was held here (an attempt, a job) belongs to somebody else by now."""
+    """Another process has taken over an attempt or a job that this process held."""
 
 
 class JobChangedError(EASError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -85,9 +85,15 @@ class InputProduct:
     file_name:
         Name in its working directory.
     path:
-        Where to read it now; nobody writes there.
+        Where to read it now; no process writes there.
     metadata:
         Output metadata of the attempt that made it (for a light curve: the light curve's).
+
+    Examples
+    --------
+    >>> product = InputProduct("input.lc", folder / "input.lc", {"orbital_period": 3.0})
+    >>> product.path.name, product.metadata["orbital_period"]
+    ('input.lc', 3.0)
     """
 
     file_name: str
@@ -97,23 +103,30 @@ class InputProduct:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedAttempt:
-    """A scheduling attempt that a worker holds, with all it needs to run it.
+    """A scheduling attempt that a worker holds, as SQL describes it.
 
-    ``inputs`` maps the semantic name to the stored version: (file name, store path, size in
-    bytes, SHA-256, metadata). ``seed`` is the task's own, from the job's seed and its address.
+    Attributes
+    ----------
+    settings:
+        The descriptor's other keys, evaluated.
+    metadata:
+        What the task inherits from its ancestors.
+    seed:
+        The task's own, from the job's seed and the task's address.
+    inputs:
+        Semantic name to the stored version.
+    outputs:
+        Semantic name to the file name in the working directory.
     """
 
     attempt_id: int
-    task_id: int
-    job_id: int
-    number: int
     task_type: str
-    working_directory: str
-    settings: Mapping[str, Any]
-    metadata: Metadata
-    inputs: Mapping[str, StoredVersion]
-    outputs: Mapping[str, str]
-    seed: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
+    seed: int = 0
+    working_directory: str = ""
+    inputs: Mapping[str, StoredVersion] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +158,22 @@ class QueuedAttempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that QC looked at: its name, whether it passed, and what was seen."""
+    """One thing that QC looked at.
+
+    Attributes
+    ----------
+    name:
+        What was looked at.
+    passed:
+        Whether it is as it must be; one check that is not fails the attempt.
+    detail:
+        What was seen, with units.
+
+    Examples
+    --------
+    >>> Check("depth is physical", passed=True, detail="0.01")
+    Check(name='depth is physical', passed=True, detail='0.01')
+    """
 
     name: str
     passed: bool
@@ -190,28 +218,59 @@ class NewVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that an attempt made and the chain does not name; ``passed``: by its own QC."""
+
+    file_name: str
+    path: Path
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """How an attempt ended, as its worker reports it.
+    """How an attempt ended: made by the executor, completed by the worker, and written to SQL.
 
     Attributes
     ----------
-    state:
-        *done* (code succeeded and QC passed) or *failed*.
     reason:
-        One line for people: empty when done, else why it failed.
+        One line for users: why it failed, or which check did; empty exactly if the attempt is done.
     started, ended:
         Unix time [s].
     checks:
         What QC looked at; empty when there was nothing to look at.
+    interrupted:
+        Whether the executor aborted it before its end; then no QC ran, and nothing is recorded.
+    new_files:
+        Files that the chain does not name; the worker stores them as ``versions``.
+    versions:
+        All files that the worker has stored.
     """
 
     attempt_id: int
-    state: AttemptState
     reason: str
     started: float
     ended: float
-    usage: Usage
+    usage: Usage = field(default_factory=Usage)
     metadata: Metadata = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
-    versions: tuple[NewVersion, ...] = ()
     log: tuple[LogEntry, ...] = ()
+    interrupted: bool = False
+    new_files: tuple[NewFile, ...] = ()
+    versions: tuple[NewVersion, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the code succeeded, every check passed and all files could be stored."""
+        return not self.reason
+
+    @property
+    def state(self) -> AttemptState:
+        """The state in SQL: *done* or *failed*."""
+        return AttemptState.DONE if self.passed else AttemptState.FAILED
+
+    def by_clock(self, offset: float) -> AttemptResult:
+        """Return the result with ``offset`` [s] added to all its times: from one clock to another."""
+        if not offset:
+            return self
+        log = tuple(replace(entry, logged_at=entry.logged_at + offset) for entry in self.log)
+        return replace(self, started=self.started + offset, ended=self.ended + offset, log=log)

@@ -6,7 +6,6 @@ without parameters; it returns a dictionary shaped like ``registry.yaml``.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Iterable, Mapping
@@ -14,13 +13,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from eas.errors import SettingsError, UnknownTaskTypeError
 from eas.model import CONTROL_TASKS
+from eas.names import nearest
 from eas.tasks.base import Task
+from eas.tasks.settings import Setting
 
 BASE_WORKER_TYPE = "eas-base"
 ENTRY_POINT_GROUP = "eas.task_types"
@@ -54,10 +55,24 @@ class TaskType:
         Why no chain may use it; empty where one may.
     inputs, outputs:
         Semantic names that a task of this type must be given.
+    optional_inputs, optional_outputs:
+        Semantic names that it may be given besides.
+    settings:
+        The settings that its code reads: a list of `eas.tasks.settings.Setting`, or ``module:name`` of
+        one, imported where a chain is checked. Empty for a type without any; None where they are not
+        declared: then its settings, inputs and outputs are not checked for unknown names.
+    any_files:
+        Whether it may be given inputs and outputs of any name, although its settings are declared.
     dynamic_outputs:
         Whether it makes file products that the chain does not name (``TaskContext.new_output``).
     time_limit:
         Seconds after which an attempt is stopped; None for no limit.
+    deterministic:
+        Whether its results never depend on ``TaskContext.seed``. Its products are then reused
+        whatever the seeds of the jobs are.
+    noise_setting:
+        Dotted name of a setting (``specs.noise``) without which, or with 0 for which, the results do
+        not depend on the seed.
     """
 
     name: str
@@ -68,9 +83,42 @@ class TaskType:
     requires: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    optional_inputs: tuple[str, ...] = ()
     optional_outputs: tuple[str, ...] = ()
+    settings: tuple[Setting, ...] | str | None = None
+    any_files: bool = False
     dynamic_outputs: bool = False
     time_limit: float | None = None
+    deterministic: bool = False
+    noise_setting: str = ""
+
+    def uses_seed(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether results with these settings may depend on the task's seed; True where that is unknown."""
+        if self.deterministic or not self.noise_setting:
+            return not self.deterministic
+        value: Any = settings
+        for key in self.noise_setting.split("."):
+            if value is None:
+                return False
+            if not isinstance(value, Mapping):
+                return True
+            value = value.get(key)
+        return not (value is None or value == 0)
+
+    def declared_settings(self) -> tuple[Setting, ...] | None:
+        """Return the settings that its code reads; None where they are not declared.
+
+        Raises SettingsError where the registry names a declaration that is none.
+        """
+        if not isinstance(self.settings, str):
+            return self.settings
+        return _declaration(self.name, self.settings)
+
+    def known_files(self, what: Literal["inputs", "outputs"]) -> tuple[str, ...] | None:
+        """Return all semantic names of inputs or outputs that it may be given; None where that may be any."""
+        if self.any_files or self.settings is None:
+            return None
+        return (*getattr(self, what), *getattr(self, f"optional_{what}"))
 
     def missing_modules(self) -> list[str]:
         """Return the required modules that are not installed here."""
@@ -87,6 +135,21 @@ class TaskType:
         return implementation
 
 
+@cache
+def _declaration(name: str, place: str) -> tuple[Setting, ...]:
+    module, _, attribute = place.partition(":")
+    try:
+        found = tuple(getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SettingsError(
+            f"the settings of task type {name}, {place}, cannot be imported: {error}",
+            hint="give module:name of a list of settings in the registry",
+        ) from error
+    if wrong := [each for each in found if not isinstance(each, Setting)]:
+        raise SettingsError(f"the settings of task type {name}: {wrong[0]!r} declares no setting")
+    return found
+
+
 @dataclass(frozen=True)
 class Registry:
     """All task types and worker types that are known here."""
@@ -101,15 +164,19 @@ class Registry:
         """
         found = self.task_types.get(name)
         if found is None:
-            near = difflib.get_close_matches(name, self.task_types, n=3, cutoff=0.5)
-            cure = f"nearest names: {', '.join(near)}" if near else f"known are: {', '.join(sorted(self.task_types))}"
-            raise UnknownTaskTypeError(f"unknown task type {name!r}", cure=cure)
+            near = nearest(name, self._usable(), limit=5, cutoff=0.5)
+            hint = f"nearest names: {', '.join(near)}" if near else f"usable are: {', '.join(self._usable())}"
+            raise UnknownTaskTypeError(f"unknown task type {name[:80]!r}", hint=hint)
         if found.reserved:
-            usable = sorted(other.name for other in self.task_types.values() if not other.reserved)
             raise UnknownTaskTypeError(
-                f"task type {name!r} cannot be used: {found.reserved}", cure=f"usable are: {', '.join(usable)}"
+                f"task type {name!r} cannot be used: {found.reserved}", hint=f"usable are: {', '.join(self._usable())}"
             )
         return found
+
+    def _usable(self) -> list[str]:
+        """Return the task types that a chain may use and this release can run, sorted."""
+        types = self.task_types.values()
+        return sorted(each.name for each in types if not each.reserved and (each.control or each.implementation))
 
     def open_types(self) -> frozenset[str]:
         """Return the task types whose file products are known only once they have run."""
@@ -121,7 +188,7 @@ class Registry:
         if unknown := wanted - set(self.worker_types):
             raise SettingsError(
                 f"unknown worker type {', '.join(sorted(unknown))}",
-                cure=f"known are: {', '.join(sorted(self.worker_types))}",
+                hint=f"known are: {', '.join(sorted(self.worker_types))}",
             )
         return sorted(
             each.name for each in self.task_types.values() if each.worker_type in wanted and each.implementation
@@ -130,13 +197,15 @@ class Registry:
     def installed_worker_types(self) -> list[str]:
         """Return the worker types with at least one task type, all of whose modules are here."""
         runnable = {each.worker_type for each in self.task_types.values() if each.implementation}
-        lacking = {each.worker_type for each in self.task_types.values() if each.missing_modules()}
-        return sorted(runnable - lacking)
+        incomplete = {each.worker_type for each in self.task_types.values() if each.missing_modules()}
+        return sorted(runnable - incomplete)
 
 
 def builtin() -> dict[str, Any]:
     """Return the package's own part of the registry, as ``registry.yaml`` has it."""
-    content = yaml.safe_load(files("eas").joinpath("registry.yaml").read_text(encoding="utf-8"))
+    # libyaml's parser, where PyYAML is built with it: every command reads this file, in 1 ms instead of 8.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content = yaml.load(files("eas").joinpath("registry.yaml").read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
     assert isinstance(content, dict)
     return content
 
@@ -161,7 +230,7 @@ def build(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> Registry:
 
 def _add(known: dict[str, Any], origin: str, name: str, entry: TaskType | WorkerType) -> None:
     if name in known:
-        raise SettingsError(f"{origin} defines {name!r}, which is defined already", cure="choose another name")
+        raise SettingsError(f"{origin} defines {name!r}, which is defined already", hint="choose another name")
     known[name] = entry
 
 
@@ -176,6 +245,6 @@ def load() -> Registry:
         except Exception as error:
             raise SettingsError(
                 f"the entry point {point.name} = {point.value} of group {ENTRY_POINT_GROUP} cannot be loaded: {error}",
-                cure="mend or uninstall that package",
+                hint="mend or uninstall that package",
             ) from error
     return build(parts)

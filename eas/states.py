@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class TaskState(StrEnum):
-    """Where a task stands.
+    """State of a task.
 
     A control task is *waiting* until it is expanded, *running* while children are unfinished.
     """
@@ -29,11 +29,10 @@ class TaskState(StrEnum):
 FINAL_TASK_STATES = frozenset(
     {TaskState.DONE, TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED, TaskState.CANCELLED}
 )
-UNSUCCESSFUL_TASK_STATES = FINAL_TASK_STATES - {TaskState.DONE}
 
 
 class AttemptState(StrEnum):
-    """Where a scheduling attempt stands. *done* means: its code succeeded and QC passed."""
+    """State of a scheduling attempt. *done* means: its code succeeded and QC passed."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -44,12 +43,12 @@ class AttemptState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether this attempt is over."""
+        """Whether this attempt has ended."""
         return self not in (AttemptState.QUEUED, AttemptState.RUNNING)
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     SUBMITTED = "submitted"
     RUNNING = "running"
@@ -59,5 +58,5 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the job is over."""
+        """Whether the job has ended."""
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Any
 
 import pandas as pd
 from prefect.artifacts import create_table_artifact
 
+from eas.plain_text import markdown, one_line, visible
 from reports.tables import cell
 
 MOST_ROWS = 500
@@ -21,19 +23,39 @@ def artifact_key(text: str) -> str:
 
 def publish_table(frame: pd.DataFrame, key: str, description: str) -> None:
     """Publish the first rows of a table as an artifact."""
+    rows, more = table_rows(frame)
+    create_table_artifact(rows, key=artifact_key(key), description=description + more)
+
+
+def table_rows(frame: pd.DataFrame) -> tuple[list[dict[str, str]], str]:
+    """Return the first rows of a table as an artifact holds them, and a sentence about those left out."""
     shown = frame.head(MOST_ROWS)
     names = [str(name) for name in shown.columns]
-    rows = [dict(zip(names, map(cell, row), strict=True)) for row in shown.itertuples(index=False)]
-    if len(frame) > len(shown):
-        description += f" The first {len(shown)} of {len(frame)} rows."
-    create_table_artifact(rows, key=artifact_key(key), description=description)
+    rows = [dict(zip(names, map(_cell, row), strict=True)) for row in shown.itertuples(index=False)]
+    return rows, f" The first {len(shown)} of {len(frame)} rows." if len(frame) > len(shown) else ""
+
+
+def _cell(value: Any) -> str:
+    return one_line(cell(value))
 
 
 def picture(name: str, png: bytes) -> str:
     """Return markdown that shows a picture, which is itself in it: no file server is needed."""
-    return f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    return f"![{markdown(name)}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def code(text: str) -> str:
+    """Return text as code within a line of Markdown, which no backtick in it can end."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    blank = " " if "`" in text else ""
+    return f"{fence}{blank}{one_line(text)}{blank}{fence}"
+
+
+def linked(text: str, url: str) -> str:
+    """Return markdown as a link; as it is where there is no address to link to."""
+    return f"[{text}]({url})" if url else text
 
 
 def indented(text: str) -> str:
     """Return text as a block of markdown, which no fence in it can end."""
-    return "\n".join(f"    {line}" for line in text.splitlines())
+    return "\n".join(f"    {line}" for line in visible(text).splitlines())

@@ -1,4 +1,4 @@
-"""The flow ``cancel-job``: what is queued of a job never runs, what runs is stopped."""
+"""The flow ``cancel-job``: drops a job's queued tasks and stops the running ones."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 
-from eas.control.cancel import cancel, find_job
+from eas.operations.cancel import cancel, find_job
 from flows.job_runs import cancel_runs
-from flows.parameters import Blocks, described, open_app, told
+from flows.parameters import RETRIES, RETRY_DELAY, Blocks, described, fail_on_eas_error, open_app
 
 PATIENCE = 15.0
-"""A flow run that follows the job is given so long to end by itself [s]."""
+"""Time that a flow run of the job gets to end by itself [s]."""
 
 
-@flow(name="cancel-job", flow_run_name="cancel job {job}", persist_result=False)
-@told
+@flow(
+    name="cancel-job",
+    flow_run_name="cancel job {job}",
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY,
+)
+@fail_on_eas_error
 def cancel_job(
     job: Annotated[str, described("The job's id, or its name where only one unfinished job has it.")],
     blocks: Blocks = None,

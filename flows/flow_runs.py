@@ -1,4 +1,4 @@
-"""Flow runs as Prefect's server knows them: all that match, however many."""
+"""Flow runs of Prefect's server: all matches, page by page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 
 PAGE: int | None = None
-"""So many runs are asked for at once; None: as many as the server gives, by default 200."""
+"""Number of runs in one page; None: the server's limit, by default 200."""
 
 
 def read_all(client: SyncPrefectClient, flow_name: str, states: Sequence[StateType]) -> list[FlowRun]:

@@ -1,4 +1,4 @@
-"""The flow ``init``: everything that must be there before the first job."""
+"""The flow ``init``: create what the first job needs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 
-from eas.app import App
-from eas.queues.rabbitmq import RabbitMQQueue
-from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.migrate import initialise
-from flows.parameters import Blocks, described, open_app, told
+from eas.operations.init import init_database, init_queue
+from eas.settings import safe_url
+from flows.parameters import RETRIES, RETRY_DELAY, Blocks, described, fail_on_eas_error, open_app
 
 
-@flow(name="init", persist_result=False)
-@told
+@flow(name="init", persist_result=False, retries=RETRIES, retry_delay_seconds=RETRY_DELAY)
+@fail_on_eas_error
 def init(
     blocks: Blocks = None,
     save_blocks: Annotated[bool, described("Write the settings into the blocks called `eas`, too.")] = True,
@@ -25,23 +23,13 @@ def init(
     """
     log = get_run_logger()
     with open_app(blocks) as app:
-        done = _database(app)
-        log.info("task database %s: %s", TaskDatabase(app.settings.database()).safe_url, done)
-        if isinstance(app.queue, RabbitMQQueue):
-            names = [each.name for each in app.registry.task_types.values() if not each.control]
-            app.queue.declare(names)
-            log.info("%d queues declared", len(names))
+        settings = app.settings
+        done = init_database(settings.database(), app.registry)
+        log.info("task database %s: %s", safe_url(settings.database()), done)
+        declared = init_queue(settings.queue_url.get_secret_value(), settings.database(), app.registry)
+        log.info("%d queues declared", declared)
         if save_blocks and not blocks:
             from blocks import save_blocks as save
 
-            log.info("saved %s", ", ".join(save(app.settings)))
+            log.info("saved %s", ", ".join(save(settings)))
     return done
-
-
-def _database(app: App) -> str:
-    database = TaskDatabase(app.settings.database())
-    try:
-        database.create()
-        return initialise(database, app.registry)
-    finally:
-        database.close()

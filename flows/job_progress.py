@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
+from eas import web_addresses
 from eas.model import CONTROL_TASKS
+from eas.plain_text import markdown as escaped
 from eas.states import TaskState
-from flows.artifacts import artifact_key
+from flows.artifacts import artifact_key, linked
 
 INTERVAL = 5.0
-"""Prefect hears of progress at most so often [s]: its server has better to do."""
+"""Shortest time between two updates [s]: each costs Prefect's server time."""
 
 LOG = logging.getLogger("eas.flows")
 
 
 class JobProgress:
-    """Shows in Prefect's UI how far a job is. What goes wrong with that must not touch the job."""
+    """Shows a job's progress in Prefect's UI. Errors of the display must not affect the job."""
 
-    def __init__(self, job_id: int, job_name: str) -> None:
-        self.title = f"{job_name} (job {job_id})"
+    def __init__(self, job_id: int, job_name: str, web_url: str = "") -> None:
+        page = web_addresses.link(web_url, web_addresses.job(job_id))
+        self.title = linked(f"{escaped(job_name)} (job {job_id})", page)
         self.key = artifact_key(f"job-{job_name}-progress")
         self._artifact: UUID | None = None
         self._shown: tuple[float, str] | None = None
         self._due = 0.0
 
-    async def show(self, counts: Mapping[tuple[str, TaskState], int], *, last: bool = False) -> None:
-        """Publish the counts of tasks by type and state, unless that was done a moment ago."""
+    async def show(
+        self, counts: Mapping[tuple[str, TaskState], int], warnings: Sequence[str] = (), *, last: bool = False
+    ) -> None:
+        """Publish the counts of tasks by type and state, and what hinders them, at most once in ``INTERVAL``."""
         now = time.monotonic()
         if now < self._due and not last:
             return
         self._due = now + INTERVAL
-        news = percent_and_text(counts)
+        percent, text = percent_and_text(counts)
+        news = percent, "".join(f"WARNING: {escaped(each)}. " for each in warnings) + text
         if news == self._shown:
             return
         try:
@@ -55,19 +61,19 @@ class JobProgress:
 def percent_and_text(counts: Mapping[tuple[str, TaskState], int]) -> tuple[float, str]:
     """Return how much of a job's leaf tasks has settled [%], and the same in words.
 
-    Of a job that may still grow, what is not expanded yet does not count.
+    Loops that have not started are not counted.
     """
     leaves: dict[TaskState, int] = {}
-    growing = 0
+    unexpanded = 0
     for (task_type, state), count in counts.items():
         if task_type not in CONTROL_TASKS:
             leaves[state] = leaves.get(state, 0) + count
         elif state is TaskState.WAITING:
-            growing += count
+            unexpanded += count
     total = sum(leaves.values())
     settled = sum(count for state, count in leaves.items() if state.final)
     parts = [f"{leaves.get(TaskState.DONE, 0)} of {total} tasks done"]
     parts += [f"{leaves[state]} {state}" for state in TaskState if leaves.get(state) and state is not TaskState.DONE]
-    if growing:
-        parts.append(f"{growing} control tasks still to expand")
+    if unexpanded:
+        parts.append(f"{unexpanded} control tasks still to expand")
     return (100.0 * settled / total if total else 0.0), ", ".join(parts)

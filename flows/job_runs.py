@@ -1,4 +1,4 @@
-"""Prefect flow runs that drive jobs: marked with the job's id, so that they can be found again."""
+"""Prefect flow runs that drive jobs: tagged with the job's id, so that they can be found."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def cancel_runs(job_id: int, patience: float) -> int:
 
 
 def _open_runs(job_id: int) -> Sequence[FlowRun]:
-    """Return the runs of ``run-chain`` that are tagged with a job, or were asked to go on with it."""
+    """Return the runs of ``run-chain`` that are tagged with a job, or were started to resume it."""
     with get_client(sync_client=True) as client:
         found = read_all(client, "run-chain", OPEN)
     return [run for run in found if tag_of(job_id) in run.tags or (run.parameters or {}).get("job_id") == job_id]
 
 
 def _end(run: FlowRun) -> bool:
-    """Ask the worker that started a run to kill it; what no worker started is just not shown as running."""
+    """Ask the worker that started a run to kill it; a run that no worker started only loses its running state."""
     asked = run.state_type is StateType.RUNNING and run.deployment_id is not None
     state: State[Any] = Cancelling() if asked else Cancelled(message="the EAS job was cancelled")
     with get_client(sync_client=True) as client:

@@ -1,38 +1,41 @@
-"""What became of a job, as an artifact: counts, failures and what to do, files, pictures."""
+"""The outcome of a job as an artifact: counts, failures and hints, files, pictures."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from eas.control.summary import Failure, Summary
+from eas import web_addresses
+from eas.orchestration.job_summary import Failure, JobSummary
+from eas.plain_text import markdown as escaped
 from eas.states import TaskState
-from eas.taskdb import reading
 from eas.taskdb.engine import TaskDatabase
-from flows.artifacts import indented, picture
+from eas.taskdb.queries import reports
+from eas.web_addresses import link
+from flows.artifacts import code, indented, linked, picture
 from reports import assemble
+from reports.files import write_bytes
 from reports.job_reports import write_job_reports
 from reports.timeline import timeline_picture
-from reports.write import write_bytes
 
 MOST_FAILURES = 20
 """Different failures that are shown; all of them are in the report of errors."""
 LONGEST_REASON = 600
 
-CURES = {
-    TaskState.FAILED: "see the task run's log; when its cause is mended: `eas reschedule --job-id {job}`",
+HINTS = {
+    TaskState.FAILED: "see the task run's log, or `eas show TASK`; when its cause is fixed: "
+    "`eas reschedule --job-id {job}`",
     TaskState.STALLED: "its workers vanished: see `eas report workers --all` and their memory, then "
     "`eas reschedule --job-id {job}`",
-    TaskState.BLOCKED: "mend what it waits for: `eas reschedule --job-id {job}` brings it back, too",
-    TaskState.CANCELLED: "`eas reschedule --job-id {job}` brings a cancelled job back to life",
+    TaskState.BLOCKED: "fix what it waits for; `eas reschedule --job-id {job}` puts it back, too",
+    TaskState.CANCELLED: "`eas reschedule --job-id {job}` continues a cancelled job",
 }
 
 
-def publishable(database: TaskDatabase, summary: Summary, folder: Path) -> tuple[str, list[Path]]:
+def publishable(database: TaskDatabase, summary: JobSummary, folder: Path, web_url: str = "") -> tuple[str, list[Path]]:
     """Write a job's reports and its timeline into ``folder``; return its summary as markdown, and the files.
 
     Raises EASError where they cannot be written.
@@ -40,29 +43,31 @@ def publishable(database: TaskDatabase, summary: Summary, folder: Path) -> tuple
     paths = write_job_reports(database, summary.job_id, folder)
     paths.append(write_bytes(folder / "timeline.png", _timeline(database, summary)))
     pictures = {path.stem: path.read_bytes() for path in paths if path.suffix == ".png"}
-    return markdown(summary, paths, pictures), paths
+    return markdown(summary, paths, pictures, web_url), paths
 
 
-def _timeline(database: TaskDatabase, summary: Summary) -> bytes:
-    now = time.time()
-    with reading.snapshot(database) as connection:
-        frames = list(assemble.timeline(connection, reading.Filters(job_id=summary.job_id), now))
-    title = f"{summary.job_name} (job {summary.job_id}): who ran what when"
+def _timeline(database: TaskDatabase, summary: JobSummary) -> bytes:
+    now = database.now()
+    with reports.snapshot(database) as connection:
+        frames = list(assemble.timeline(connection, reports.Filters(job_id=summary.job_id), now))
+    title = f"{summary.job_name} (job {summary.job_id}): which worker ran what when"
     return timeline_picture(pd.concat(frames, ignore_index=True), now, title)
 
 
-def markdown(summary: Summary, paths: Iterable[Path], pictures: Mapping[str, bytes]) -> str:
-    """Return a job's summary for people."""
+def markdown(summary: JobSummary, paths: Iterable[Path], pictures: Mapping[str, bytes], web_url: str = "") -> str:
+    """Return a job's summary; with links to the pages of ``eas web`` where their address is given."""
+    page = link(web_url, web_addresses.job(summary.job_id))
+    title = linked(f"{escaped(summary.job_name)} (job {summary.job_id})", page)
     took = "" if summary.wall_clock is None else f" in {_duration(summary.wall_clock)}"
     parts = [
-        f"# {summary.job_name} (job {summary.job_id}): {summary.state}",
-        f"{summary.message}{took}.",
+        f"# {title}: {summary.state}",
+        f"{escaped(summary.message)}{took}." + (f" Seed {escaped(summary.seed)}." if summary.seed else ""),
         _counts(summary.counts),
     ]
     if summary.failures:
-        parts += ["## What went wrong, and what to do", *_failures(summary)]
+        parts += ["## What went wrong, and what to do", *_failures(summary, web_url)]
     parts += [picture(name, png) for name, png in pictures.items()]
-    parts += ["## Files", "\n".join(f"- `{path}`" for path in paths)]
+    parts += ["## Files", "\n".join(f"- {code(str(path))}" for path in paths)]
     return "\n\n".join(parts)
 
 
@@ -75,18 +80,18 @@ def _counts(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "\n".join(lines)
 
 
-def _failures(summary: Summary) -> list[str]:
-    """Return a paragraph for each kind of failure: the same reason is told once."""
+def _failures(summary: JobSummary, web_url: str) -> list[str]:
+    """Return a paragraph for each kind of failure: equal reasons are listed once."""
     kinds: dict[tuple[str, str, str], list[Failure]] = {}
     for failure in summary.failures:
-        kinds.setdefault((failure.state, failure.task_type, _last_line(failure.reason)), []).append(failure)
+        kinds.setdefault((failure.state, failure.task_type, failure.explanation[:LONGEST_REASON]), []).append(failure)
     # What blocks others comes before what is blocked by it.
     listed = sorted(kinds.items(), key=lambda item: (item[0][0] == TaskState.BLOCKED, -len(item[1])))
     parts = []
     for (state, task_type, reason), found in listed[:MOST_FAILURES]:
-        head = f"**{len(found)} {task_type} {state}**: {_which(found)}"
-        cure = CURES[TaskState(state)].format(job=summary.job_id)
-        parts += [head, indented(reason or "(no reason was recorded)"), f"→ {cure}"]
+        head = f"**{len(found)} {escaped(task_type)} {state}**: {_which(found, web_url)}"
+        hint = HINTS[TaskState(state)].format(job=summary.job_id)
+        parts += [head, indented(reason or "(no reason was recorded)"), f"→ {hint}"]
     if len(listed) > MOST_FAILURES:
         left_out = Counter(state for (state, _, _), found in listed[MOST_FAILURES:] for _ in found)
         what = ", ".join(f"{count} {state}" for state, count in left_out.items())
@@ -94,14 +99,11 @@ def _failures(summary: Summary) -> list[str]:
     return parts
 
 
-def _which(failures: Sequence[Failure]) -> str:
-    shown = ", ".join(f"task {each.task_id}, {each.label}" for each in failures[:3])
+def _which(failures: Sequence[Failure], web_url: str) -> str:
+    pages = [link(web_url, web_addresses.task(each.task_id)) for each in failures[:3]]
+    named = zip(failures, pages, strict=False)
+    shown = ", ".join(f"{linked(f'task {each.task_id}', page)}, {escaped(each.label)}" for each, page in named)
     return shown + (f" and {len(failures) - 3} more" if len(failures) > 3 else "")
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1][:LONGEST_REASON] if lines else ""
 
 
 def _duration(seconds: float) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.artifacts import indented
-from flows.parameters import Blocks, JobName, Since, TaskType, told
+from eas import web_addresses
+from eas.plain_text import markdown as escaped
+from flows.artifacts import indented, linked
+from flows.parameters import Blocks, JobName, Since, TaskType, fail_on_eas_error
 from flows.report_output import report
 from reports import assemble
-from reports.write import write_csv
+from reports.files import write_csv
 
 NEWEST = 10
 
 
 @flow(name="report-errors", persist_result=False)
-@told
+@fail_on_eas_error
 def report_errors(
     job_name: JobName = None, task_type: TaskType = None, since: Since = None, blocks: Blocks = None
 ) -> str:
@@ -31,7 +33,9 @@ def report_errors(
     out.publish_table(groups, "Errors with the same last line, counted.")
     parts = ["# The newest errors" if len(newest) else "# No errors"]
     for row in newest.iloc[::-1].to_dict("records"):
-        head = f"## {row['time [UTC]']}: {row['task_type']}, task {row['task_id']} of job {row['job_name']}"
+        page = web_addresses.link(out.web_url, web_addresses.task(row["task_id"]))
+        task = linked(f"task {row['task_id']}", page)
+        head = f"## {row['time [UTC]']}: {escaped(row['task_type'])}, {task} of job {escaped(row['job_name'])}"
         parts.append(f"{head}\n\n{indented(row['traceback'] or row['message'])}")
     out.publish_text("\n\n".join(parts))
     return str(out.finish(dated, latest))

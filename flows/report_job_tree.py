@@ -7,15 +7,15 @@ from typing import Annotated
 
 from prefect import flow
 
-from flows.parameters import Blocks, JobName, Since, TaskType, described, told
+from flows.parameters import Blocks, JobName, Since, TaskType, described, fail_on_eas_error
 from flows.report_output import report
 from reports import assemble
+from reports.files import write_bytes
 from reports.tree import lines
-from reports.write import write_bytes
 
 
 @flow(name="report-job-tree", persist_result=False)
-@told
+@fail_on_eas_error
 def report_job_tree(
     job_name: JobName = None,
     task_type: TaskType = None,

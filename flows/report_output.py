@@ -1,9 +1,8 @@
-"""What the report flows share: where files go, and artifacts in the Prefect UI."""
+"""Shared by the report flows: paths of files, and artifacts in the Prefect UI."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Connection
 
-from eas.taskdb.reading import Filters, check, snapshot
+from eas.taskdb.queries.reports import Filters, check, snapshot
 from flows.artifacts import artifact_key, publish_table
 from flows.artifacts import picture as shown
 from flows.parameters import open_app
+from reports.files import dated_and_latest, publish_latest, write_bytes
 from reports.filters import parse_since
-from reports.write import dated_and_latest, publish_latest, write_bytes
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Report:
     name:
         What files and artifacts are called: the report, and the filters where there are any.
     now:
-        When the report was begun [Unix time, s].
+        When the report was begun, by the task database's clock [Unix time, s].
     """
 
     connection: Connection
@@ -41,9 +40,10 @@ class Report:
     folder: Path
     name: str
     now: float
+    web_url: str = ""
 
     def paths(self, part: str = "", suffix: str = ".csv") -> tuple[Path, Path]:
-        """Return the dated and the latest path of a file, ``part`` telling it from others of this report."""
+        """Return the dated and the latest path of a file, ``part`` distinguishes it from others of this report."""
         return dated_and_latest(self.folder, f"{self.name}_{part}" if part else self.name, suffix, self.now)
 
     def finish(self, dated: Path, latest: Path) -> Path:
@@ -52,7 +52,7 @@ class Report:
         return publish_latest(dated, latest)
 
     def publish_table(self, frame: pd.DataFrame, description: str, part: str = "") -> None:
-        """Publish a table as an artifact, ``part`` telling it from others of this report."""
+        """Publish a table as an artifact, ``part`` distinguishes it from others of this report."""
         publish_table(frame, self._key(part, "table"), description)
 
     def publish_text(self, text: str, pictures: Mapping[str, bytes] | None = None) -> None:
@@ -74,10 +74,12 @@ def report(
     name: str, job_name: str | None, task_type: str | None, since: str | None, blocks: str | None = None
 ) -> Iterator[Report]:
     """Open a snapshot of the task database for a report; an empty filter means none."""
-    now = time.time()
-    filters = Filters(None, job_name or None, task_type or None, parse_since(since, now))
     # A filtered report must not take the place of the whole one.
     given = [name, *(re.sub(r"[^A-Za-z0-9.-]+", "_", each) for each in (job_name, task_type, since) if each)]
-    with open_app(blocks) as app, snapshot(app.database) as connection:
-        check(connection, filters)
-        yield Report(connection, filters, app.settings.reports_directory, "_".join(given), now)
+    with open_app(blocks) as app:
+        now = app.database.now()
+        filters = Filters(None, job_name or None, task_type or None, parse_since(since, now))
+        with snapshot(app.database) as connection:
+            check(connection, filters)
+            folder, web_url = app.settings.reports_directory, app.settings.web_url
+            yield Report(connection, filters, folder, "_".join(given), now, web_url)

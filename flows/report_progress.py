@@ -1,20 +1,21 @@
-"""The flow ``report-progress``: how far jobs are, as CSV, table and picture."""
+"""The flow ``report-progress``: progress of jobs as CSV, table and picture."""
 
 from __future__ import annotations
 
-import pandas as pd
-from prefect import flow
+from prefect import flow, get_run_logger
 
-from flows.parameters import Blocks, JobName, Since, TaskType, told
+from eas.plain_text import markdown as escaped
+from eas.taskdb.queries import service_warnings
+from flows.parameters import Blocks, JobName, Since, TaskType, fail_on_eas_error
+from flows.progress_table import description, readable
 from flows.report_output import report
 from reports import assemble
-from reports.progress import STATES
+from reports.files import write_csv
 from reports.progress_picture import progress_picture
-from reports.write import write_csv
 
 
 @flow(name="report-progress", persist_result=False)
-@told
+@fail_on_eas_error
 def report_progress(
     job_name: JobName = None, task_type: TaskType = None, since: Since = None, blocks: Blocks = None
 ) -> str:
@@ -24,14 +25,12 @@ def report_progress(
     """
     with report("progress", job_name, task_type, since, blocks) as out:
         frame = assemble.progress(out.connection, out.filters, out.now)
+        warnings = service_warnings.warnings(out.connection, out.now)
     dated, latest = out.paths()
     write_csv(frame, dated)
-    out.publish_table(_for_people(frame), "Tasks of each job and type by state, the newest jobs first.")
-    out.publish_text("# Progress", {"picture": progress_picture(frame)})
+    out.publish_table(readable(frame), description(warnings))
+    for each in warnings:
+        get_run_logger().warning(each)
+    text = "\n\n".join(["# Progress", *(f"**WARNING: {escaped(each)}**" for each in warnings)])
+    out.publish_text(text, {"picture": progress_picture(frame)})
     return str(out.finish(dated, latest))
-
-
-def _for_people(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the newest jobs first, without states that no task is in."""
-    empty = [state for state in STATES if not frame[state].any()]
-    return frame.drop(columns=empty).sort_values("job_id", ascending=False, kind="stable")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.parameters import Blocks, JobName, TaskType, told
+from flows.parameters import Blocks, JobName, TaskType, fail_on_eas_error
 from flows.report_output import report
 from reports import assemble
+from reports.files import write_csv
 from reports.tables import plain_lines
-from reports.write import write_csv
 
 
 @flow(name="report-queue", persist_result=False)
-@told
+@fail_on_eas_error
 def report_queue(job_name: JobName = None, task_type: TaskType = None, blocks: Blocks = None) -> str:
     """Write and publish depth and oldest age of each queue, and all workers with what they do.
 

@@ -1,19 +1,19 @@
-"""The flow ``report-timings``: what attempts took, as CSV, summary and chart."""
+"""The flow ``report-timings``: resource use of attempts as CSV, summary and chart."""
 
 from __future__ import annotations
 
 import pandas as pd
 from prefect import flow
 
-from flows.parameters import Blocks, JobName, Since, TaskType, told
+from flows.parameters import Blocks, JobName, Since, TaskType, fail_on_eas_error
 from flows.report_output import report
 from reports import assemble
+from reports.files import write_csv
 from reports.timeline import timeline_picture
-from reports.write import write_csv
 
 
 @flow(name="report-timings", persist_result=False)
-@told
+@fail_on_eas_error
 def report_timings(
     job_name: JobName = None, task_type: TaskType = None, since: Since = None, blocks: Blocks = None
 ) -> str:
@@ -28,5 +28,5 @@ def report_timings(
     summary_dated, summary_latest = out.paths("summary")
     out.finish(write_csv(summary, summary_dated), summary_latest)
     out.publish_table(summary, "Wall-clock and CPU time and peak memory of finished attempts, by task type.")
-    out.publish_text("# Who ran what when", {"timeline": timeline_picture(timeline, out.now)})
+    out.publish_text("# Which worker ran what when", {"timeline": timeline_picture(timeline, out.now)})
     return str(out.finish(dated, latest))

@@ -1,4 +1,4 @@
-"""The flow ``reschedule-unfinished``: another try for what failed, stalled or was taken off the queue."""
+"""The flow ``reschedule-unfinished``: runs tasks again that failed, stalled or were withdrawn from the queue."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 
-from eas.control.reschedule import reschedule
-from flows.parameters import Blocks, described, open_app, told
+from eas.operations.reschedule import reschedule
+from flows.parameters import RETRIES, RETRY_DELAY, Blocks, described, fail_on_eas_error, open_app
 
 
-@flow(name="reschedule-unfinished", persist_result=False)
-@told
+@flow(name="reschedule-unfinished", persist_result=False, retries=RETRIES, retry_delay_seconds=RETRY_DELAY)
+@fail_on_eas_error
 def reschedule_unfinished(
     job_name: Annotated[str | None, described("Only jobs of this name.")] = None,
-    job_id: Annotated[int | None, described("Only this job; a cancelled one comes back to life, too.")] = None,
+    job_id: Annotated[int | None, described("Only this job; a cancelled one is resumed, too.")] = None,
     blocks: Blocks = None,
 ) -> Any:
-    """Let tasks that failed, stalled or were taken off the queue wait again, and what they blocked.
+    """Let tasks that failed, stalled or were withdrawn from the queue wait again, and the tasks that they blocked.
 
-    Leaves alone what is queued, running or done. The jobs run when somebody drives them: the
+    Leaves alone what is queued, running or done. The jobs run when a process drives them: the
     supervisor (`schedule-waiting-tasks`) does. Returns what was put back, as plain data.
     """
     with open_app(blocks) as app:

@@ -7,19 +7,19 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 
-from eas.control import backup
+from eas.operations import backup
 from eas.taskdb.engine import TaskDatabase
-from flows.parameters import Blocks, described, open_app, told
+from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
 
 @flow(name="restore-database", persist_result=False)
-@told
+@fail_on_eas_error
 def restore_database(
     input_file: Annotated[str, described("File that save-database wrote, where this runs.")],
     force: Annotated[bool, described("Replace what the task database holds: all of it is lost.")] = False,
     blocks: Blocks = None,
 ) -> Any:
-    """Restore a saved file into an empty task database, on whichever engine.
+    """Restore a saved file into an empty task database, on any engine.
 
     Refuses a database with jobs in it unless forced. Returns how many rows were restored.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,107 +16,140 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from eas.app import App
-from eas.chains.grammar import load_chain
-from eas.control.local_workers import LocalWorkers
-from eas.control.orchestrator import Orchestrator
-from eas.control.plain_names import show_again
-from eas.control.submit import SubmitOptions, submit
-from eas.control.summary import Summary, summarise
 from eas.errors import EASError
+from eas.maintenance.publish import republish
+from eas.operations.submit import SubmitOptions, submit
+from eas.orchestration.drive import SHORTEST_WAIT, Driver, Step
+from eas.orchestration.early_start import EarlyStart
+from eas.orchestration.job_summary import JobSummary, summarise
+from eas.orchestration.local_workers import LocalWorkers
+from eas.orchestration.orchestrator import Event
+from eas.plain_text import markdown
 from eas.states import JobState
+from flows import chain_parameter
 from flows.artifacts import artifact_key
 from flows.job_progress import JobProgress
 from flows.job_runs import mark
-from flows.parameters import Blocks, described, open_app, refused
+from flows.parameters import Blocks, described, failed, open_app
 from flows.task_runs import TaskRuns
 
-FIRST_WAIT = 0.02
-LONGEST_WAIT = 0.25
-"""How long the one watcher waits between two looks at what ended [s]."""
+RELEASE_JOB: ContextVar[threading.Event | None] = ContextVar("RELEASE_JOB", default=None)
+"""Set by a flow that runs this one as a subflow: the job's lease is released when the event is set.
 
-GIVE_BACK: ContextVar[threading.Event | None] = ContextVar("GIVE_BACK", default=None)
-"""Set by who runs this flow within another one: the job is given back when the event is set."""
+No parameter: an event cannot be one, as Prefect stores parameters as JSON.
+"""
 
-WRITTEN: ContextVar[list[Path]] = ContextVar("WRITTEN")
-"""Set by who calls this flow as a function: the files that it writes are added to it."""
+EARLY_START: ContextVar[EarlyStart | None] = ContextVar("EARLY_START", default=None)
+"""Set by a process that has started the job before Prefect was there: the flow drives it on from where it is."""
 
 
 def _flow_run_name() -> str:
     parameters = runtime.flow_run.parameters
     if parameters.get("job_id"):
         return f"job {parameters['job_id']}"
-    return Path(str(parameters.get("chain", "chain"))).stem
+    return chain_parameter.title(parameters.get("chain"))
 
 
 @flow(name="run-chain", flow_run_name=_flow_run_name, persist_result=False, log_prints=False)
 async def run_chain(
-    chain: Annotated[str | None, described("Path of the task chain, a JSON file, where this runs.")] = None,
-    job_id: Annotated[int | None, described("Go on with this submitted or interrupted job instead.")] = None,
-    job_name: Annotated[str | None, described("What the job is called; default: what the chain says.")] = None,
+    chain: Annotated[
+        dict[str, Any] | str | None,
+        described("The task chain itself (JSON), the path of a file where this runs, or a URL that fsspec can read."),
+    ] = None,
+    job_id: Annotated[int | None, described("Resume this submitted or interrupted job instead.")] = None,
+    job_name: Annotated[str | None, described("The job's name; default: the chain's.")] = None,
     if_exists: Annotated[
         Literal["fail", "reuse", "replace"], described("What to do where file products exist already.")
     ] = "fail",
     retries: Annotated[int, described("Further attempts of a task that failed.", ge=0)] = 0,
-    seed: Annotated[str, described("Seed of all random numbers of the job.")] = "0",
+    backoff: Annotated[
+        float, described("Wait before the first retry [s]; doubled for each further one.", ge=0, le=3600)
+    ] = 1.0,
+    max_stalls: Annotated[
+        int | None, described("Further attempts of a task whose worker vanished; default: EAS_MAX_STALLS, or 5.", ge=0)
+    ] = None,
+    seed: Annotated[
+        str | None,
+        described("Seed of all random numbers; default: a new one, or with `reuse` that of the job that is reused."),
+    ] = None,
     priority: Annotated[int, described("Jobs of higher priority are served first.", ge=-1000, le=1000)] = 0,
     workers: Annotated[int, described("Local worker processes to start for this run.", ge=0)] = 0,
     max_task_runs: Annotated[
-        int, described("Above so many leaf tasks, one Prefect task run stands for a batch of them.", ge=1)
+        int, described("Above this number of leaf tasks, a Prefect task run represents a batch of them.", ge=1)
     ] = 1000,
     blocks: Blocks = None,
 ) -> State[Any]:
     """Run a JSON task chain to its end, through the EAS job queue.
 
-    Give `chain` to submit a file, or `job_id` to go on with a job. The flow run fails if any task
+    Give `chain` to submit one, or `job_id` to resume a job. The flow run fails if any task
     did not succeed; its result is the summary as plain data. Killing or cancelling the flow run does
-    not end the job: the supervisor, or a run with its `job_id`, goes on with it (`cancel-job` ends it).
+    not end the job: the supervisor, or a run with its `job_id`, continues it (`cancel-job` ends it).
     """
     try:
         with await asyncio.to_thread(open_app, blocks) as app:
             # Before anything is submitted: it says whether they can write where products belong.
-            local = await asyncio.to_thread(app.local_workers, workers) if workers else None
+            early = EARLY_START.get()
+            local = await asyncio.to_thread(app.local_workers, workers) if workers and _over(early) else None
             if job_id is None:
-                options = SubmitOptions(if_exists, retries, seed=seed, priority=priority, job_name=job_name or None)
+                options = SubmitOptions(
+                    if_exists,
+                    retries,
+                    backoff,
+                    seed or None,
+                    priority,
+                    job_name or None,
+                    app.settings.max_stalls if max_stalls is None else max_stalls,
+                )
                 job_id = await asyncio.to_thread(_submit, app, chain, options)
-            runs = TaskRuns(app.database, max_task_runs)
+            runs = TaskRuns(app.database, max_task_runs, app.settings.web_url)
             summary = await _run(app, job_id, local, runs)
             get_run_logger().info("job %d: %s; %d Prefect task runs", job_id, summary.message, runs.opened)
-            if JobState(summary.state).final:
-                await _publish(app, summary)
+            reports = await _publish(app, summary) if JobState(summary.state).final else []
     except EASError as error:
-        return refused(error)
-    return _state(summary)
+        return failed(error)
+    return _state(summary, reports)
 
 
-def _state(summary: Summary) -> State[Any]:
-    """Return the state in which the flow run ends."""
+def _state(summary: JobSummary, reports: list[Path]) -> State[Any]:
+    """Return the state in which the flow run ends; its data are the job's summary, and the paths of its reports."""
     message = f"job {summary.job_id}: {summary.message}"
+    data = summary.to_json() | {"reports": [str(path) for path in reports]}
     if summary.succeeded:
-        return Completed(message=message, data=summary.to_json())
+        return Completed(message=message, data=data)
     if summary.state == JobState.CANCELLED:
-        return Cancelled(message=message, data=summary.to_json())
+        return Cancelled(message=message, data=data)
     if not JobState(summary.state).final:
-        return Cancelled(message=f"{message}; the job is not over", data=summary.to_json())
-    return Failed(message=message, data=summary.to_json())
+        return Cancelled(message=f"{message}; the job is not over", data=data)
+    return Failed(message=message, data=data)
 
 
-def _submit(app: App, chain: str | None, options: SubmitOptions) -> int:
-    if not chain:
-        raise EASError("neither a chain nor a job id was given", cure="give one of the two parameters")
-    return submit(app.database, app.registry, load_chain(Path(chain)), options, to_drive=True)
+def _submit(app: App, chain: dict[str, Any] | str | None, options: SubmitOptions) -> int:
+    return submit(app.database, app.registry, chain_parameter.read(chain, app), options, to_drive=True)
 
 
-async def _run(app: App, job_id: int, local: LocalWorkers | None, runs: TaskRuns) -> Summary:
-    orchestrator = app.orchestrator(job_id)
-    await asyncio.to_thread(orchestrator.open)
+def _over(early: EarlyStart | None) -> bool:
+    """Whether there is no early start to go on from; that is so also where an earlier run of the flow took it."""
+    return early is None or early.taken
+
+
+async def _run(app: App, job_id: int, local: LocalWorkers | None, runs: TaskRuns) -> JobSummary:
+    early = EARLY_START.get()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(asyncio.to_thread, orchestrator.close)
-        await mark(job_id, orchestrator.job.name)
-        if local is not None:
-            await _start_workers(local, stack)
-        await drive(orchestrator, runs, local)
+        if early is not None and not early.taken:
+            stack.push_async_callback(asyncio.to_thread, early.close)
+            driver, local = early.driver, early.workers
+            await mark(job_id, driver.orchestrator.job.name)
+            await drive(driver, runs, local, await asyncio.to_thread(early.take_over))
+        else:
+            driver = Driver(app.orchestrator(job_id), RELEASE_JOB.get())
+            await asyncio.to_thread(driver.open)
+            stack.push_async_callback(asyncio.to_thread, driver.close)
+            await mark(job_id, driver.orchestrator.job.name)
+            if local is not None:
+                await _start_workers(local, stack)
+            await drive(driver, runs, local)
     if local is not None:
-        await asyncio.to_thread(show_again, app.database, app.store)
+        await asyncio.to_thread(republish, app.database, app.store)
     return await asyncio.to_thread(summarise, app.database, job_id)
 
 
@@ -125,46 +159,65 @@ async def _start_workers(workers: LocalWorkers, stack: AsyncExitStack) -> None:
     await asyncio.to_thread(local.enter_context, workers)
 
 
-async def drive(orchestrator: Orchestrator, runs: TaskRuns, local: LocalWorkers | None = None) -> None:
-    """Advance a job until it is over or at rest, showing in Prefect what happens: one watcher for all who wait."""
-    wait = FIRST_WAIT
+async def drive(
+    driver: Driver, runs: TaskRuns, local: LocalWorkers | None = None, before: Sequence[Event] = ()
+) -> None:
+    """Drive a job until it has ended or paused, and show its progress in Prefect.
+
+    A step runs in a thread, as it waits for SQL; it is awaited before the graph is read here.
+    ``before``: what happened before this flow drove the job.
+    """
+    orchestrator = driver.orchestrator
     node_of = orchestrator.graph.nodes.__getitem__
-    progress = JobProgress(orchestrator.job_id, orchestrator.job.name)
+    progress = JobProgress(orchestrator.job_id, orchestrator.job.name, runs.web_url)
     reason = "this flow run does not follow the job any more"
+    missed = Step(list(before), 0.0) if before else None
     try:
-        while not _over(orchestrator):
-            events = await asyncio.to_thread(orchestrator.step)
-            runs.plan_for(orchestrator.leaves)
-            runs.take(events, node_of)
-            await progress.show(orchestrator.graph.counts)
+        while (step := missed or await asyncio.to_thread(driver.step)) is not None:
+            missed = None
+            if step.events:
+                runs.plan_for(orchestrator.graph.leaves)
+                runs.take(step.events, node_of, await asyncio.to_thread(runs.read, step.events))
+            if orchestrator.graph.in_flight and (seen := await asyncio.to_thread(runs.look, orchestrator.job_id)):
+                runs.follow(seen, node_of)
+            await progress.show(orchestrator.graph.counts, runs.warnings)
             if local is not None:
                 local.check()
-            wait = FIRST_WAIT if events else min(wait * 1.5, LONGEST_WAIT)
-            if not orchestrator.finished:
-                await asyncio.sleep(wait)
+            await _wait(driver, step)
     except EASError as error:
         reason += f": {error.what}"
         raise
     finally:
-        runs.abandon("the job was cancelled" if orchestrator.finished else reason)
+        runs.abandon("the job was cancelled" if orchestrator.finished else reason, node_of)
         await runs.close()
     await progress.show(orchestrator.graph.counts, last=True)
 
 
-def _over(orchestrator: Orchestrator) -> bool:
-    stop = GIVE_BACK.get()
-    return orchestrator.finished or orchestrator.resting or (stop is not None and stop.is_set())
+async def _wait(driver: Driver, step: Step) -> None:
+    """Wait as ``Driver.wait`` does, without a thread: one process may drive many jobs."""
+    await asyncio.sleep(min(step.wait, SHORTEST_WAIT))
+    if step.wait <= SHORTEST_WAIT:
+        return
+    loop, woken, listener = asyncio.get_running_loop(), asyncio.Event(), driver.listener
+    loop.add_reader(listener.fileno(), woken.set)
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(woken.wait(), step.wait - SHORTEST_WAIT)
+    finally:
+        loop.remove_reader(listener.fileno())
+    listener.clear()
 
 
-async def _publish(app: App, summary: Summary) -> None:
-    """Write the job's reports and publish its summary; the job is over, whatever comes of this."""
+async def _publish(app: App, summary: JobSummary) -> list[Path]:
+    """Write the job's reports and publish its summary; return the files. A failure of this does not fail the job."""
     from flows.job_summary import publishable
 
+    paths: list[Path] = []
     folder = app.settings.reports_directory / f"job_{summary.job_id}"
     try:
-        text, paths = await asyncio.to_thread(publishable, app.database, summary, folder)
-        WRITTEN.get([]).extend(paths)
+        text, paths = await asyncio.to_thread(publishable, app.database, summary, folder, app.settings.web_url)
         key = artifact_key(f"job-{summary.job_name}-summary")
-        await acreate_markdown_artifact(text, key=key, description=f"job {summary.job_id}: {summary.message}")
+        await acreate_markdown_artifact(text, key=key, description=f"job {summary.job_id}: {markdown(summary.message)}")
     except Exception as error:
         get_run_logger().warning("the job's summary could not be published: %s", error, exc_info=True)
+    return paths

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from prefect import get_run_logger
 
+from eas.plain_text import RecordFormatter
+
 
 class _Forward(logging.Handler):
     """Hands records to a flow run's logger, whichever thread they come from."""
@@ -15,15 +17,15 @@ class _Forward(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.target = get_run_logger()
-        self.setFormatter(logging.Formatter("%(message)s"))
+        self.setFormatter(RecordFormatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         self.target.log(record.levelno, "%s", self.format(record))
 
 
 @contextmanager
-def eas_log_shown() -> Iterator[None]:
-    """Let the UI show, as this flow run's, what EAS itself logs in this process."""
+def forward_logs_to_flow_run() -> Iterator[None]:
+    """Forward the log of EAS in this process to the flow run, so that the UI shows it."""
     logger, handler = logging.getLogger("eas"), _Forward()
     level = logger.level
     logger.addHandler(handler)

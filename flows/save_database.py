@@ -1,4 +1,4 @@
-"""The flow ``save-database``: all that the task database holds, as one portable file."""
+"""The flow ``save-database``: a snapshot of the task database as one portable file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 
-from eas.control import backup
-from flows.parameters import Blocks, described, open_app, told
+from eas.operations import backup
+from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
 
 @flow(name="save-database", persist_result=False)
-@told
+@fail_on_eas_error
 def save_database(
     output: Annotated[
         str | None, described("File to write; default: one with the time in its name, in the folder `backups`.")
     ] = None,
     blocks: Blocks = None,
 ) -> Any:
-    """Save the task database as of one moment, while the pipeline runs; file contents are not in it.
+    """Save a snapshot of the task database while the pipeline runs; file contents are not in it.
 
     Returns the file's path on the machine where this runs.
     """

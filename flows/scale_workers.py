@@ -1,7 +1,8 @@
-"""The flow ``scale-workers``: as many ``work`` runs for each worker type as pay off."""
+"""The flow ``scale-workers``: starts ``work`` runs for each worker type as the queues justify them."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,75 +15,172 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Cancelled
 
 from eas.app import App
-from eas.control.scaling import Decision, decide, survey
+from eas.errors import EASError, RequestError
+from eas.orchestration.scaling import STUCK, Decision, RoomMemory, Starting, survey
+from eas.taskdb.service_lease import DURATION, SCALER, ServiceLease
 from flows.artifacts import publish_table
 from flows.flow_runs import read_all
-from flows.parameters import Blocks, described, open_app, told
+from flows.outages import Outages
+from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
 REGISTRATION = 15.0
-"""So long after its start a ``work`` run may not be known in SQL as a worker yet [s]."""
+"""Time from the start of a ``work`` run until its worker is registered in SQL, at most [s]."""
+OLDEST_TABLE = 60.0
+"""What the table shows is never older [s] while it changes."""
 STARTING = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
-@flow(name="scale-workers", persist_result=False)
-@told
+@flow(name="scale-workers", flow_run_name="scaler", persist_result=False)
+@fail_on_eas_error
 def scale_workers(
-    minimum: Annotated[int, described("At least so many workers of each type.", ge=0)] = 0,
-    maximum: Annotated[int, described("At most so many workers of each type.", ge=0)] = 4,
+    minimum: Annotated[int, described("Minimum number of workers of each type.", ge=0)] = 0,
+    maximum: Annotated[int, described("Maximum number of workers of each type.", ge=0)] = 4,
     worker_types: Annotated[
         list[str] | None, described("Worker types to start; default: those with a `work` deployment.")
     ] = None,
-    idle_exit: Annotated[float, described("Workers leave when they had nothing to do for so long [s].", ge=0)] = 60.0,
-    dry_run: Annotated[bool, described("Only show what would be started, and why.")] = False,
-    every: Annotated[
-        float | None, described("Look again every so many seconds, for ever; default: look once.", ge=1)
+    idle_exit: Annotated[float, described("Workers exit after this time without a task [s].", ge=0)] = 60.0,
+    worker_time_limit: Annotated[
+        float | None,
+        described("Workers exit after this time [s], so that their room goes to where it is needed.", ge=0),
     ] = None,
-    time_limit: Annotated[float | None, described("With `every`: leave after so long [s].", ge=0)] = None,
+    dry_run: Annotated[bool, described("Only show what would be started, and why.")] = False,
+    every: Annotated[float | None, described("Repeat at this interval [s]; default: run once.", ge=1)] = None,
+    time_limit: Annotated[float | None, described("With `every`: exit after this time [s].", ge=0)] = None,
     blocks: Blocks = None,
 ) -> Any:
-    """Look at queues and workers of each type, and start `work` runs where they pay off.
+    """Compare queues and workers of each type, and start `work` runs where they are justified.
 
-    Why so many is in the table artifact `scale-workers`. Workers leave by themselves, down to none.
-    Returns how many were started, by worker type.
+    The table artifact `scale-workers` gives the reason for each number. Workers exit by themselves,
+    down to none. With `every` the flow keeps running whatever Prefect's API answers; while another
+    run of it is alive, it stands by. Returns how many workers were started, by worker type.
     """
+    with open_app(blocks) as app:
+        app.registry.task_types_of(worker_types or [])
+        parameters = {"idle_exit": idle_exit, "blocks": blocks}
+        if worker_time_limit is not None:
+            parameters["time_limit"] = worker_time_limit
+        scaler = _Scaler(app, worker_types, (minimum, maximum), parameters, dry_run=dry_run, every=every or 0.0)
+        if every is None:
+            scaler.scale()
+        else:
+            _keep_scaling(scaler, every, time_limit)
+        return dict(scaler.started)
+
+
+def _keep_scaling(scaler: _Scaler, every: float, time_limit: float | None) -> None:
+    """Scale again and again, as long as this process holds the scaler's lease."""
     began = time.monotonic()
-    started: Counter[str] = Counter()
-    shown: list[tuple[str, int]] | None = None
-    with open_app(blocks) as app, get_client(sync_client=True) as client:
+    log = get_run_logger()
+    # The queues of now decide, as soon as the API is back: so it is asked often, and each request once.
+    outages, standby = Outages(log.warning, longest=every), Outages(log.info)
+    lease = ServiceLease(scaler.app.database, SCALER, max(DURATION, 2 * every))
+    try:
         while True:
-            decisions = _decide(app, client, worker_types, minimum, maximum)
-            news = [(each.worker_type, each.start) for each in decisions]
-            if news != shown or any(each.start for each in decisions):
-                publish_table(_table(decisions, dry_run=dry_run), "scale-workers", _heading(decisions, dry_run=dry_run))
-                shown = news
-            if not dry_run:
-                started.update(_start(client, decisions, {"idle_exit": idle_exit, "blocks": blocks}))
-            if every is None or (time_limit is not None and time.monotonic() - began + every > time_limit):
-                return dict(started)
-            time.sleep(every)
+            wait = every
+            try:
+                if lease.hold():
+                    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                        scaler.scale()
+                    standby.over()
+                else:
+                    standby.pause(RuntimeError("another scaler is alive; standing by"))
+                outages.over()
+            except RequestError:
+                raise  # the parameters are wrong: trying again does not help
+            except Exception as error:  # Prefect's client raises many kinds
+                wait = max(every, outages.pause(error))
+            if time_limit is not None and time.monotonic() - began + wait > time_limit:
+                return
+            time.sleep(wait)
+    finally:
+        with contextlib.suppress(EASError):  # it expires by itself
+            lease.release()
 
 
-def _decide(
-    app: App, client: SyncPrefectClient, wanted: Sequence[str] | None, minimum: int, maximum: int
-) -> list[Decision]:
-    """Return what to start of the worker types that have a deployment."""
-    app.registry.task_types_of(wanted or [])
-    there = {each.name for each in _deployments(client)}
-    chosen = there & set(wanted) if wanted else there
-    loads = survey(app.database, app.registry, _starting(client), lease=app.settings.lease)
-    return decide([load for load in loads if load.worker_type in chosen], minimum, maximum)
+class _Scaler:
+    """One request for scaling: which worker types, between which numbers of workers."""
+
+    def __init__(
+        self,
+        app: App,
+        worker_types: Sequence[str] | None,
+        limits: tuple[int, int],
+        parameters: dict[str, Any],
+        *,
+        dry_run: bool,
+        every: float,
+    ) -> None:
+        self.app = app
+        self.worker_types = worker_types
+        self.limits = limits
+        self.parameters = parameters
+        self.room = RoomMemory()
+        self.dry_run = dry_run
+        self.started: Counter[str] = Counter()
+        # A change between two looks is seen at the second one.
+        self.publish_interval = max(0.0, OLDEST_TABLE - 2 * every)
+        self._published: tuple[float, list[Decision] | None] = (-OLDEST_TABLE, None)
+
+    def scale(self) -> None:
+        """Decide, publish the decisions, take back workers that find no room, and start others."""
+        with get_client(sync_client=True) as client:
+            starting = [run for run in read_all(client, "work", STARTING) if _is_young(run)]
+            decisions = self._decide(client, starting)
+            self._publish(decisions)
+            if not self.dry_run:
+                _take_back(client, decisions, starting)
+                self.started.update(_start(client, decisions, self.parameters))
+
+    def _decide(self, client: SyncPrefectClient, starting: Sequence[FlowRun]) -> list[Decision]:
+        """Return what to start of the worker types that have a deployment."""
+        deployed = {each.name for each in _deployments(client)}
+        chosen = deployed & set(self.worker_types) if self.worker_types else deployed
+        app = self.app
+        loads = survey(app.database, app.registry, _count(starting), lease=app.settings.lease)
+        return self.room.decide([load for load in loads if load.worker_type in chosen], *self.limits, time.monotonic())
+
+    def _publish(self, decisions: Sequence[Decision]) -> None:
+        """Publish the table when workers are started, and at least once a minute while anything in it changes."""
+        published_at, before = self._published
+        starting = any(each.start for each in decisions)
+        if starting or (list(decisions) != before and time.monotonic() - published_at >= self.publish_interval):
+            heading = _heading(decisions, dry_run=self.dry_run)
+            publish_table(_table(decisions, dry_run=self.dry_run), "scale-workers", heading)
+            self._published = time.monotonic(), list(decisions)
 
 
 def _deployments(client: SyncPrefectClient) -> list[Any]:
     return client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=["work"])))
 
 
-def _starting(client: SyncPrefectClient) -> dict[str, int]:
-    """Return how many workers of each type were asked for and are not known in SQL yet."""
-    found = read_all(client, "work", STARTING)
-    return Counter(run.parameters["worker_type"] for run in found if _is_young(run))
+def _count(starting: Sequence[FlowRun]) -> dict[str, Starting]:
+    """Return how many workers of each type were started and are not registered in SQL yet."""
+    counts = Counter(run.parameters["worker_type"] for run in starting)
+    stuck = Counter(run.parameters["worker_type"] for run in starting if _is_stuck(run))
+    return {worker_type: Starting(count, stuck[worker_type]) for worker_type, count in counts.items()}
+
+
+def _is_stuck(run: FlowRun) -> bool:
+    """Whether a run has waited for so long that the cluster has no room for it."""
+    if run.state_type is StateType.RUNNING or run.created is None:
+        return False
+    return (datetime.now(UTC) - run.created).total_seconds() > STUCK
+
+
+def _take_back(client: SyncPrefectClient, decisions: Sequence[Decision], starting: Sequence[FlowRun]) -> None:
+    """Cancel workers that wait for room which others need more, the youngest first."""
+    log = get_run_logger()
+    for each in decisions:
+        stuck = [run for run in starting if _is_stuck(run) and run.parameters["worker_type"] == each.worker_type]
+        stuck.sort(key=lambda run: str(run.created), reverse=True)
+        for run in stuck[: each.take_back]:
+            client.set_flow_run_state(run.id, Cancelled(message="the cluster has no room for it"), force=True)
+        if each.take_back:
+            log.info("%s: %d workers that found no room were taken back", each.worker_type, each.take_back)
 
 
 def _is_young(run: FlowRun) -> bool:
@@ -92,7 +190,7 @@ def _is_young(run: FlowRun) -> bool:
 
 
 def _start(client: SyncPrefectClient, decisions: Sequence[Decision], parameters: dict[str, Any]) -> Counter[str]:
-    """Ask Prefect for `work` runs; who asked too often is no worse off: workers leave when they are idle."""
+    """Ask Prefect for `work` runs. Too many do no harm: workers exit when they are idle."""
     started: Counter[str] = Counter()
     log = get_run_logger()
     for each in decisions:
@@ -122,6 +220,7 @@ def _table(decisions: Sequence[Decision], *, dry_run: bool) -> pd.DataFrame:
             "workers": each.load.workers,
             "idle": each.load.idle,
             "starting": each.load.starting,
+            "without room": each.load.stuck,
             "work that waits [s]": each.load.seconds,
             "reason": each.reason,
         }

@@ -1,102 +1,71 @@
-"""Prefect task runs for the tasks of a job: what people see in the UI's graph.
+"""Prefect task runs for the tasks of a job: the nodes of the UI's graph.
 
-A task run is opened when its EAS task is put on the job queue and ends when that settles; while it
-waits it costs a coroutine, nothing else. Its edges are the dependencies of the EAS task. Prefect
-hears what happened and decides nothing: the truth is in SQL, and a job runs the same without it.
+A task run is *Pending* while its EAS task is on the job queue, *Running* once a worker has claimed it,
+and ends when the task settles; its times and its run count are those of the task's latest attempt. Its
+edges are the dependencies of the EAS task. The task database is the record; Prefect only displays it,
+and a job runs the same without it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
-from weakref import WeakSet
 
-from prefect import Task, task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State, StateDetails, StateType
-from prefect.context import FlowRunContext, TagsContext, TaskRunContext
-from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Completed, Failed
+from prefect.client.schemas.objects import StateType
 
-from eas.control.graph import Node, blocked_by
-from eas.control.orchestrator import Event, Happened
+from eas import web_addresses
+from eas.errors import EASError
 from eas.model import CHAIN, DO_WHILE, FOR_LOOP, LogEntry
-from eas.states import TaskState
-from eas.taskdb import attempts
+from eas.orchestration.dependency_graph import Node, blocked_by
+from eas.orchestration.orchestrator import Event, EventKind
+from eas.plain_text import one_line
+from eas.states import AttemptState, TaskState
 from eas.taskdb.engine import TaskDatabase
-
-LOG = logging.getLogger("eas.flows")
-
-WINDOW = 2_500
-"""Begins and ends of one process's task runs that the server may be behind with.
-
-Its queue holds 10,000 events, of which it gets three for a task run; what comes then it drops.
-"""
-PATIENCE = 120.0
-"""A server that records nothing for so long [s] is not waited for any more."""
+from eas.taskdb.queries import job_outcome, latest_attempts, service_warnings
+from eas.taskdb.queries.latest_attempts import AttemptTimes
+from flows.batch_members import INTERVAL, MemberLists
+from flows.shown_run import ShownRun
+from flows.task_run_events import TaskRunSender, flow_run_id
 
 BATCH_SHARE = 0.5
 """Share of ``max_task_runs`` that batches of equal size would use up; small ends take the rest."""
 
+LOOK_INTERVAL = 1.0
+"""Time between two looks at what workers have claimed [s]: one statement each."""
+WARNINGS_INTERVAL = 15.0
+MOST_RUNNING = 2_000
+MOST_LOGS = 100
+"""Failed tasks of one step whose logs are shown."""
 
-class _Met(State[None]):
-    """The state of a dependency that is met; asking for its result costs no trip to another thread."""
+OPENED: dict[UUID, int] = {}
+"""Flow runs of this process that are over: how many task runs each opened."""
 
-    def result(self, *_: Any, **__: Any) -> None:
-        """Return nothing: the products are in the file store, the metadata in SQL."""
+NodeOf = Callable[[int], Node]
 
 
-@dataclass
-class _Run:
-    """A Prefect task run, of one EAS task or of a batch of up to ``expected``.
+class Ended(NamedTuple):
+    """What SQL knows of the tasks that settled in one step: their last attempts, and the logs of failed ones."""
 
-    ``open`` are the tasks that have not settled; ``run_id`` is known once it started.
+    attempts: Mapping[int, Sequence[AttemptTimes]]
+    logs: Mapping[int, list[LogEntry]]
+
+
+NOTHING = Ended({}, {})
+
+
+class Progress(NamedTuple):
+    """What is new: warnings (None if they were not read), what workers hold now, and the last attempts of the
+    tasks that ran at the last look and no longer do.
     """
 
-    label: str
-    kind: str
-    edges: list[_Run]
-    expected: int = 1
-    run_id: UUID | None = None
-    started: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    members: int = 0
-    open: set[int] = field(default_factory=set)
-    outcomes: dict[TaskState, int] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-    log: list[LogEntry] = field(default_factory=list)
-
-    @property
-    def full(self) -> bool:
-        """Whether no other member fits in."""
-        return self.members >= self.expected
-
-    @property
-    def tally(self) -> str:
-        """How many of a batch's tasks are in each state."""
-        return ", ".join(f"{count} {state}" for state, count in sorted(self.outcomes.items()))
-
-    def settle(self, task_id: int, state: TaskState) -> None:
-        """Count a task that has settled."""
-        self.open.discard(task_id)
-        self.outcomes[state] = self.outcomes.get(state, 0) + 1
-
-    def state(self) -> State[Any] | None:
-        """Return the state in which the task run ends; None for a plain success."""
-        bad = self.outcomes.keys() - {TaskState.DONE}
-        failed = Cancelled if bad == {TaskState.CANCELLED} else Failed
-        if self.expected == 1:
-            return failed(message=self.reasons[0]) if bad else None
-        message = f"{self.members} tasks: {self.tally}"
-        return failed(message=f"{message}; first: {self.reasons[0]}") if bad else Completed(message=message)
+    warnings: Sequence[str] | None
+    running: Sequence[AttemptTimes]
+    gone: Mapping[int, Sequence[AttemptTimes]]
 
 
 class TaskRuns:
@@ -105,269 +74,247 @@ class TaskRuns:
     Parameters
     ----------
     max_task_runs:
-        Above so many leaf tasks, one task run stands for a batch of siblings.
+        Above this number of leaf tasks, a task run represents a batch of siblings.
+    web_url:
+        Address of ``eas web``, for links to the pages of tasks; empty: no links.
 
     Attributes
     ----------
     opened:
         How many task runs there are, or will be: as many rows as the server has in the end.
+    warnings:
+        What hinders queued tasks, such as that no worker is alive.
     """
 
-    def __init__(self, database: TaskDatabase, max_task_runs: int) -> None:
+    def __init__(self, database: TaskDatabase, max_task_runs: int, web_url: str = "") -> None:
         self.database = database
+        self.web_url = web_url
         self.max_task_runs = max_task_runs
         self.opened = 0
-        self._runs: dict[int, _Run] = {}
-        self._batches: dict[str, _Run] = {}
+        self.warnings: Sequence[str] = ()
+        self._runs: dict[int, ShownRun] = {}
+        self._batches: dict[str, ShownRun] = {}
         self._batch_size = 1
         self._single_leaves = 0
-        self._kinds: dict[str, Task[..., Coroutine[Any, Any, Any]]] = {}
-        self._following: dict[int, _Run] = {}
+        self._open: dict[UUID, ShownRun] = {}
+        self._running: set[int] = set()
         self._keys = itertools.count(1)
-        self._coroutines: set[asyncio.Task[Any]] = set()
-        self._begun = 0
-        self._over = 0
-        self._recorded = 0
-        self._gate = asyncio.Lock()
-        LIVING.add(self)
+        self._look_due = 0.0
+        self._warnings_due = 0.0
+        self._lists_due = 0.0
+        self._sender = TaskRunSender()
+        self._lists = MemberLists(web_url)
 
     def plan_for(self, leaves: int) -> None:
-        """Decide how many tasks one task run stands for, given how many leaf tasks are known."""
+        """Decide how many tasks a task run represents, given the number of known leaf tasks."""
         if leaves > self.max_task_runs:
             self._batch_size = max(2, ceil(leaves / max(1, self.max_task_runs * BATCH_SHARE)))
 
-    def take(self, events: Sequence[Event], node_of: Callable[[int], Node]) -> None:
-        """Show what happened."""
-        failures = self._failures(event.node for event in events if event.what is Happened.SETTLED)
-        for what, node in events:
-            if what is Happened.EXPANDED:
-                self._expanded(node, node_of)
-            elif what is Happened.QUEUED:
-                self._join(node, node_of)
-            elif what is Happened.WITHDRAWN:
-                self._withdrawn(node)
-            elif not node.is_control or node.task_id not in self._runs:
-                self._settled(node, node_of, failures)
+    def read(self, events: Sequence[Event]) -> Ended:
+        """Read what SQL knows of the tasks that settled; waits for SQL, so not in the event loop."""
+        leaves = [each.node for each in events if each.what is EventKind.SETTLED and not each.node.is_control]
+        if not leaves:
+            return Ended({}, {})
+        ids = [node.task_id for node in leaves]
+        bad = [node.task_id for node in leaves if node.state in (TaskState.FAILED, TaskState.STALLED)][:MOST_LOGS]
+        return self.database.fetch(
+            lambda c: Ended(latest_attempts.latest(c, ids), job_outcome.last_logs(c, bad) if bad else {})
+        )
+
+    def take(self, events: Sequence[Event], node_of: NodeOf, ended: Ended = NOTHING) -> None:
+        """Update the task runs by what happened."""
+        for event in events:
+            if event.what is EventKind.EXPANDED:
+                self._expanded(event, node_of)
+            elif event.what is EventKind.QUEUED:
+                self._join(event.node, node_of, event.at)
+            elif event.what is EventKind.WITHDRAWN:
+                self._withdrawn(event, node_of)
+            elif event.node.is_control:
+                self._control_settled(event, node_of)
+            else:
+                self._settled(event, node_of, ended)
+
+    def look(self, job_id: int) -> Progress | None:
+        """Read what workers have claimed, if that is due; waits for SQL, so not in the event loop.
+
+        Returns None where it cannot be read: the orchestrator waits for the database, and the next look is as good.
+        """
+        now = time.monotonic()
+        if now < self._look_due:
+            return None
+        self._look_due = now + LOOK_INTERVAL
+        try:
+            return self._progress(job_id, now)
+        except EASError:
+            return None
+
+    def _progress(self, job_id: int, now: float) -> Progress:
+        with self.database.read() as connection:
+            running = latest_attempts.running(connection, job_id, MOST_RUNNING)
+            gone = self._running.difference(each.task_id for each in running)
+            warnings = None
+            if now >= self._warnings_due:
+                self._warnings_due = now + WARNINGS_INTERVAL
+                warnings = service_warnings.warnings(connection, self.database.now())
+            return Progress(warnings, running, latest_attempts.latest(connection, gone) if gone else {})
+
+    def follow(self, seen: Progress, node_of: NodeOf) -> None:
+        """Update the task runs by what workers have claimed, or have failed and will try again."""
+        if seen.warnings is not None:
+            self.warnings = seen.warnings
+        for attempt in seen.running:
+            node = node_of(attempt.task_id)
+            if node.state.final or node.held:
+                continue  # it settled between the two reads: the next step reports it
+            self._join(node, node_of, attempt.queued_at)
+            self._runs[attempt.task_id].claimed(attempt)
+        for task_id, last in seen.gone.items():
+            run = self._runs[task_id]
+            if task_id in run.open and last[-1].state is AttemptState.QUEUED:
+                run.put_back(last)
+        self._running = {each.task_id for each in seen.running if each.task_id in self._runs}
+        if time.monotonic() >= self._lists_due:
+            self._lists_due = time.monotonic() + INTERVAL
+            for run in self._open.values():
+                run.publish_members(self._lists, node_of)
 
     async def close(self) -> None:
-        """Wait until every task run has ended."""
-        for run in self._batches.values():
-            run.ended.set()
-        if self._coroutines:
-            await asyncio.gather(*self._coroutines, return_exceptions=True)  # told by ``_forget``
-        LIVING.discard(self)
-        if (flow_run := _flow_run()) is not None:
+        """Wait until every task run has ended, and its end was sent to the server."""
+        await self._sender.close()
+        await self._lists.close()
+        if (flow_run := flow_run_id()) is not None:
             OPENED[flow_run] = self.opened
 
-    def abandon(self, reason: str) -> None:
-        """End the task runs of all tasks that have not settled, as cancelled: nobody follows them any more."""
-        for run in {id(each): each for each in self._runs.values()}.values():
-            if run.open:
-                run.reasons.append(reason)
+    def abandon(self, reason: str, node_of: NodeOf) -> None:
+        """End the task runs of all tasks that have not settled, as cancelled: they are not followed any more."""
+        now = self.database.now()
+        for run in list(self._open.values()):
             for task_id in list(run.open):
-                run.settle(task_id, TaskState.CANCELLED)
-            run.ended.set()
+                run.settle(task_id, TaskState.CANCELLED, now, reason)
+            self._end(run, node_of)
 
     # -- what happened -------------------------------------------------------------------------
 
-    def _expanded(self, node: Node, node_of: Callable[[int], Node]) -> None:
-        """Show a control task's expansion; the chains that a large loop is made of are too many."""
+    def _expanded(self, event: Event, node_of: NodeOf) -> None:
+        """Show a control task as running; the chains that a large loop is made of are too many."""
+        node = event.node
         if node.parent_id is None:
-            return  # the flow run itself stands for the whole chain
-        if self._batch_size > 1 and (node.task_type == CHAIN or self.opened >= self.max_task_runs):
-            return
-        name = node.label
-        if node.task_type == FOR_LOOP:
-            name += f" ({len(node.children)} values)"
-        elif node.task_type == DO_WHILE:
-            name += f" (iteration {len(node.children)})"
-        run = self._open(name, node.task_type or "control", self._edges(node, node_of))
-        run.members = 1
-        run.settle(node.task_id, TaskState.DONE)
-        run.ended.set()
-        self._runs[node.task_id] = run
+            return  # the flow run itself represents the whole chain
+        run = self._runs.get(node.task_id)
+        if run is None:
+            if self._batch_size > 1 and (node.task_type == CHAIN or self.opened >= self.max_task_runs):
+                return
+            run = self._open_run(_control_name(node), node, node_of, event.at, queued=False)
+            run.join(node.task_id)
+            self._runs[node.task_id] = run
+        run.rename(_control_name(node))
+        run.begin(event.at, 1)
 
-    def _join(self, node: Node, node_of: Callable[[int], Node]) -> None:
+    def _control_settled(self, event: Event, node_of: NodeOf) -> None:
+        """End a control task's run with its own state; one that could not be expanded gets a run for its reason."""
+        node = event.node
+        if node.task_id not in self._runs:
+            if node.reason is None:
+                return
+            self._join(node, node_of, event.at)
+        run = self._runs[node.task_id]
+        reason = node.reason or f"{node.bad_children} of {len(node.children)} children did not succeed"
+        run.settle(node.task_id, node.state, event.at, reason)
+        self._end_if_over(run, node_of)
+
+    def _join(self, node: Node, node_of: NodeOf, at: float) -> None:
         """Open a task run for a task, or let it join an open batch of its type."""
         if (known := self._runs.get(node.task_id)) and node.task_id in known.open:
-            return  # it was taken off the queue in between: the same run goes on
-        kind = node.task_type or "task"
-        edges = self._edges(node, node_of)
+            return  # it was withdrawn from the queue in between: the same run continues
         if self._batch_size == 1 and self._single_leaves < self.max_task_runs:
             self._single_leaves += 1
-            run = self._open(node.label, kind, edges)
+            run = self._open_run(_name(node), node, node_of, at)
         else:
-            run = self._batch(kind, edges)
-        run.members += 1
-        run.open.add(node.task_id)
+            run = self._batch(node, node_of, at)
+        run.join(node.task_id)
         self._runs[node.task_id] = run
 
-    def _batch(self, kind: str, edges: list[_Run]) -> _Run:
+    def _batch(self, node: Node, node_of: NodeOf, at: float) -> ShownRun:
+        kind = node.task_type or "task"
         run = self._batches.get(kind)
         if run is None or run.full:
             size = max(self._batch_size, 2)
-            run = self._open(f"{kind} [batch of up to {size}]", kind, edges, size)
+            run = self._open_run(f"{kind} [batch of up to {size}]", node, node_of, at, size)
             self._batches[kind] = run
         return run
 
-    def _settled(self, node: Node, node_of: Callable[[int], Node], failures: dict[int, _Failure]) -> None:
-        if node.is_control and node.reason is None:
-            return
+    def _settled(self, event: Event, node_of: NodeOf, ended: Ended) -> None:
         # Perhaps it never was on the queue: blocked, refused, or kept from an earlier job.
-        self._join(node, node_of)
+        node = event.node
+        self._join(node, node_of, event.at)
         run = self._runs[node.task_id]
-        run.settle(node.task_id, node.state)
+        reason, over = node.reason or "", event.at
+        # With a reason of its own it was decided without an attempt: an older one may be there.
+        for attempt in () if reason else ended.attempts.get(node.task_id, ())[-1:]:
+            run.claimed(attempt)
+            over = attempt.ended_at or over
+            reason = attempt.reason
         if node.state is not TaskState.DONE:
-            failure = failures.get(node.task_id, _Failure(blocked_by(node), []))
-            run.reasons.append(node.reason or failure.reason)
-            run.log += failure.log
-        self._end_if_over(run)
+            reason = reason or blocked_by(node)
+        run.settle(node.task_id, node.state, over, reason)
+        if node.state in (TaskState.FAILED, TaskState.STALLED):
+            page = web_addresses.link(self.web_url, web_addresses.task(node.task_id))
+            more = f"more of this task: eas show {node.task_id}" + (f", or {page}" if page else "")
+            log = [*ended.logs.get(node.task_id, ()), LogEntry(over, logging.INFO, "eas", more)]
+            run.log(node.task_id, log)
+        self._end_if_over(run, node_of)
 
-    def _withdrawn(self, node: Node) -> None:
-        """End the task run of a task that was taken off the queue: put back, the task gets a new one."""
+    def _withdrawn(self, event: Event, node_of: NodeOf) -> None:
+        """End the task run of a task that was withdrawn from the queue: put back, the task gets a new one."""
+        node = event.node
         run = self._runs.get(node.task_id)
         if run is None or node.task_id not in run.open:
             return
-        run.settle(node.task_id, TaskState.CANCELLED)
-        run.reasons.append(node.reason or "taken off the queue")
-        self._end_if_over(run)
+        run.settle(node.task_id, TaskState.CANCELLED, event.at, node.reason or "withdrawn from the queue")
+        self._end_if_over(run, node_of)
 
-    def _end_if_over(self, run: _Run) -> None:
-        """End a task run whose tasks have settled, unless it is a batch that takes in more."""
+    def _end_if_over(self, run: ShownRun, node_of: NodeOf) -> None:
+        """End a task run whose tasks have settled, unless it is a batch that accepts more."""
         if not run.open and (run.full or self._batches.get(run.kind) is not run):
-            run.ended.set()
+            self._end(run, node_of)
 
-    def _edges(self, node: Node, node_of: Callable[[int], Node]) -> list[_Run]:
+    def _end(self, run: ShownRun, node_of: NodeOf) -> None:
+        if self._open.pop(run.id, None) is not None:
+            run.publish_members(self._lists, node_of)
+            run.end()
+
+    def _edges(self, node: Node, node_of: NodeOf) -> Iterable[UUID]:
         """Return the task runs that a task depends on; its nearest shown ancestor if on none."""
-        makers = {id(run): run for maker in node.makers if (run := self._runs.get(maker))}
+        makers = {run.id for maker in node.makers if (run := self._runs.get(maker))}
         parent = node.parent_id
         while not makers and parent is not None:
             if run := self._runs.get(parent):
-                return [run]
+                return [run.id]
             parent = node_of(parent).parent_id
-        return list(makers.values())
+        return makers
 
-    def _failures(self, nodes: Iterable[Node]) -> dict[int, _Failure]:
-        bad = [node.task_id for node in nodes if node.state in (TaskState.FAILED, TaskState.STALLED)]
-        if not bad:
-            return {}
-        with self.database.read() as connection:
-            reasons = attempts.last_failures(connection, bad)
-            logs = attempts.last_logs(connection, bad[:100])
-        return {task_id: _Failure(reason, logs.get(task_id, [])) for task_id, reason in reasons.items()}
-
-    # -- Prefect -------------------------------------------------------------------------------
-
-    def _open(self, label: str, kind: str, edges: list[_Run], expected: int = 1) -> _Run:
-        run = _Run(label, kind, edges, expected)
+    def _open_run(
+        self, name: str, node: Node, node_of: NodeOf, at: float, size: int = 1, *, queued: bool = True
+    ) -> ShownRun:
+        key = str(next(self._keys))
+        run = ShownRun(self._sender, node.task_type or "task", name, key, self._edges(node, node_of), at, size)
         self.opened += 1
-        coroutine = asyncio.get_running_loop().create_task(self._follow(run))
-        self._coroutines.add(coroutine)
-        coroutine.add_done_callback(self._forget)
+        self._open[run.id] = run
+        if queued:
+            run.change(StateType.PENDING, "Pending", at)
         return run
 
-    def _forget(self, coroutine: asyncio.Task[Any]) -> None:
-        self._coroutines.discard(coroutine)
-        if not coroutine.cancelled() and (error := coroutine.exception()):
-            LOG.warning("a Prefect task run was lost, its EAS task is not: %s", error)
 
-    async def _follow(self, run: _Run) -> None:
-        """Call Prefect's task for a run; it returns when the run has ended."""
-        for edge in run.edges:
-            await edge.started.wait()
-        # Prefect draws an edge to the task run that a state belongs to, and waits unless the state
-        # is final: the dependency itself is met already, whatever Prefect knows of it by now.
-        wait_for = [
-            _Met(type=StateType.COMPLETED, state_details=StateDetails(task_run_id=edge.run_id))
-            for edge in run.edges
-            if edge.run_id is not None
-        ]
-        await self._room()
-        key = next(self._keys)
-        self._following[key] = run
-        try:
-            # A tag would cost each task run two more requests: Prefect asks whether it is limited.
-            with TagsContext(current_tags=set()):
-                await self._task(run.kind)(run.label, key, return_state=True, wait_for=wait_for or None)
-        finally:
-            self._over += 1
-            del self._following[key]
-            run.started.set()
-
-    async def _room(self) -> None:
-        """Wait while the server is so far behind that it might lose what comes next."""
-        async with self._gate:
-            self._begun += 1
-            window = max(1, WINDOW // max(1, len(LIVING)))
-            heard = time.monotonic()
-            while self._begun + self._over - self._recorded > window:
-                before, self._recorded = self._recorded, await _recorded_changes()
-                if self._recorded > before:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > PATIENCE:
-                    LOG.warning("the Prefect server records no task runs any more: some may be lost there")
-                    self._recorded = self._begun + self._over
-                if self._begun + self._over - self._recorded > window:
-                    await asyncio.sleep(1.0)
-
-    def _task(self, kind: str) -> Task[..., Coroutine[Any, Any, Any]]:
-        """Return the Prefect task that stands for one kind of EAS task; made once, as that is slow."""
-        if kind not in self._kinds:
-
-            @task(
-                name=kind,
-                task_run_name="{label}",
-                persist_result=False,
-                cache_policy=NO_CACHE,
-                log_prints=False,
-            )
-            async def follow(label: str, run: int) -> State[Any] | None:
-                return await self._until_ended(self._following[run])
-
-            self._kinds[kind] = follow
-        return self._kinds[kind]
-
-    async def _until_ended(self, run: _Run) -> State[Any] | None:
-        context = TaskRunContext.get()
-        run.run_id = context.task_run.id if context else None
-        run.started.set()
-        await run.ended.wait()
-        for entry in run.log[:200]:
-            text = f"{entry.message}\n{entry.traceback}" if entry.traceback else entry.message
-            get_run_logger().log(entry.level, text)
-        if context and run.expected > 1:
-            # The event that tells the server how it ended carries the name, too.
-            context.task_run.name = f"{run.kind} [batch of {run.members}: {run.tally}]"
-        return run.state()
+def _name(node: Node) -> str:
+    """Return a task run's name: type, name in the chain, loop values and id of its task."""
+    return f"{one_line(node.label)} (task {node.task_id})"
 
 
-LIVING: WeakSet[TaskRuns] = WeakSet()
-"""Those of this process: they share one server."""
-
-
-ENDED = ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]
-OPENED: dict[UUID, int] = {}
-"""Flow runs of this process that are over: how many task runs each opened."""
-
-
-def _flow_run() -> UUID | None:
-    context = FlowRunContext.get()
-    return context.flow_run.id if context and context.flow_run else None
-
-
-async def _recorded_changes() -> int:
-    """Return how many begins and ends of this flow run's task runs the server has recorded."""
-    run = _flow_run()
-    if run is None:
-        return 0
-    of_run = {"flow_runs": {"id": {"any_": [str(run)]}}}
-    ended = {"task_runs": {"state": {"type": {"any_": ENDED}}}}
-    async with get_client() as client:
-        answers = [await client._client.post("/task_runs/count", json=of_run | more) for more in ({}, ended)]
-    return sum(int(answer.json()) for answer in answers)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    reason: str
-    log: list[LogEntry]
+def _control_name(node: Node) -> str:
+    label = one_line(node.label)
+    if node.task_type == FOR_LOOP:
+        label += f", {len(node.children)} values"
+    elif node.task_type == DO_WHILE:
+        label += f", iteration {len(node.children)}"
+    return f"{label} (task {node.task_id})"

@@ -23,31 +23,31 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from eas.app import App
-from flows.parameters import Blocks, described, open_app, told
+from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
 PATIENCE = 20.0
-"""A worker that is told to leave may finish its task within so long [s]; then the task is queued again."""
+"""Time that a worker gets to finish its task after SIGTERM [s]; then the task is queued again."""
 LINE = re.compile(r"^\S+ \S+ worker \d+ (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)$")
 LAST_LINES = 20
 
 
 @flow(name="work", flow_run_name="{worker_type}", persist_result=False)
-@told
+@fail_on_eas_error
 def work(
     worker_type: Annotated[str, described("Worker type: it runs the task types of this one and of eas-base.")],
-    idle_exit: Annotated[float, described("Leave when there was nothing to do for so long [s].", ge=0)] = 60.0,
-    time_limit: Annotated[float | None, described("Claim nothing any more after so long [s].", ge=0)] = None,
+    idle_exit: Annotated[float, described("Exit after this time without a task [s].", ge=0)] = 60.0,
+    time_limit: Annotated[float | None, described("Stop claiming tasks after this time [s].", ge=0)] = None,
     blocks: Blocks = None,
 ) -> Any:
-    """Run tasks from the job queue until there are none, or the time is over.
+    """Run tasks from the job queue until there are none, or the time limit is reached.
 
-    Cancelling the flow run tells the worker to leave: what it has not begun is handed back at once;
-    what it runs and does not finish within 20 s is queued again.
+    Cancelling the flow run stops the worker: tasks that it has not started are released at once; a
+    task that does not finish within 20 s is queued again.
     """
     with open_app(blocks) as app:
         app.registry.task_types_of([worker_type])
         with _worker(app, worker_type, idle_exit, time_limit) as process:
-            lines = _tell(process)
+            lines = _forward_log(process)
         return _state(process.wait(), lines)
 
 
@@ -68,7 +68,7 @@ def _worker(app: App, worker_type: str, idle_exit: float, time_limit: float | No
         env=dict(os.environ) | app.settings.environment() | {"PYTHONUNBUFFERED": "1"},
         text=True,
         errors="backslashreplace",
-        # A signal to our process group is for us: we then tell the worker.
+        # A signal to this process group must not reach the worker: it gets its own SIGTERM.
         start_new_session=True,
     )
     try:
@@ -90,7 +90,7 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def _tell(process: subprocess.Popen[str]) -> list[str]:
+def _forward_log(process: subprocess.Popen[str]) -> list[str]:
     """Pass the worker's log on until it ends; return its last lines."""
     log = get_run_logger()
     assert process.stdout is not None
@@ -105,8 +105,8 @@ def _tell(process: subprocess.Popen[str]) -> list[str]:
 
 
 def _state(code: int, lines: list[str]) -> State[Any]:
-    said = lines[-1] if lines else "it said nothing"
+    said = lines[-1] if lines else "it wrote nothing"
     if code == 0:
         return Completed(message=said)
     how = f"was killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
-    return Failed(message=f"the worker {how}; its last words: {said}")
+    return Failed(message=f"the worker {how}; its last line: {said}")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,26 +16,26 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection
 
-from eas.taskdb import reading, reading_live
-from eas.taskdb.reading import Filters
-from reports import activity, errors, outcomes, timings, tree
+from eas.taskdb.queries import live, reports, service_warnings
+from eas.taskdb.queries.reports import Filters
+from reports import errors, live_tables, outcomes, timings, tree
 from reports.columns import UnknownParametersError, parameter_keys
+from reports.files import write_table
 from reports.progress import progress_frame, under_way
-from reports.write import write_table
 
 
 def progress(connection: Connection, filters: Filters, now: float) -> pd.DataFrame:
     """Return the progress table."""
-    counts = reading.task_counts(connection, filters)
-    return progress_frame(counts, reading.first_starts(connection, under_way(counts)), now)
+    counts = reports.task_counts(connection, filters)
+    return progress_frame(counts, reports.first_starts(connection, under_way(counts)), now)
 
 
 def timings_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
-    """Yield the timings table in parts, for who cannot begin again as ``write_timings`` does."""
-    texts = chain(reading.loop_metadata(connection, filters), reading.leaf_metadata(connection, filters))
+    """Yield the timings table in parts, the single-pass variant of ``write_timings``."""
+    texts = chain(reports.loop_metadata(connection, filters), reports.leaf_metadata(connection, filters))
     columns = timings.parameter_columns(parameter_keys(texts))
-    hosts = reading.worker_hosts(connection)
-    return timings.timings_frames(reading.finished_attempts(connection, filters), columns, hosts)
+    hosts = reports.worker_hosts(connection)
+    return timings.timings_frames(reports.finished_attempts(connection, filters), columns, hosts)
 
 
 def write_timings(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
@@ -47,9 +46,9 @@ def write_timings(connection: Connection, filters: Filters, path: Path | None) -
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep Python from looking for cycles of garbage: among millions of rows it finds none, and looks long.
+    """Pause the search for reference cycles: among millions of rows it finds none and takes long.
 
-    All other garbage is freed as ever.
+    Reference counting frees all other objects as usual.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -61,17 +60,17 @@ def collector_paused() -> Iterator[None]:
 
 
 def _write_timings(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
-    hosts = reading.worker_hosts(connection)
-    keys = parameter_keys(reading.loop_metadata(connection, filters))
+    hosts = reports.worker_hosts(connection)
+    keys = parameter_keys(reports.loop_metadata(connection, filters))
     while True:
         summary = timings.TimingsSummary()
-        rows = reading.finished_attempts(connection, filters)
+        rows = reports.finished_attempts(connection, filters)
         frames = summary.watch(timings.timings_frames(rows, timings.parameter_columns(keys), hosts))
         try:
             _write_or_drain(frames, path)
             return summary.frame()
         except UnknownParametersError as error:
-            # Loop values that no loop gave: tasks that somebody wrote into the database otherwise.
+            # Loop values outside any loop: tasks that another program wrote into the database.
             keys.extend(error.keys)
 
 
@@ -84,8 +83,8 @@ def _write_or_drain(frames: Iterator[pd.DataFrame], path: Path | None) -> None:
 
 def pass_fail(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
     """Yield the pass-fail table in parts."""
-    columns = outcomes.layout(reading.outcomes(connection, filters))
-    return outcomes.pass_fail_frames(reading.outcomes(connection, filters), columns)
+    columns = outcomes.layout(reports.outcomes(connection, filters))
+    return outcomes.pass_fail_frames(reports.outcomes(connection, filters), columns)
 
 
 def write_errors(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
@@ -108,50 +107,48 @@ def newest_errors(connection: Connection, filters: Filters, count: int) -> tuple
 def error_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
     """Yield the errors table in parts: what was logged, then what left no log."""
     rows = chain(
-        reading.logged_errors(connection, filters),
-        reading.unlogged_failures(connection, filters),
-        reading.unattempted_failures(connection, filters),
+        reports.logged_errors(connection, filters),
+        reports.unlogged_failures(connection, filters),
+        reports.unattempted_failures(connection, filters),
     )
-    return errors.error_frames(rows, reading.worker_hosts(connection))
+    return errors.error_frames(rows, reports.worker_hosts(connection))
 
 
 def job_tree(
     connection: Connection, filters: Filters, depth: int, *, running_only: bool = False
 ) -> list[tree.TreeNode]:
     """Return the jobs' trees down to ``depth`` (the job has 0), equal siblings made one."""
-    jobs = reading.job_rows(connection, filters)
-    links = tree.read_links(reading_live.task_links(connection, [job.id for job in jobs]))
+    jobs = reports.job_rows(connection, filters)
+    links = tree.read_links(live.task_links(connection, [job.id for job in jobs]))
     only = None
     if filters.task_type is not None or filters.job_name is not None:
-        only = np.isin(links.ids, np.fromiter(reading_live.matching_tasks(connection, filters), np.int64))
+        only = np.isin(links.ids, np.fromiter(live.matching_tasks(connection, filters), np.int64))
     with collector_paused():
         roots = tree.build(
             links,
             tree.fitting_depth(links, depth),
-            lambda ids: reading_live.task_labels(connection, ids),
+            lambda ids: live.task_labels(connection, ids),
             only=only,
             running_only=running_only,
         )
-    found = reading_live.root_jobs(connection, [root.task_id for root in roots])
+    found = live.root_jobs(connection, [root.task_id for root in roots])
     return tree.collapse(tree.job_roots(roots, found))
 
 
 def queues(connection: Connection, filters: Filters, now: float) -> pd.DataFrame:
     """Return the queues' table."""
-    alive = [json.loads(row.worker_types) for row in reading_live.alive_workers(connection)]
-    return activity.queue_frame(reading_live.queues(connection, filters, now), alive, now)
+    served = service_warnings.living_workers(connection, now)
+    return live_tables.queue_frame(live.queues(connection, filters, now), served, now)
 
 
 def workers(connection: Connection, filters: Filters, now: float) -> pd.DataFrame:
     """Return the workers' table."""
-    return activity.worker_frame(
-        reading_live.workers(connection, filters), reading_live.running_attempts(connection), now
-    )
+    return live_tables.worker_frame(live.workers(connection, filters), live.running_attempts(connection), now)
 
 
 def timeline(connection: Connection, filters: Filters, now: float) -> Iterator[pd.DataFrame]:
     """Yield the timeline's table in parts: first an empty one."""
-    hosts = reading.worker_hosts(connection)
-    yield activity.timeline_frame([], hosts, now)
-    for rows in reading_live.worked(connection, filters):
-        yield activity.timeline_frame(rows, hosts, now)
+    hosts = reports.worker_hosts(connection)
+    yield live_tables.timeline_frame([], hosts, now)
+    for rows in live.worked(connection, filters):
+        yield live_tables.timeline_frame(rows, hosts, now)

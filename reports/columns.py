@@ -1,4 +1,4 @@
-"""Columns: their names, units, and what goes into them."""
+"""Columns: names, units and values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from reports import cells
+from eas.names import loop_keys
+from reports import csv_cells
 
 Values: TypeAlias = dict[str, Any]
 """Metadata: names to values."""
@@ -39,7 +40,7 @@ CLOCK = (("T", 3_600_000, 24, 2), (":", 60_000, 60, 2), (":", 1000, 60, 2), ("."
 
 
 class Metadata:
-    """Parses metadata texts, remembering the last ones: many tasks share the same text."""
+    """Parses metadata texts with a cache: many tasks share the same text."""
 
     def __init__(self) -> None:
         self._known: dict[str, Values] = {}
@@ -54,15 +55,8 @@ class Metadata:
 
 
 def loop_parameters(metadata: Values) -> Values:
-    """Return what loops gave: for-loops' parameters, and the indices of do-while loops."""
-    found = {}
-    for key, value in metadata.items():
-        if key.endswith("_index"):
-            if key.removesuffix("_index") not in metadata:
-                found[key] = value
-        elif f"{key}_index" in metadata:
-            found[key] = value
-    return found
+    """Return the parameters of for-loops and the indices of do-while loops."""
+    return {key: metadata[key] for key, _ in loop_keys(metadata)}
 
 
 def parameter_keys(chunks: Iterable[Sequence[str]]) -> list[str]:
@@ -116,7 +110,7 @@ class LoopValues:
         return list(zip(*rows, strict=True)) if rows else [()] * len(self.keys)
 
     def _learn(self, texts: Sequence[str]) -> None:
-        # One call of the parser for all of them: it costs more than the few values in a text.
+        # One call of the parser for all texts: a call costs more than the few values in a text.
         for text, metadata in zip(texts, json.loads(f"[{','.join(texts)}]"), strict=True):
             signature = tuple(metadata)
             picks = self._picks.get(signature) or self._picks.setdefault(signature, self._pick(metadata))
@@ -131,7 +125,7 @@ class LoopValues:
 
 
 class ColumnNames:
-    """Gives metadata keys column names that clash with no other, whatever their case.
+    """Gives metadata keys column names that differ from all others, ignoring case.
 
     Parameters
     ----------
@@ -168,19 +162,19 @@ def iso_times(seconds: Iterable[float | None]) -> list[str]:
     day, rest = np.divmod(np.where(known, np.round(given * 1000), 0).astype(np.int64), 86_400_000)
     different, which = np.unique(day, return_inverse=True)
     days = np.datetime_as_string(different.astype("datetime64[D]")).tolist()
-    parts = [cells.matrix(days)[which]]
+    parts = [csv_cells.matrix(days)[which]]
     for sign, unit, limit, count in CLOCK:
-        parts += [cells.constant(ord(sign), len(given)), cells.digits(rest // unit % limit, count)]
-    text = cells.beside([*parts, cells.constant(ord("Z"), len(given))])
+        parts += [csv_cells.constant(ord(sign), len(given)), csv_cells.digits(rest // unit % limit, count)]
+    text = csv_cells.beside([*parts, csv_cells.constant(ord("Z"), len(given))])
     text[~known] = 0
-    found = cells.to_texts(text)
+    found = csv_cells.to_texts(text)
     # The year 10000 is one digit longer than others.
     return found if len(set(map(len, days))) <= 1 else [each.replace("\0", "") for each in found]
 
 
 def numbers(values: Iterable[Any], digits: int = 6) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return values as floats rounded to ``digits`` decimals; None becomes NaN."""
-    # None becomes NaN by itself.
+    # numpy converts None to NaN.
     return np.round(np.array(list(values), dtype=float), digits)
 
 

@@ -1,4 +1,4 @@
-"""What went wrong: every logged error and traceback, and the same grouped by its last line."""
+"""Every logged error and traceback, and the same grouped by the last line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def error_frame(rows: Sequence[Any], hosts: Mapping[str, str]) -> pd.DataFrame:
     Parameters
     ----------
     rows:
-        As ``eas.taskdb.reading.logged_errors`` and its like give them.
+        As ``eas.taskdb.queries.reports.logged_errors`` and similar queries give them.
     hosts:
         Worker id to the name of its host.
     """
@@ -49,7 +49,7 @@ def error_frame(rows: Sequence[Any], hosts: Mapping[str, str]) -> pd.DataFrame:
 
 
 def last_line(message: str | None, traceback: str | None) -> str:
-    """Return the line that says what happened: the traceback's last, else the message's last."""
+    """Return the line with the error: the last one of the traceback, else of the message."""
     for text in (traceback, message):
         lines = (text or "").strip().splitlines()
         if lines:
@@ -67,19 +67,19 @@ class _Group:
 
 
 class ErrorGroups:
-    """Counts errors by their last line while the table passes by."""
+    """Counts errors by their last line while the table is streamed."""
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
 
     def watch(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """Yield ``frames`` unchanged, taking note of them."""
+        """Yield ``frames`` unchanged and add them."""
         for frame in frames:
             self.add(frame)
             yield frame
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Take note of an errors table, or of a part of one."""
+        """Add an errors table, or a part of one."""
         wanted = ("time [UTC]", "task_type", "attempt_id", "message", "traceback")
         for time, task_type, attempt, message, traceback in zip(*(frame[name] for name in wanted), strict=True):
             group = self._groups.setdefault(last_line(message, traceback), _Group(time, time))

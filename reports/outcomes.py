@@ -1,4 +1,4 @@
-"""What searches found: one row for each task with an outcome, and detection rates."""
+"""Outcomes of searches: one row for each task with an outcome, and detection rates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.columns import ColumnNames, Metadata, base_name, loop_parameters, texts
+from reports.columns import ColumnNames, Metadata, loop_parameters, texts
 
 FIXED = ("job_id", "job_name", "task_type", "task_id", "attempt_id", "outcome", "passed")
 PASSED = {"PASS": 1.0, "FAIL": 0.0}
-OUTCOMES = ("PASS", "FAIL", "UNDEFINED")
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,12 @@ class Layout:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a metadata value is a number; truth values are not."""
+    """Return whether a metadata value is a number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def layout(chunks: Iterable[Sequence[Any]]) -> Layout:
-    """Return the columns for rows of ``eas.taskdb.reading.outcomes``, in order of first appearance."""
+    """Return the columns for rows of ``eas.taskdb.queries.reports.outcomes``, in order of first appearance."""
     parse, parameters, results = Metadata(), dict[str, None](), dict[str, None]()
     for rows in chunks:
         for row in rows:
@@ -129,9 +128,3 @@ def as_numbers(column: pd.Series[Any]) -> pd.Series[Any] | None:
     if values.empty or not all(is_number(value) for value in values):
         return None
     return column.astype(float)
-
-
-def label(column: str) -> str:
-    """Return what to call a column on an axis: its name with blanks, and its unit."""
-    name = base_name(column)
-    return name.replace("_", " ") + column[len(name) :]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from reports.outcomes import OUTCOMES, as_numbers, detection_rates, label
+from eas.plain_text import one_line
+from eas.taskdb.queries.outcomes import OUTCOMES
+from reports.outcomes import as_numbers, detection_rates
+from reports.units import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by all; shape and place tell the outcome too.
+# Okabe and Ito's colours, distinguishable with any colour vision; shape and place show the outcome too.
 COLOURS = {"PASS": "#009E73", "FAIL": "#D55E00", "UNDEFINED": "#56B4E9"}
 MARKERS = {"PASS": "o", "FAIL": "X", "UNDEFINED": "s"}
 OFFSETS = {"PASS": 0.24, "UNDEFINED": 0.0, "FAIL": -0.24}
@@ -24,12 +27,15 @@ INK = "#333333"
 DPI = 120
 FEWEST_LOG = 3
 MANY_VALUES = 40
-"""Above so many values, marks are not annotated and ticks are left to matplotlib."""
+"""Above this number of values, marks are small, translucent, without edges and numbers."""
+MOST_TICKS = 16
+EMPTY = "#d9d9d9"
+"""Colour of cells without a detection rate."""
 
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure [inches] that needs no display."""
-    # The first import on a machine builds a cache of fonts and says so as a warning.
+    # The first import on a machine builds a font cache and logs a warning.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -37,6 +43,11 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def label(text: str) -> str:
+    """Return text that users named as a label of a picture: a dollar sign in it begins no formula."""
+    return one_line(text).replace("$", r"\$")
 
 
 def png(figure: Figure) -> bytes:
@@ -56,11 +67,14 @@ def is_log_spaced(values: Sequence[float] | np.ndarray[Any, Any]) -> bool:
     return bool(np.std(ratios) / np.mean(ratios) < np.std(steps) / np.mean(steps) - 1e-9)
 
 
-def outcome_picture(frame: pd.DataFrame, parameter: str, title: str = "") -> bytes:
+def outcome_picture(
+    frame: pd.DataFrame, parameter: str, title: str = "", units: Mapping[str, str] | None = None
+) -> bytes:
     """Return a PNG of the outcomes of a pass-fail table against one parameter.
 
-    One row for each task type, in it PASS above UNDEFINED above FAIL; a mark's size and number tell
-    how many tasks it stands for.
+    One row for each task type, in it PASS above UNDEFINED above FAIL; a mark's size and number show
+    how many tasks it represents. The marks of more than 40 values are spread over the height of their
+    line, so that their density can be seen.
 
     Parameters
     ----------
@@ -69,7 +83,9 @@ def outcome_picture(frame: pd.DataFrame, parameter: str, title: str = "") -> byt
     parameter:
         Its column to put on the horizontal axis; logarithmic where its values are spaced so.
     title:
-        What stands above it.
+        Title of the picture.
+    units:
+        Units of parameters, by name, where their columns have none.
     """
     known = frame.dropna(subset=[parameter])
     task_types = sorted(known["task_type"].unique())
@@ -80,8 +96,8 @@ def outcome_picture(frame: pd.DataFrame, parameter: str, title: str = "") -> byt
         of_type = (known["task_type"] == task_type).to_numpy()
         _outcome_row(axes, row, places[of_type], _three(known["outcome"][of_type]))
     _decorate_rows(axes, task_types)
-    _decorate_values(axes, "x", places, ticks, label(parameter))
-    axes.set_title(title or "outcomes", loc="left", fontsize=11, color=INK)
+    _decorate_values(axes, "x", places, ticks, axis_label(parameter, units or {}))
+    axes.set_title(label(title or "outcomes"), loc="left", fontsize=11, color=INK)
     _legend(figure, [each for each in OUTCOMES if (_three(known["outcome"]) == each).any()])
     return png(figure)
 
@@ -92,11 +108,11 @@ def _three(outcomes: pd.Series[Any]) -> np.ndarray[Any, Any]:
 
 
 def _places(column: pd.Series[Any]) -> tuple[np.ndarray[Any, Any], list[str] | None]:
-    """Return where values lie on an axis, and the ticks' texts where the values are no numbers."""
+    """Return positions of values on an axis, and the texts of ticks if the values are not numbers."""
     values = as_numbers(column)
     if values is not None:
         return values.to_numpy(dtype=float), None
-    words = [str(value) for value in column]
+    words = [label(str(value)) for value in column]
     ticks = list(dict.fromkeys(words))
     return np.array([ticks.index(word) for word in words], dtype=float), ticks
 
@@ -107,22 +123,29 @@ def _outcome_row(axes: Axes, row: int, places: np.ndarray[Any, Any], outcomes: n
         if not len(values):
             continue
         height = row + OFFSETS[outcome]
-        sizes = 64 * np.minimum(1 + np.log2(counts), 6)
+        few = len(np.unique(places)) <= MANY_VALUES
         axes.scatter(
             values,
-            np.full(len(values), height),
-            s=sizes,
+            np.full(len(values), height) if few else height + _spread(len(values)),
+            s=(64 if few else 16) * np.minimum(1 + np.log2(counts), 6),
             c=COLOURS[outcome],
             marker=MARKERS[outcome],
-            edgecolors="white",
-            linewidths=0.6,
+            alpha=1.0 if few else 0.6,
+            # An edge separates marks that touch; hundreds of edges would hide the colour.
+            edgecolors="white" if few else "none",
+            linewidths=0.6 if few else 0.0,
             zorder=3,
         )
-        if counts.max() > 1 and len(values) <= MANY_VALUES:
+        if counts.max() > 1 and few:
             for value, count in zip(values, counts, strict=True):
                 axes.annotate(
                     str(count), (value, height), (0, 9), textcoords="offset points", ha="center", fontsize=7, color=INK
                 )
+
+
+def _spread(count: int) -> np.ndarray[Any, Any]:
+    """Return offsets between -0.1 and 0.1 that spread neighbours evenly: multiples of the golden ratio."""
+    return (np.arange(count) * 0.618034 % 1 - 0.5) * 0.2
 
 
 def _decorate_rows(axes: Axes, task_types: Sequence[str]) -> None:
@@ -130,6 +153,7 @@ def _decorate_rows(axes: Axes, task_types: Sequence[str]) -> None:
         range(len(task_types)), [name.replace("transit_search_", "transit_search_\n") for name in task_types]
     )
     axes.set_ylim(-0.6, len(task_types) - 0.4)
+    axes.set_ylabel("task type", fontsize=10, color=INK)
     for row in range(1, len(task_types)):
         axes.axhline(row - 0.5, color="#cccccc", linewidth=0.8)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.7)
@@ -150,7 +174,7 @@ def _decorate_values(axes: Axes, which: str, places: np.ndarray[Any, Any], ticks
     elif is_log_spaced(places):
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         _log_ticks(axes, which)
-    axis.set_label_text(text, fontsize=10, color=INK)
+    axis.set_label_text(label(text), fontsize=10, color=INK)
 
 
 def _log_ticks(axes: Axes, which: str) -> None:
@@ -166,6 +190,18 @@ def _log_ticks(axes: Axes, which: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def round_numbers(values: Sequence[float]) -> list[float]:
+    """Return round numbers within the range of ascending ``values``, spaced like these."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = values[0], values[-1]
+    if not is_log_spaced(values):
+        return [float(value) for value in MaxNLocator(8).tick_values(low, high) if low <= value <= high]
+    exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    found = [float(f"{factor}e{exponent}") for exponent in exponents for factor in (1, 2, 5)]
+    return [value for value in found if low <= value <= high]
+
+
 def _legend(figure: Figure, shown: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
@@ -176,11 +212,13 @@ def _legend(figure: Figure, shown: Sequence[str]) -> None:
     figure.legend(handles, list(shown), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
-def detection_picture(frame: pd.DataFrame, vertical: str, horizontal: str, title: str = "") -> bytes:
+def detection_picture(
+    frame: pd.DataFrame, vertical: str, horizontal: str, title: str = "", units: Mapping[str, str] | None = None
+) -> bytes:
     """Return a PNG of detection rates over two parameters, one grid for each task type.
 
     A cell's colour is the share of PASS among PASS and FAIL; it is written there, with the number of
-    tasks, where there is room. Cells without any outcome stay empty.
+    tasks, where there is room. Cells with neither are grey. ``units`` as in ``outcome_picture``.
     """
     rates = detection_rates(frame, vertical, horizontal)
     task_types = sorted(rates["task_type"].unique())
@@ -193,12 +231,23 @@ def detection_picture(frame: pd.DataFrame, vertical: str, horizontal: str, title
     for axes, task_type in zip(all_axes, task_types, strict=False):
         image = _grid(axes, rates[rates["task_type"] == task_type], (vertical, rows), (horizontal, columns))
         axes.set_title(task_type, fontsize=10, color=INK)
-    all_axes[0].set_ylabel(label(vertical), fontsize=10, color=INK)
+        axes.set_xlabel(axis_label(horizontal, units or {}), fontsize=10, color=INK)
+    all_axes[0].set_ylabel(axis_label(vertical, units or {}), fontsize=10, color=INK)
     if image is not None:
         bar = figure.colorbar(image, ax=list(all_axes), fraction=0.05, pad=0.02)
-        bar.set_label("detection rate (PASS / (PASS + FAIL))", fontsize=9, color=INK)
-    figure.suptitle(title or "detection rate", x=0.01, ha="left", fontsize=11, color=INK)
+        bar.set_label("detection rate: PASS / (PASS + FAIL) [%]", fontsize=9, color=INK)
+    judged = (rates["detection_rate"].notna()).sum()
+    if judged < len(task_types) * len(rows) * len(columns):
+        _empty_cells_legend(figure)
+    figure.suptitle(label(title or "detection rate"), x=0.01, ha="left", fontsize=11, color=INK)
     return png(figure)
+
+
+def _empty_cells_legend(figure: Figure) -> None:
+    from matplotlib.patches import Patch
+
+    patch = Patch(facecolor=EMPTY, edgecolor="#999999", label="neither PASS nor FAIL")
+    figure.legend(handles=[patch], loc="outside lower left", frameon=False, fontsize=9)
 
 
 def _steps(column: pd.Series[Any]) -> list[Any]:
@@ -218,13 +267,12 @@ def _grid(axes: Axes, rates: pd.DataFrame, vertical: tuple[str, list[Any]], hori
     for row, column, share, total in cells:
         shares[row_of[row], column_of[column]] = share
         totals[row_of[row], column_of[column]] = total
-    image = axes.imshow(shares, origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    axes.set_facecolor("#f2f2f2")
-    if len(columns) <= 16 and len(rows) <= 20:
+    image = axes.imshow(100 * shares, origin="lower", cmap="viridis", vmin=0, vmax=100, aspect="auto")
+    axes.set_facecolor(EMPTY)
+    if len(columns) <= MOST_TICKS and len(rows) <= 20:
         _write_cells(axes, shares, totals)
     _grid_ticks(axes, "x", columns)
     _grid_ticks(axes, "y", rows)
-    axes.set_xlabel(label(column_name), fontsize=10, color=INK)
     axes.tick_params(labelsize=8, colors=INK)
     return image
 
@@ -240,11 +288,28 @@ def _write_cells(axes: Axes, shares: np.ndarray[Any, Any], totals: np.ndarray[An
 
 
 def _grid_ticks(axes: Axes, which: str, values: list[Any]) -> None:
-    every = max(1, -(-len(values) // 16))
-    shown = range(0, len(values), every)
-    words = [f"{values[place]:.3g}" if isinstance(values[place], float) else str(values[place]) for place in shown]
+    places, words = grid_ticks(values)
     if which == "x":
         turned = 45 if sum(map(len, words)) > 40 else 0
-        axes.set_xticks(list(shown), words, rotation=turned, ha="right" if turned else "center")
+        axes.set_xticks(places, words, rotation=turned, ha="right" if turned else "center")
     else:
-        axes.set_yticks(list(shown), words)
+        axes.set_yticks(places, words)
+
+
+def grid_ticks(values: Sequence[Any]) -> tuple[list[float], list[str]]:
+    """Return places and texts of the ticks of an axis whose cells have ``values``; cell n has its middle at n.
+
+    Each cell gets a tick where its value is short; else ticks are at round numbers between the cells' middles.
+    """
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    short = all(not isinstance(value, float) or float(f"{value:.2g}") == value for value in values)
+    if numeric and len(values) > 1 and not (short and len(values) <= MOST_TICKS):
+        scale = np.log if is_log_spaced(values) else np.asarray
+        ticks = round_numbers(values)
+        if len(ticks) > 1:
+            places = np.interp(scale(ticks), scale(values), np.arange(len(values)))
+            return places.tolist(), [f"{tick:g}" for tick in ticks]
+    shown = range(0, len(values), max(1, -(-len(values) // MOST_TICKS)))
+    return [float(place) for place in shown], [
+        f"{values[place]:.3g}" if isinstance(values[place], float) else str(values[place]) for place in shown
+    ]

@@ -1,4 +1,4 @@
-"""How far jobs are: tasks by job, task type and state, and how long the rest may take."""
+"""Progress of jobs: tasks by job, task type and state, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def progress_frame(
     Parameters
     ----------
     rows:
-        ``(job_id, job_name, task_type, state, total)``, as ``eas.taskdb.reading.task_counts`` gives.
+        ``(job_id, job_name, task_type, state, total)``, as ``eas.taskdb.queries.reports.task_counts`` gives.
     first_starts:
         When the first attempt of a job and task type started [Unix time, s].
     now:
@@ -54,7 +54,7 @@ def progress_frame(
 
 
 def under_way(rows: Iterable[CountRow]) -> list[tuple[int, str]]:
-    """Return the jobs and task types of which some tasks have ended and some have not: the rest can be foretold."""
+    """Return the jobs and task types that have ended and unfinished tasks: their time left can be estimated."""
     states: dict[tuple[int, str], set[str]] = {}
     for job_id, _, task_type, state, _ in rows:
         if task_type is not None and task_type not in CONTROL_TASKS:

@@ -1,4 +1,4 @@
-"""Picture of progress: a bar for each job and task type, parted by state."""
+"""Picture of progress: a bar for each job and task type, divided by state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from eas.model import CONTROL_TASKS
-from reports.pictures import INK, new_figure, png
+from reports.pictures import INK, label, new_figure, png
 
 COLOURS = {
     "done": "#009E73",
@@ -33,14 +33,14 @@ def progress_picture(frame: pd.DataFrame, title: str = "") -> bytes:
         if share.any():
             axes.barh(range(len(shown)), share, left=left, color=colour, label=state, height=0.74)
         left += share
-    names = [f"{job}: {kind}" for job, kind in zip(shown["job_name"], shown["task_type"], strict=True)]
+    names = [label(f"{job}: {kind}") for job, kind in zip(shown["job_name"], shown["task_type"], strict=True)]
     axes.set_yticks(range(len(shown)), names)
     for row, (done, count) in enumerate(zip(shown["done"], shown["total"], strict=True)):
         axes.text(101, row, f"{done} of {count}", va="center", fontsize=8, color=INK)
     axes.set_ylim(len(shown) - 0.4 if len(shown) else 1.0, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of tasks [%]", fontsize=10, color=INK)
-    axes.set_title(title or "progress", loc="left", fontsize=11, color=INK)
+    axes.set_title(label(title or "progress"), loc="left", fontsize=11, color=INK)
     axes.tick_params(labelsize=8, colors=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -1,4 +1,4 @@
-"""Tables for people and for programs: rich on a terminal, plain text elsewhere, records for JSON."""
+"""Tables for terminals and for programs: rich on a terminal, plain text elsewhere, records for JSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from eas.plain_text import fitting, one_line, visible
 from reports.columns import base_name
 
 STATE_STYLES = {
@@ -30,13 +31,17 @@ STATE_STYLES = {
 LONG = 36
 """Wider texts are folded on a terminal."""
 
-FEWEST_COLUMNS = 4
+IMPORTANT = (
+    "task_type", "outcome", "last_line", "worker", "state", "job_id", "done", "failed", "count", "queued", "running",
+    "wall_clock_median", "total", "attempts", "workers_alive", "percent_done", "task_id", "period", "host",
+)  # fmt: skip
+"""Columns that find room before others on a narrow terminal, the most important first; without their units."""
 LONGEST_PLAIN = 200
 """Characters of a cell outside a terminal."""
 
 
 def cell(value: Any) -> str:
-    """Return a value as people read it: four significant digits, nothing for what is unknown."""
+    """Format a value: four significant digits, an empty text for unknown."""
     if value is None or value is pd.NA:
         return ""
     if isinstance(value, float | np.floating):
@@ -61,8 +66,8 @@ def show(frame: pd.DataFrame, console: Console, *, title: str = "", empty: str =
 def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
     """Return a table for a terminal of ``width`` characters.
 
-    States that no task is in have no column, and columns at the right that find no room are left out,
-    which the caption says; long texts are folded.
+    States that no task is in have no column, and columns that find no room are left out, `IMPORTANT` ones
+    last, which the caption says; long texts are folded.
     """
     empty = [name for name in frame.columns if name in STATE_STYLES and not frame[name].any()]
     whole = frame.drop(columns=empty)
@@ -71,12 +76,13 @@ def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
     shown = _fitting(columns, width)
     left_out = len(columns) - len(shown)
     caption = f"columns left out for want of room: {left_out} (see --csv FILE or --json)" if left_out else None
-    table = Table(title=title or None, title_justify="left", caption=caption, caption_justify="left",
+    heading = Text(one_line(title), "table.title") if title else None
+    table = Table(title=heading, title_justify="left", caption=caption, caption_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
     for name in shown:
         folds = _room(name, columns[name]) > LONG
         table.add_column(
-            escape(_folded(name, _room(name, columns[name]))),
+            Text(visible(_folded(name, _room(name, columns[name])))),
             justify="right" if _is_numeric(whole[name]) else "left",
             style=STATE_STYLES.get(name, ""),
             overflow="fold",
@@ -85,14 +91,15 @@ def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
         )
     for row in zip(*(columns[name] for name in shown), strict=True):
         words = (
-            "" if text == "0" and name in STATE_STYLES else escape(text) for text, name in zip(row, shown, strict=True)
+            Text("" if text == "0" and name in STATE_STYLES else one_line(text))
+            for text, name in zip(row, shown, strict=True)
         )
         table.add_row(*words)
     return table
 
 
 def _room(name: str, cells: Sequence[str]) -> int:
-    """Return how wide a column wants to be; its header may be folded between words."""
+    """Return the preferred width of a column; its header may be folded between words."""
     return max(map(len, [*name.replace("_", " ").split(), *cells]), default=0)
 
 
@@ -102,16 +109,21 @@ def _folded(name: str, width: int) -> str:
 
 
 def _fitting(columns: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """Return the columns that fit, from the left; long texts count with what they can be folded to."""
-    shown: list[str] = []
-    used = 0
-    for name, cells in columns.items():
-        room = _room(name, cells)
-        used += 3 + (room if room <= LONG else LONG // 2)
-        if used > width and len(shown) >= FEWEST_COLUMNS:
-            break
-        shown.append(name)
-    return shown
+    """Return the columns that fit; long texts count with their folded width."""
+    names = list(columns)
+    rooms = [_room(name, columns[name]) for name in names]
+    important = _by_importance([base_name(name) for name in names])
+    chosen = fitting([3 + (room if room <= LONG else LONG // 2) for room in rooms], width + 1, important)
+    return [names[place] for place in chosen]
+
+
+def _by_importance(names: Sequence[str]) -> list[int]:
+    """Return the places of the important columns; the loop parameters of an outcome come after it."""
+    found = [names.index(name) for name in IMPORTANT if name in names]
+    if "outcome" in names and "attempt_id" in names:
+        after = found.index(names.index("outcome")) + 1
+        found[after:after] = range(names.index("attempt_id") + 1, names.index("outcome"))
+    return list(dict.fromkeys(found))
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:
@@ -119,7 +131,7 @@ def _is_numeric(column: pd.Series[Any]) -> bool:
 
 
 def plain_lines(frame: pd.DataFrame) -> Iterator[str]:
-    """Yield a table's lines: columns aligned, parted by two blanks, one line a row."""
+    """Yield a table's lines: columns aligned, separated by two blanks, one line a row."""
     columns = [
         [str(name), *(_one_line(cell(value)) for value in frame.iloc[:, place].tolist())]
         for place, name in enumerate(frame.columns)
@@ -135,12 +147,12 @@ def plain_lines(frame: pd.DataFrame) -> Iterator[str]:
 
 
 def _one_line(text: str) -> str:
-    text = " ".join(text.split())
+    text = one_line(" ".join(text.split()))
     return text if len(text) <= LONGEST_PLAIN else text[: LONGEST_PLAIN - 3] + "..."
 
 
 def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield rows as plain data, keyed by column names without units; None for what is unknown."""
+    """Yield rows as plain data, keyed by column names without units; None for unknown values."""
     keys = _keys([str(name) for name in frame.columns])
     columns = [[_plain(value) for value in frame.iloc[:, place].tolist()] for place in range(frame.shape[1])]
     for row in zip(*columns, strict=True):
@@ -160,11 +172,13 @@ def _plain(value: Any) -> Any:
 
 def write_json_list(frames: Iterable[pd.DataFrame], stream: IO[str], indent: str = "") -> None:
     """Write the rows of parts of a table as one JSON list, a row a line, never all in memory."""
+    # In a locale without the characters of a text, JSON has escapes of its own for them.
+    ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
     stream.write("[")
     before = "\n"
     for frame in frames:
         for record in records(frame):
-            stream.write(f"{before}{indent}  {json.dumps(record, ensure_ascii=False)}")
+            stream.write(f"{before}{indent}  {json.dumps(record, ensure_ascii=ascii_only)}")
             before = ",\n"
     stream.write(f"\n{indent}]" if before != "\n" else "]")
 
@@ -175,9 +189,10 @@ def show_errors(newest: pd.DataFrame, groups: pd.DataFrame, console: Console) ->
         time, job_id, job_name, task_type, task_id, attempt, number, host, *_, message, traceback = row
         tried = f", attempt {attempt} (try {number}) on {host or 'an unknown host'}" if attempt else ""
         head = f"{time}  job {job_id} ({job_name}), {task_type or '?'}, task {task_id}{tried}"
-        console.print(head, style="bold", highlight=False, markup=False, soft_wrap=True)
+        console.print(Text(one_line(head), "bold"), soft_wrap=True)
         for text in filter(None, (message, traceback)):
-            console.print(text.rstrip(), style="red", highlight=False, markup=False, soft_wrap=True)
+            # Indented, so that no line of a message looks like the head of another error.
+            console.print(Text(textwrap.indent(visible(text.rstrip()), "  "), "red"), soft_wrap=True)
     if int(groups["count"].sum()) > len(newest):
         console.print(f"these are the newest {len(newest)}; all of them: --csv FILE", highlight=False, soft_wrap=True)
     show(groups, console, title="by last line", empty="no errors")

@@ -1,4 +1,4 @@
-"""Picture of who ran what when: a Gantt chart, one row for each worker."""
+"""Timeline of attempts: a Gantt chart, one row for each worker."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import iso_times
-from reports.pictures import INK, new_figure, png
+from reports.pictures import INK, label, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito, then Tol: told apart by all.
+# Okabe and Ito, then Tol: distinguishable with any colour vision.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#882255", "#44AA99", "#999933", "#AA4499")
 BAD = "#D55E00"
 PIXELS = 1600
@@ -25,17 +25,17 @@ MOST_WORKERS = 60
 def timeline_picture(frame: pd.DataFrame, now: float, title: str = "") -> bytes:
     """Return a PNG of the timeline: a bar for each attempt, coloured by task type, failures marked above.
 
-    Of more than 60 workers, the busiest are shown. Bars too short to be told apart are drawn together,
-    so that any number of attempts makes a picture.
+    Of more than 60 workers, the busiest are shown. Bars too short to be distinguished are merged,
+    so that the picture handles any number of attempts.
 
     Parameters
     ----------
     frame:
-        As ``reports.activity.timeline_frame`` returns it.
+        As ``reports.live_tables.timeline_frame`` returns it.
     now:
         Where bars of what still runs end [Unix time, s].
     title:
-        What stands above it.
+        Title of the picture.
     """
     start = frame["start_time [s]"].to_numpy(dtype=float)
     end = np.fmax(np.where(np.isnan(frame["end_time [s]"].to_numpy(dtype=float)), now, frame["end_time [s]"]), start)
@@ -49,8 +49,8 @@ def timeline_picture(frame: pd.DataFrame, now: float, title: str = "") -> bytes:
     span = max(finish - begin, 1e-3)
     _bars(axes, frame, ((start - begin) / scale, (end - begin) / scale, span / scale / PIXELS), workers, colours)
     _decorate(axes, frame, workers, (span / scale, unit, begin))
-    heading = title or "who ran what when"
-    axes.set_title(heading + (f" ({left_out} idler workers left out)" if left_out else ""), loc="left", fontsize=11)
+    heading = label(title or "timeline of attempts")
+    axes.set_title(heading + (f" ({left_out} less busy workers omitted)" if left_out else ""), loc="left", fontsize=11)
     handles = [_patch(colours[kind], kind) for kind in kinds]
     if frame["state"].isin(["failed", "stalled"]).any():
         handles.append(_patch(BAD, "failed or stalled"))
@@ -112,7 +112,7 @@ def _patch(colour: str, text: str) -> Any:
 def _decorate(axes: Axes, frame: pd.DataFrame, workers: Sequence[str], scale: tuple[float, str, float]) -> None:
     span, unit, begin = scale
     hosts = dict(zip(frame["worker"], frame["host"], strict=True))
-    axes.set_yticks(range(len(workers)), [f"{hosts[worker]} {worker[:8]}" for worker in workers])
+    axes.set_yticks(range(len(workers)), [label(f"{hosts[worker]} {worker[:8]}") for worker in workers])
     axes.set_ylim(len(workers) - 0.4 if workers else 1.0, -0.6)
     axes.set_xlim(0, span * 1.01)
     axes.set_xlabel(f"time since {iso_times([begin])[0]} [{unit}]", fontsize=10, color=INK)

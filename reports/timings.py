@@ -1,4 +1,4 @@
-"""What attempts took: one row for each that is over, and a summary by task type."""
+"""Resources of attempts: one row for each ended attempt, and a summary by task type."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def timings_frames(
 def timings_frame(
     rows: Sequence[Any], parameters: Mapping[str, str], hosts: Mapping[str, str], values: LoopValues | None = None
 ) -> pd.DataFrame:
-    """Return one row for each attempt that is over, whatever came of it.
+    """Return one row for each ended attempt, with any result.
 
     Parameters
     ----------
     rows:
-        As ``eas.taskdb.reading.finished_attempts`` gives them.
+        As ``eas.taskdb.queries.reports.finished_attempts`` gives them.
     parameters:
         Loop parameter to column.
     hosts:
         Worker id to the name of its host.
     values:
-        Reader of the parameters to go on with, for the sake of what it remembers.
+        Reader of the parameters with its cache, to reuse.
     """
     (job_id, job_name, task_type, task_id, attempt_id, number, state, worker, queued, started, ended, wall, cpu,
      cpu_children, memory, qc, metadata) = _columns(rows, 17)  # fmt: skip
@@ -100,20 +100,20 @@ def _ints(values: Iterable[Any]) -> np.ndarray[Any, Any]:
 
 
 class TimingsSummary:
-    """Collects the measures of timings tables that pass by, and sums them up at the end."""
+    """Collects the measures of timings tables and summarises them."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], int] = {}
         self._parts: dict[tuple[str, str], list[np.ndarray[Any, Any]]] = {}
 
     def watch(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """Yield ``frames`` unchanged, taking note of them."""
+        """Yield ``frames`` unchanged and add them."""
         for frame in frames:
             self.add(frame)
             yield frame
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Take note of a timings table, or of a part of one."""
+        """Add a timings table, or a part of one."""
         if frame.empty:
             return
         kinds = frame["task_type"].to_numpy() + "\n" + frame["state"].to_numpy()

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eas.model import CONTROL_TASKS
 from eas.states import TaskState
-from eas.taskdb.reading_live import Packed
+from eas.taskdb.queries.packed_tree import PackedTasks, unpack
 from reports.columns import Metadata, Values, loop_parameters
+
+if TYPE_CHECKING:
+    from eas.taskdb.queries.packed_tree import IntArray
 
 STATES = tuple(TaskState)
 NAMES = tuple(state.value for state in STATES)
-CONTROL_CODE = 8
-CODES = 16
 MOST_NODES = 50_000
-"""A tree of more is cut at the depth that fits: nobody reads it, and it would not fit into memory."""
+"""A larger tree is cut at the depth that fits: no reader needs it, and it would not fit into memory."""
 
 ACTIVE = (TaskState.QUEUED, TaskState.RUNNING)
 SHOWN = ("waiting", "queued", "running", "stalled", "failed", "blocked", "cancelled", "done")
 
-IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
+Table = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
 
 @dataclass(slots=True)
@@ -36,9 +37,9 @@ class TreeNode:
         Loop values that its parent does not have; in words; those of the last of equal siblings in words.
     counts:
         State to number of leaf tasks (tasks that run on workers), of this node and below; of all
-        that the node stands for.
+        siblings that the node represents.
     number:
-        How many equal siblings it stands for.
+        Number of equal siblings that it represents.
     hidden:
         How many children there are below the depth limit.
     """
@@ -75,7 +76,7 @@ class TreeNode:
 
     @property
     def title(self) -> str:
-        """What to call it: type or job, name, loop values; ``x 14`` where it stands for several."""
+        """Title: type or job, name, loop values; ``x 14`` where it represents several."""
         text = self.label + (f" x {self.number}" if self.number > 1 else "")
         if self.values:
             many = self.number > 1 and self.last_values != self.values
@@ -85,7 +86,7 @@ class TreeNode:
 
 @dataclass(frozen=True)
 class Links:
-    """Who is whose child, of any number of tasks: arrays of one length, in order of ``ids``.
+    """Parent links of any number of tasks: arrays of one length, in order of ``ids``.
 
     Attributes
     ----------
@@ -108,25 +109,15 @@ class Links:
     depths: IntArray
 
 
-def read_links(chunks: Iterable[Packed]) -> Links:
-    """Return the structure that ``eas.taskdb.reading_live.task_links`` packed."""
-    parts = [_unpacked(chunk) for chunk in chunks if chunk.numbers]
-    links, ids = np.concatenate(parts, axis=1) if parts else np.empty((2, 0), np.int64)
-    order = np.argsort(ids, kind="stable")
-    ids, (parent_ids, codes) = ids[order], np.divmod(links[order], CODES)
-    parents = np.where(parent_ids == 0, -1, np.searchsorted(ids, parent_ids))
-    states, controls = codes % CONTROL_CODE, codes >= CONTROL_CODE
-    return Links(ids, parents, states, controls, _depths(parents))
-
-
-def _unpacked(chunk: Packed) -> IntArray:
-    """Return links and ids, shape (2, tasks)."""
-    links, offsets = np.divmod(np.fromstring(chunk.numbers, np.int64, sep=","), chunk.span)
-    return np.stack([links, offsets + chunk.first])
+def read_links(packed: Iterable[PackedTasks]) -> Links:
+    """Return the structure of the tasks that ``eas.taskdb.queries.live.task_links`` read."""
+    tasks = unpack(packed)
+    parents = np.where(tasks.parent_ids == 0, -1, np.searchsorted(tasks.ids, tasks.parent_ids))
+    return Links(tasks.ids, parents, tasks.states, tasks.controls, _depths(parents))
 
 
 def fitting_depth(links: Links, depth: int) -> int:
-    """Return ``depth``, or how deep one can go with no more than ``MOST_NODES`` nodes."""
+    """Return ``depth``, or the greatest depth with at most ``MOST_NODES`` nodes."""
     below = np.cumsum(np.bincount(links.depths))
     fits = np.flatnonzero(below <= MOST_NODES)
     return depth if depth < len(below) and below[depth] <= MOST_NODES else min(depth, int(fits.max(initial=1)))
@@ -141,7 +132,7 @@ def _depths(parents: IntArray) -> IntArray:
     return depths
 
 
-def count_leaves(links: Links, depth: int, only: np.ndarray[Any, Any] | None = None) -> tuple[IntArray, IntArray]:
+def count_leaves(links: Links, depth: int, only: np.ndarray[Any, Any] | None = None) -> tuple[Table, IntArray]:
     """Return counts of leaf tasks by state, for each node down to ``depth``, and their number of children.
 
     Both are in order of ``links``; the counts' shape is (tasks, states), zero below ``depth``.
@@ -151,7 +142,7 @@ def count_leaves(links: Links, depth: int, only: np.ndarray[Any, Any] | None = N
         above[deep] = links.parents[above[deep]]
     leaf = ~links.controls if only is None else ~links.controls & only
     flat = np.bincount(above[leaf] * len(STATES) + links.states[leaf], minlength=len(links.ids) * len(STATES))
-    counts = flat.reshape(len(links.ids), len(STATES))
+    counts: Table = flat.reshape(len(links.ids), len(STATES))
     for level in range(min(depth, int(links.depths.max(initial=0))), 0, -1):
         here = np.flatnonzero(links.depths == level)
         np.add.at(counts, links.parents[here], counts[here])
@@ -226,7 +217,7 @@ def _value(key: str, value: Any) -> str:
 
 
 def collapse(nodes: Sequence[TreeNode]) -> list[TreeNode]:
-    """Return siblings with runs of equal ones made one: equal in all but ids and loop values."""
+    """Merge runs of equal siblings: equal except for ids and loop values."""
     found: list[TreeNode] = []
     last: Any = None
     for node in nodes:
@@ -243,7 +234,7 @@ def collapse(nodes: Sequence[TreeNode]) -> list[TreeNode]:
 
 
 def _add_counts(node: TreeNode, other: TreeNode) -> None:
-    """Add the counts of an equal sibling, all the way down: a node's counts are of all it stands for."""
+    """Add the counts of an equal sibling, all the way down: a node counts all siblings that it represents."""
     node.hidden += other.hidden
     for state, count in other.counts.items():
         node.counts[state] = node.counts.get(state, 0) + count
@@ -276,7 +267,7 @@ def _line(node: TreeNode) -> str:
     text = f"{node.title}: {node.state if single or not counts else counts}"
     if node.reason:
         text += f" ({node.reason[:120]})"
-    # Names and values are users' text: a node is one line all the same.
+    # Names and values are text of users and may have line breaks: a node must be one line.
     return " ".join(text.split())
 
 

@@ -1,4 +1,7 @@
-"""Check that every relative link and picture in the documentation leads somewhere."""
+"""Check that every relative link and picture in the documentation leads somewhere, and that the map is complete.
+
+The map is the list of modules in docs/explanation/architecture.md.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+INCLUDE = re.compile(r"^```\{include\} (\S+)$", re.MULTILINE)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -36,11 +40,35 @@ def broken_links(page: Path) -> list[str]:
 
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as the usual hosts make them."""
-    headings = re.findall(r"^#+\s+(.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+\s+(.*)$", text, flags=re.MULTILINE)
+    own = {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return own.union(*(anchors(page.parent / name) for name in INCLUDE.findall(text)))
+
+
+def modules_of_the_map() -> set[str]:
+    """Return the modules of ``eas`` that the architecture page lists."""
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w/]+)` \| (.*) \|$", page, re.MULTILINE)
+    named = [(package, cell) for package, cell in rows if package.startswith("eas")]
+    return {f"{package}/{name}" for package, cell in named for name in re.findall(r"`(\w+\.py)`", cell)}
+
+
+def modules_of_the_tree() -> set[str]:
+    """Return the modules of ``eas`` in the tree, migrations left out."""
+    paths = [path.relative_to(ROOT) for path in (ROOT / "eas").rglob("*.py")]
+    return {str(path) for path in paths if not path.name.startswith("__") and "versions" not in path.parts}
+
+
+def differences_of_the_map() -> list[str]:
+    """Return the modules that the map lacks, and those that it names and that do not exist."""
+    named, present = modules_of_the_map(), modules_of_the_tree()
+    page = "docs/explanation/architecture.md"
+    lines = [f"{page}: give {name} a line" for name in sorted(present - named)]
+    return lines + [f"{page}: {name} does not exist" for name in sorted(named - present)]
 
 
 if __name__ == "__main__":
-    found = [link for page in pages() for link in broken_links(page)]
-    print("\n".join(found) or f"links of {len(pages())} pages: all lead somewhere")
+    found = [link for page in pages() for link in broken_links(page)] + differences_of_the_map()
+    print("\n".join(found) or f"links of {len(pages())} pages: all lead somewhere; the map names every module")
     sys.exit(bool(found))

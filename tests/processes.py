@@ -13,13 +13,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 240.0
-"""How long one step may take on a machine that is busy with much else [s]; who passes does not wait for it."""
+"""How long one step may take on a machine that is busy with much else [s]; a step that ends early does not wait."""
 LIMIT = 1200
 """How long a test of several such steps may take before pytest ends it [s]."""
 
 
 def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("EAS_", "PREFECT_"))}
+    """Return this environment without settings of EAS and Prefect; bytecode is kept for the next process.
+
+    A local Prefect server is not kept for a next run: no process outlives a test.
+    """
+    dropped = ("EAS_", "PREFECT_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return kept | {"EAS_SERVER_IDLE": "0"}
 
 
 def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -29,7 +35,7 @@ def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE
         if found := condition():
             return found
         time.sleep(0.05)
-    pytest.fail(f"waited {patience:.0f} s in vain for {what}")
+    pytest.fail(f"{what}: not reached within {patience:.0f} s")
 
 
 def free_port() -> int:

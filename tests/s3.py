@@ -35,7 +35,7 @@ class S3:
         return fsspec.filesystem("s3", skip_instance_cache=True, **self.options)
 
     def new_bucket(self) -> str:
-        """Return the URL of a folder in a bucket that nobody used before."""
+        """Return the URL of a folder in a new bucket."""
         name = f"eas-{uuid.uuid4().hex[:12]}"
         self.files().mkdir(name)
         return f"s3://{name}/plato"

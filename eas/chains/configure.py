@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from eas.chains.expressions import Scope, evaluate_checked, is_expression
-from eas.chains.paths import check_relative_path, child_path
+from eas.chains.bounds import name_fault, names_fault
+from eas.chains.expressions import Scope, evaluate_checked
+from eas.chains.parser import CONTROL_KEYS
+from eas.chains.paths import check_relative_path, child_path, joined_path
 from eas.chains.ranges import kind
-from eas.chains.recipes import Expression, Part, Recipe
-from eas.chains.structure import CONTROL_KEYS, required_names
+from eas.chains.siblings import required_names
+from eas.chains.syntax import is_expression
+from eas.chains.tree import Constant, Descriptor, Expression, Part, Undetermined
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem, StorePathError, UnknownTaskTypeError
 from eas.model import TaskSpec
 from eas.registry import Registry
@@ -44,58 +47,55 @@ class Configuration:
         self._scope = Scope(parent.metadata, requested)
         self._memory: dict[str, Any] = {}
         self._shared: Memory = {} if memory is None else memory
-        self._recipe: Recipe
+        self._descriptor: Descriptor
         self._address = ""
         self._pending = False
 
-    def task(self, recipe: Recipe, address: str) -> TaskSpec:
-        """Return the task of ``recipe`` at ``address``.
+    def task(self, descriptor: Descriptor, address: str) -> TaskSpec:
+        """Return the task of ``descriptor`` at ``address``.
 
         Raises ChainError if something in it cannot be evaluated or is not what it should be.
         """
-        self._recipe = recipe
+        self._descriptor = descriptor
         self._address = address
         self._pending = False
-        if recipe.constant:
-            return self._constant_task(recipe, address)
+        if descriptor.constant:
+            return self._constant_task(descriptor, address)
         parent = self._parent
         spec = TaskSpec(
             address,
-            recipe.path,
-            self._task_type(recipe.task),
-            self._string(recipe.name, "name"),
-            self._string(recipe.job_name, "job_name") or parent.job_name,
-            self._directory(recipe.working_directory) or parent.working_directory,
+            descriptor.path,
+            self._task_type(descriptor.task),
+            self._label(descriptor.name, "name"),
+            self._label(descriptor.job_name, "job_name") or parent.job_name,
+            self._label(descriptor.working_directory, "working_directory") or parent.working_directory,
             parent.metadata,
-            self._fill(recipe.settings),
-            self._products(recipe.inputs, "inputs"),
-            self._products(recipe.outputs, "outputs"),
-            self._requires(recipe.requires),
+            descriptor.settings.fill(self._evaluate),
+            self._products(descriptor.inputs, "inputs"),
+            self._products(descriptor.outputs, "outputs"),
+            self._requires(descriptor.requires),
             self._pending,
         )
-        # Arguments are evaluated from left to right, so all of them have had their say by now.
-        if not recipe.fixed_names:
+        # Arguments are evaluated from left to right, so ``pending`` is final here.
+        if not descriptor.fixed_names:
             self._check_required(spec)
         return spec
 
-    def _constant_task(self, recipe: Recipe, address: str) -> TaskSpec:
+    def _constant_task(self, constant: Any, address: str) -> TaskSpec:
         parent = self._parent
         return TaskSpec(
             address,
-            recipe.path,
-            recipe.task.value,
-            recipe.name.value,
-            recipe.job_name.value or parent.job_name,
-            recipe.working_directory.value or parent.working_directory,
+            constant.path,
+            constant.task.value,
+            constant.name.value,
+            constant.job_name.value or parent.job_name,
+            constant.working_directory.value or parent.working_directory,
             parent.metadata,
-            recipe.settings.value,
-            recipe.inputs.value,
-            recipe.outputs.value,
-            tuple(recipe.requires.value),
+            constant.settings.value,
+            constant.inputs.value,
+            constant.outputs.value,
+            tuple(constant.requires.value),
         )
-
-    def _fill(self, part: Part) -> Any:
-        return part.fill(self._evaluate) if part.dynamic else part.value
 
     def _evaluate(self, part: Expression) -> Any:
         if part.keys is not None:
@@ -125,77 +125,92 @@ class Configuration:
         try:
             return evaluate_checked(part.value, part.parsed, scope, part.where)
         except MissingMetadataError as error:
-            if self._recipe.asks:
+            if self._descriptor.requires.value:
                 self._pending = True
                 return part.value
-            self._fail(part.where, error.what, error.cure)
+            self._fail(part.where, error.what, error.hint)
         except ExpressionError as error:
-            self._fail(part.where, error.what, error.cure)
+            self._fail(part.where, error.what, error.hint)
 
     def _task_type(self, part: Part) -> str | None:
-        if not part.dynamic:
+        if isinstance(part, Constant):
             return part.value  # type: ignore[no-any-return]
-        value = self._fill(part)
+        value = part.fill(self._evaluate)
         if not isinstance(value, str):
             self._fail("task", f"must be a string, and is {kind(value)}", "give a task type")
         if self._pending:
             return None
         try:
-            name = self._registry.task_type(value).name
+            name = self._registry.task_type(value.strip()).name
         except UnknownTaskTypeError as error:
-            self._fail("task", error.what, error.cure)
-        if lacking := [key for key in CONTROL_KEYS.get(name, ()) if key not in self._recipe.keys]:
-            self._fail("task", f"is {name}, but the key {lacking[0]!r} is missing", f"give {lacking[0]!r}")
+            self._fail("task", error.what, error.hint)
+        given = self._descriptor.keys if isinstance(self._descriptor, Undetermined) else frozenset()
+        if missing := [key for key in CONTROL_KEYS.get(name, ()) if key not in given]:
+            self._fail("task", f"is {name}, but the key {missing[0]!r} is missing", f"give {missing[0]!r}")
         return name
 
-    def _string(self, part: Part, key: str) -> str | None:
-        value = self._fill(part)
-        if part.dynamic and (not isinstance(value, str) or not value.strip()):
+    def _label(self, part: Part, key: str) -> str | None:
+        """Return a string of the task, or its expression while that waits for metadata."""
+        if isinstance(part, Constant):
+            return part.value  # type: ignore[no-any-return]
+        value = part.fill(self._evaluate)
+        text = value.strip() if isinstance(value, str) else ""
+        if not text:
             what = "is empty" if isinstance(value, str) else f"must be a string, and is {kind(value)}"
             self._fail(key, what, f"give an expression whose value is a string: {part.value}")
-        return value  # type: ignore[no-any-return]
-
-    def _directory(self, part: Part) -> str | None:
-        if not part.dynamic:
-            return part.value  # type: ignore[no-any-return]
-        value = self._string(part, "working_directory")
-        if value is not None and value is not part.value:
-            self._check_name(value, "working_directory")
-        return value
+        # A task that waits is stored with the expression, in the column of the value.
+        if fault := name_fault(text, key):
+            self._fail(key, *fault)
+        if key == "working_directory" and value is not part.value:
+            self._check_path(text, key)
+        return text
 
     def _products(self, part: Part, key: str) -> Mapping[str, str]:
-        if not part.dynamic:
+        if isinstance(part, Constant):
             return part.value  # type: ignore[no-any-return]
-        products: dict[str, str] = self._fill(part)
-        for semantic, file_name in products.items():
-            self._check_product(file_name, key, semantic)
+        filled: dict[str, Any] = part.fill(self._evaluate)
+        products = {self._semantic(name, key): self._file_name(each, key, name) for name, each in filled.items()}
+        if len(products) < len(part.value):
+            self._fail(key, "gives one name twice", "let each key have a value of its own")
         return products
 
-    def _check_product(self, file_name: Any, key: str, semantic: str) -> None:
+    def _semantic(self, name: str, key: str) -> str:
+        text = name.strip()
+        if self._pending and is_expression(name):
+            return text
+        if fault := name_fault(text, "semantic") if text else ("an empty name", "name what the file is to the task"):
+            self._fail(child_path(key, name), *fault)
+        return text
+
+    def _file_name(self, file_name: Any, key: str, semantic: str) -> str:
+        where = child_path(key, semantic)
         if not isinstance(file_name, str):
-            where = child_path(key, semantic)
             self._fail(where, f"a file name must be a string, and is {kind(file_name)}", "give a string")
         # A raw expression is left where it waits for metadata; its value is checked when it is there.
         if self._pending and is_expression(file_name):
-            return
-        try:
-            check_relative_path(file_name)
-        except StorePathError as error:
-            self._fail(child_path(key, semantic), error.what, error.cure)
+            return file_name
+        return self._check_path(file_name.strip(), where)
 
-    def _check_name(self, value: str, where: str) -> None:
+    def _check_path(self, value: str, where: str) -> str:
         try:
             check_relative_path(value)
         except StorePathError as error:
-            self._fail(where, error.what, error.cure)
+            self._fail(where, error.what, error.hint)
+        return value
 
     def _requires(self, part: Part) -> tuple[str, ...]:
-        names: Iterable[Any] = self._fill(part)
-        if part.dynamic:
-            for index, name in enumerate(names):
-                if not isinstance(name, str) or is_expression(name):
-                    where = f"requires_metadata_from[{index}]"
-                    self._fail(where, "must be known before any metadata is requested", "give the name of a task")
+        if isinstance(part, Constant):
+            return tuple(part.value)
+        names: list[Any] = part.fill(self._evaluate)
+        for index, name in enumerate(names):
+            where = f"requires_metadata_from[{index}]"
+            if not isinstance(name, str) or is_expression(name):
+                self._fail(where, "must be known before any metadata is requested", "give the name of a task")
+            names[index] = name.strip()
+            if fault := name_fault(names[index]):
+                self._fail(where, *fault)
+        if fault := names_fault(names):
+            self._fail("requires_metadata_from", *fault)
         return tuple(names)
 
     def _check_required(self, spec: TaskSpec) -> None:
@@ -206,6 +221,5 @@ class Configuration:
             if problems := list(required_names(task_type, getattr(spec, what), what, spec.path)):
                 raise ChainError(self._source, problems)
 
-    def _fail(self, where: str, message: str, cure: str) -> NoReturn:
-        dot = "" if where.startswith("[") else "."
-        raise ChainError(self._source, [Problem(f"{self._recipe.path}{dot}{where}", message, cure)])
+    def _fail(self, where: str, message: str, hint: str) -> NoReturn:
+        raise ChainError(self._source, [Problem(joined_path(self._descriptor.path, where), message, hint)])

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from eas import column_sizes
 from eas.chains.configure import Configuration, Memory
-from eas.chains.expressions import Scope, evaluate, is_expression, uses_requested_metadata
+from eas.chains.expressions import Scope, evaluate_checked
 from eas.chains.grammar import Chain
 from eas.chains.limits import RefusedError
-from eas.chains.paths import child_path, descriptor_at
+from eas.chains.parser import identifier_fault
+from eas.chains.paths import joined_path
 from eas.chains.ranges import kind, loop_values
-from eas.chains.recipes import Recipe, recipe
-from eas.chains.structure import child_problem, identifier_fault, sibling_problem
+from eas.chains.siblings import Siblings
+from eas.chains.syntax import is_expression
+from eas.chains.tree import Conditional, Descriptor, DoWhile, ExecutionChain, Expression, Part, Undetermined
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem
 from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP, TaskSpec
+from eas.names import index_name
 from eas.registry import Registry
 
 Requested = Mapping[str, Mapping[str, Any]]
 """Name of a sibling (or child) to its output metadata."""
 OnError = Callable[[ChainError], None]
+_LONGEST_ADDRESS = column_sizes.ADDRESS - len(".1000000")
 
 
 class Expander:
@@ -42,13 +47,24 @@ class Expander:
         self.chain = chain
         self.registry = registry
         self.seed = seed
-        self._recipes: dict[str, Recipe] = {}
         self._memory: Memory = {}
-        self._lists: dict[tuple[str, str], list[Recipe]] = {}
+
+    def names(self) -> tuple[str | None, str | None]:
+        """Return the job name and the working directory that the chain gives, evaluated; None for what it does not.
+
+        Raises ChainError if one of them is an expression that cannot be evaluated, or is no such name.
+        """
+        configuration = Configuration(self.registry, self.chain.source, self.root("", ""), f"{self.seed}|")
+        spec = configuration.task(self.chain.root, "")
+        return spec.job_name or None, spec.working_directory or None
 
     def root(self, job_name: str, working_directory: str) -> TaskSpec:
         """Return the task of the whole chain."""
         return TaskSpec("", "", CHAIN, None, job_name, working_directory, {}, {}, {}, {})
+
+    def descriptor(self, spec: TaskSpec) -> Descriptor:
+        """Return what the chain says of a task."""
+        return self.chain.nodes[spec.path]
 
     def children(
         self,
@@ -65,7 +81,7 @@ class Expander:
         instead, and the next child follows.
         """
         if spec.task_type == CHAIN:
-            return self._listed(spec, "task_list", on_error)
+            return self._listed(spec, self._tasks(spec), on_error)
         if spec.task_type == FOR_LOOP:
             return self._for_loop(spec)
         if spec.task_type == DO_WHILE:
@@ -75,7 +91,7 @@ class Expander:
         if spec.task_type == CONDITIONAL:
             if branch is None:
                 raise ValueError("which branch of the conditional?")
-            return self._listed(spec, "task_list" if branch else "else_task_list", on_error)
+            return self._listed(spec, self._tasks(spec, branch=branch), on_error)
         raise ValueError(f"task type {spec.task_type} has no children")
 
     def criterion(self, spec: TaskSpec) -> bool:
@@ -91,18 +107,18 @@ class Expander:
         ``requested`` holds the output metadata of that iteration's children.
         Raises MissingMetadataError if it is None and the criterion reads it.
         """
-        criterion = descriptor_at(self.chain.document, spec.path)["repeat_criterion"]
-        if not is_expression(criterion):
-            return bool(criterion)
+        criterion = self._repeat_criterion(spec)
+        if not isinstance(criterion, Expression):
+            return bool(criterion.value)
         scope = Scope(
             self._iteration_metadata(spec, iteration), requested, f"{self.seed}|{spec.address}.{iteration - 1}"
         )
         try:
-            return bool(evaluate(criterion, scope, "repeat_criterion"))
+            return bool(evaluate_checked(criterion.value, criterion.parsed, scope, "repeat_criterion"))
         except MissingMetadataError:
             raise
         except ExpressionError as error:
-            self.fail(spec.path, "repeat_criterion", error.what, error.cure)
+            self.fail(spec.path, "repeat_criterion", error.what, error.hint)
 
     def repeat_names(self, spec: TaskSpec) -> tuple[str, ...]:
         """Return the names of the children whose metadata a do-while loop's criterion asks for."""
@@ -114,16 +130,14 @@ class Expander:
     def check_child_names(self, spec: TaskSpec, chain: TaskSpec) -> None:
         """Check that a do-while loop's ``requires_metadata_from_child`` names children of an iteration's ``chain``.
 
-        Raises ChainError if one is unknown or the name of several.
+        Raises ChainError if one is unknown.
         """
         names = self.repeat_names(spec)
         if not names:
             return
-        children = [child.name for child in self.children(chain, on_error=lambda error: None)]
-        if any(map(is_expression, children)):
-            return
+        children = Siblings(child.name for child in self.children(chain, on_error=lambda error: None))
         for index, name in enumerate(names):
-            if problem := child_problem(name, children):
+            if problem := children.child_problem(name):
                 self.fail(spec.path, f"requires_metadata_from_child[{index}]", *problem)
 
     def reconfigure(self, spec: TaskSpec, requested: Requested) -> TaskSpec:
@@ -131,64 +145,60 @@ class Expander:
         if not spec.pending:
             return spec
         configuration = Configuration(self.registry, self.chain.source, spec, f"{self.seed}|", requested=requested)
-        return configuration.task(self._recipe(spec.path), spec.address)
+        return configuration.task(self.descriptor(spec), spec.address)
 
     def reads_metadata(self, spec: TaskSpec) -> bool:
         """Return whether a do-while loop's ``repeat_criterion`` reads its children's metadata."""
-        criterion = descriptor_at(self.chain.document, spec.path)["repeat_criterion"]
-        return is_expression(criterion) and uses_requested_metadata(criterion)
+        criterion = self._repeat_criterion(spec)
+        return isinstance(criterion, Expression) and criterion.parsed.uses_requested
 
-    def fail(self, path: str, key: str, message: str, cure: str) -> NoReturn:
+    def fail(self, path: str, key: str, message: str, hint: str) -> NoReturn:
         """Raise the ChainError of one problem at ``key`` of the descriptor at ``path``."""
-        raise ChainError(self.chain.source, [Problem(f"{path}.{key}" if key else path, message, cure)])
+        raise ChainError(self.chain.source, [Problem(joined_path(path, key), message, hint)])
 
-    def _recipe(self, path: str) -> Recipe:
-        found = self._recipes.get(path)
-        if found is None:
-            found = recipe(descriptor_at(self.chain.document, path), path)
-            self._recipes[path] = found
-        return found
+    def _tasks(self, spec: TaskSpec, *, branch: bool = True) -> tuple[Descriptor, ...]:
+        found = self.descriptor(spec)
+        if isinstance(found, Conditional) and not branch:
+            return found.else_tasks
+        assert isinstance(found, ExecutionChain)
+        return found.tasks
 
-    def _listed_recipes(self, path: str, key: str) -> list[Recipe]:
-        found = self._lists.get((path, key))
-        if found is None:
-            tasks = descriptor_at(self.chain.document, path).get(key, [])
-            here = child_path(path, key)
-            found = [self._recipe(f"{here}[{index}]") for index in range(len(tasks))]
-            self._lists[path, key] = found
-        return found
+    def _repeat_criterion(self, spec: TaskSpec) -> Part:
+        found = self.descriptor(spec)
+        assert isinstance(found, DoWhile | Undetermined)
+        return found.repeat_criterion
 
-    def _listed(self, spec: TaskSpec, key: str, on_error: OnError | None) -> Iterator[TaskSpec]:
+    def _listed(self, spec: TaskSpec, tasks: Iterable[Descriptor], on_error: OnError | None) -> Iterator[TaskSpec]:
         configuration = Configuration(self.registry, self.chain.source, spec, f"{self.seed}|", memory=self._memory)
-        before = f"{spec.address}." if spec.address else ""
-        earlier: list[str | None] = []
-        for ordinal, each in enumerate(self._listed_recipes(spec.path, key)):
+        siblings = Siblings()
+        before = self._address(spec)
+        for ordinal, each in enumerate(tasks):
             try:
                 child = configuration.task(each, f"{before}{ordinal}")
-                if child.requires:
-                    self._check_siblings(child, earlier)
+                for index, name in enumerate(child.requires):
+                    if problem := siblings.problem(name):
+                        self.fail(child.path, f"requires_metadata_from[{index}]", *problem)
             except ChainError as error:
                 if on_error is None:
                     raise
                 on_error(error)
                 continue
-            earlier.append(child.name)
+            siblings.passed(child.name)
             yield child
 
-    def _check_siblings(self, child: TaskSpec, earlier: list[str | None]) -> None:
-        if any(map(is_expression, earlier)):
-            return  # a name that waits for metadata may be the one
-        for index, name in enumerate(child.requires):
-            if problem := sibling_problem(name, earlier, ()):
-                self.fail(child.path, f"requires_metadata_from[{index}]", *problem)
+    def _address(self, spec: TaskSpec) -> str:
+        """Return how the addresses of a task's children begin."""
+        if len(spec.address) > _LONGEST_ADDRESS:
+            self.fail(spec.path, "", "is nested too deeply", "use fewer loops within loops")
+        return f"{spec.address}." if spec.address else ""
 
     def _for_loop(self, spec: TaskSpec) -> Iterator[TaskSpec]:
         try:
             values = loop_values(spec.settings)
         except RefusedError as error:
-            self.fail(spec.path, "", error.what, error.cure)
+            self.fail(spec.path, "", error.what, error.hint)
         parameter = self._identifier(spec, "parameter")
-        indexed = f"{parameter}_index"
+        indexed = index_name(parameter)
         metadata = ({**spec.metadata, parameter: value, indexed: index} for index, value in enumerate(values))
         return self._chains(spec, metadata, 0)
 
@@ -196,10 +206,10 @@ class Expander:
         return self._chains(spec, [self._iteration_metadata(spec, iteration)], iteration - 1)
 
     def _iteration_metadata(self, spec: TaskSpec, iteration: int) -> dict[str, Any]:
-        return {**spec.metadata, f"{self._identifier(spec, 'iteration_name')}_index": iteration}
+        return {**spec.metadata, index_name(self._identifier(spec, "iteration_name")): iteration}
 
     def _chains(self, spec: TaskSpec, metadata: Iterable[dict[str, Any]], first: int) -> Iterator[TaskSpec]:
-        before = f"{spec.address}." if spec.address else ""
+        before = self._address(spec)
         for ordinal, inherited in enumerate(metadata, first):
             yield TaskSpec(
                 f"{before}{ordinal}", spec.path, CHAIN, None, spec.job_name, spec.working_directory, inherited,
@@ -212,7 +222,7 @@ class Expander:
             what = f"{value!r} is no name" if isinstance(value, str) else f"is {kind(value)}"
             self.fail(spec.path, key, what, "use letters, digits and _, beginning with a letter")
         assert isinstance(value, str)
-        return value
+        return value.strip()
 
 
 _NOTHING: dict[str, Any] = {}

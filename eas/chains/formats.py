@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from string import Formatter
 from typing import Any, NamedTuple
 
 from eas.chains.limits import MAX_FORMAT, MAX_TEXT, MAX_WIDTH, RefusedError, size
+from eas.names import nearest
 
 _SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?z?#?0?(\d*)[,_]?(?:\.(\d+))?[bcdeEfFgGnosxX%]?", re.DOTALL)
-_FIELD = re.compile(r"(\w*)((?:\[[^\[\]]*\])*)")
+_FIELD = re.compile(r"([^\[\].]*)((?:\[[^\[\]]*\])*)")
 _PERCENT = re.compile(r"%(?:%|(?:\(([^()]*)\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?[hlL]?([diouxXeEfFgGcrsa]))|(%)")
 _CONVERSIONS: dict[str | None, Callable[[Any], Any]] = {"s": str, "r": repr, "a": ascii}
 _LONGEST_NUMBER = 1_300
@@ -40,7 +40,7 @@ def template(text: str) -> tuple[Field, ...]:
     try:
         pieces = list(Formatter().parse(text))
     except ValueError as error:
-        raise RefusedError(f"the format {_short(text)} is malformed: {error}", cure="braces come in pairs") from None
+        raise RefusedError(f"the format {_short(text)} is malformed: {error}", hint="braces come in pairs") from None
     fields = []
     automatic = 0
     for literal, name, spec, conversion in pieces:
@@ -51,16 +51,16 @@ def template(text: str) -> tuple[Field, ...]:
         if key == "":
             key, automatic = automatic, automatic + 1
         elif isinstance(key, int) and automatic:
-            raise RefusedError("mixes numbered and unnumbered fields in a format", cure="number all of them or none")
+            raise RefusedError("mixes numbered and unnumbered fields in a format", hint="number all of them or none")
         fields.append(Field(literal, key, indices, _checked_spec(spec or ""), conversion or None))
     return tuple(fields)
 
 
 def _split_field(name: str) -> tuple[str | int, tuple[str | int, ...]]:
     found = _FIELD.fullmatch(name)
-    if found is None or name.startswith("__"):
+    if found is None or name.startswith("__") or not (not found[1] or f"a{found[1]}".isidentifier()):
         raise RefusedError(
-            f"the field {{{_short(name)}}} is not a plain name", cure="use {name} or {name[key]}, without attributes"
+            f"the field {{{_short(name)}}} is not a plain name", hint="use {name} or {name[key]}, without attributes"
         )
     indices = tuple(_index(each) for each in found[2][1:-1].split("][")) if found[2] else ()
     return (int(found[1]) if found[1].isdecimal() and len(found[1]) < 6 else found[1]), indices
@@ -68,7 +68,7 @@ def _split_field(name: str) -> tuple[str | int, tuple[str | int, ...]]:
 
 def _index(text: str) -> str | int:
     if text.startswith("_") or not text:
-        raise RefusedError(f"the index [{_short(text)}] is not allowed in a format", cure="use a plain key or number")
+        raise RefusedError(f"the index [{_short(text)}] is not allowed in a format", hint="use a plain key or number")
     return int(text) if text.isdecimal() and len(text) < 6 else text
 
 
@@ -76,11 +76,11 @@ def _checked_spec(spec: str) -> str:
     if not spec:
         return spec
     if "{" in spec:
-        raise RefusedError("nests a field in a format specification", cure="write the width as a number")
+        raise RefusedError("nests a field in a format specification", hint="write the width as a number")
     found = _SPEC.fullmatch(spec)
     if found is None:
         raise RefusedError(
-            f"the format specification {_short(spec)} is not understood", cure="for example :03d or :.2f"
+            f"the format specification {_short(spec)} is not understood", hint="for example :03d or :.2f"
         )
     _bounded(found[1])
     _bounded(found[2])
@@ -89,7 +89,7 @@ def _checked_spec(spec: str) -> str:
 
 def _bounded(digits: str | None) -> None:
     if digits and (len(digits) > 9 or int(digits) > MAX_WIDTH):
-        raise RefusedError(f"a format asks for a width or precision of more than {MAX_WIDTH}", cure="use a smaller one")
+        raise RefusedError(f"a format asks for a width or precision of more than {MAX_WIDTH}", hint="use a smaller one")
 
 
 def render(text: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
@@ -121,7 +121,7 @@ def _lookup(key: str | int, arguments: Sequence[Any], named: Mapping[str, Any]) 
     if isinstance(key, int):
         if key >= len(arguments):
             raise RefusedError(
-                f"the format asks for argument {key}, and {len(arguments)} are given", cure="name the fields"
+                f"the format asks for argument {key}, and {len(arguments)} are given", hint="name the fields"
             )
         return arguments[key]
     if key not in named:
@@ -141,12 +141,12 @@ def _element(value: Any, index: str | int) -> Any:
 def unknown_key(key: object, known: Mapping[str, Any], where: str) -> RefusedError:
     """Return the error for a key that ``known`` does not have, naming the nearest ones."""
     names = sorted(str(name) for name in known)
-    near = get_close_matches(str(key)[:100], names, n=3, cutoff=0.5)
+    near = nearest(str(key), names, cutoff=0.5)
     if near:
-        cure = f"nearest keys: {', '.join(near)}"
+        hint = f"nearest keys: {', '.join(near)}"
     else:
-        cure = f"known keys: {', '.join(names[:20])}" if names else "no keys are known here"
-    return RefusedError(f"{where} has no key {_short(str(key))!r}", cure=cure)
+        hint = f"known keys: {', '.join(names[:20])}" if names else "no keys are known here"
+    return RefusedError(f"{where} has no key {_short(str(key))!r}", hint=hint)
 
 
 def format_value(value: Any, spec: str, conversion: str | None = None) -> str:
@@ -157,7 +157,7 @@ def format_value(value: Any, spec: str, conversion: str | None = None) -> str:
         size(value)
         return str(value)
     if not isinstance(value, int | float | str):
-        raise RefusedError(f"a {type(value).__name__} takes no format specification", cure="format numbers or strings")
+        raise RefusedError(f"a {type(value).__name__} takes no format specification", hint="format numbers or strings")
     return format(value, _checked_spec(spec))
 
 
@@ -178,9 +178,9 @@ def percent_fields(text: str) -> tuple[int, int]:
     number = widest = 0
     for found in _PERCENT.finditer(text):
         if found[5]:
-            raise RefusedError(f"the % format {_short(text)} is malformed", cure="write %% for a percent sign")
+            raise RefusedError(f"the % format {_short(text)} is malformed", hint="write %% for a percent sign")
         if "*" in (found[2], found[3]):
-            raise RefusedError("takes a width from its values (*)", cure="write the width as a number")
+            raise RefusedError("takes a width from its values (*)", hint="write the width as a number")
         for digits in (found[2], found[3]):
             _bounded(digits)
             widest = max(widest, int(digits or 0))
@@ -188,9 +188,14 @@ def percent_fields(text: str) -> tuple[int, int]:
     return number, 2 * widest
 
 
+def cost(text: Any) -> int:
+    """Return the steps of reading a format string that is new; 0 for what is none."""
+    return len(text) >> 3 if isinstance(text, str) else 0
+
+
 def _not_too_long(text: str) -> None:
     if len(text) > MAX_FORMAT:
-        raise RefusedError(f"formats by a string of more than {MAX_FORMAT} characters", cure="use a shorter one")
+        raise RefusedError(f"formats by a string of more than {MAX_FORMAT} characters", hint="use a shorter one")
 
 
 def _short(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The functions and methods that an expression may call, each bounded in time and memory."""
+"""The functions that an expression may call, each bounded in time and memory."""
 
 from __future__ import annotations
 
@@ -9,27 +9,14 @@ from types import MappingProxyType
 from typing import Any
 
 from eas.chains import formats
-from eas.chains.limits import MAX_BITS, MAX_ITEMS, MAX_KEYS, MAX_TEXT, RefusedError, size
+from eas.chains.limits import MAX_BITS, MAX_ITEMS, MAX_TEXT, RefusedError, size
+from eas.lightcurves import constants
 
-CONSTANTS: Mapping[str, float] = MappingProxyType(
-    {
-        "day": 1,
-        "month": 28,
-        "year": 365.25,
-        "sun_radius": 695500e3,
-        "earth_radius": 6371e3,
-        "jupiter_radius": 71492e3,
-        "phy_AU": 149597870700,
-        "Rearth": 0.08911486,
-        "plato_noise": 0.000315,
-    }
-)
+CONSTANTS: Mapping[str, float] = MappingProxyType(constants.BY_NAME)
 """``constants``: day, month, year [days]; radii and ``phy_AU`` [m]; ``Rearth`` [Jupiter radii];
 ``plato_noise`` [relative flux, one 25 s sample]."""
 
-VALUES: Mapping[str, float] = MappingProxyType(
-    {"pi": math.pi, "e": math.e, "tau": math.tau, "inf": math.inf, "nan": math.nan}
-)
+VALUES: Mapping[str, float] = MappingProxyType({"pi": math.pi})
 """Numbers that an expression sees by name."""
 
 
@@ -41,7 +28,7 @@ def power(base: Any, exponent: Any, modulus: Any = None) -> Any:
         return pow(base, exponent, modulus)
     if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 1:
         if (base.bit_length() - 1) * exponent > MAX_BITS:
-            raise RefusedError(f"takes a power of more than {MAX_BITS} bits", cure="use smaller numbers, or floats")
+            raise RefusedError(f"takes a power of more than {MAX_BITS} bits", hint="use smaller numbers, or floats")
     elif not isinstance(base, int | float) or not isinstance(exponent, int | float):
         raise TypeError(f"no power of {type(base).__name__} and {type(exponent).__name__}")
     return base**exponent
@@ -53,19 +40,28 @@ def multiply(left: Any, right: Any) -> Any:
         if isinstance(sequence, str | list | tuple) and isinstance(times, int):
             limit = MAX_TEXT if isinstance(sequence, str) else MAX_ITEMS
             if len(sequence) * times > limit:
-                raise RefusedError(f"repeats something to more than {limit} elements", cure="repeat it less often")
+                raise RefusedError(f"repeats something to more than {limit} elements", hint="repeat it less often")
     return left * right
 
 
-def add(left: Any, right: Any) -> Any:
-    """Return ``left + right``; the sum of two allowed values is checked by the evaluator."""
-    return left + right
+def contains(left: Any, right: Any) -> bool:
+    """Return ``left in right``; a text is searched only where the worst case is quick."""
+    if isinstance(left, str) and isinstance(right, str) and min(len(left), 100) * len(right) > 20 * MAX_TEXT:
+        raise RefusedError("searches a long string", hint="use shorter strings")
+    return left in right
+
+
+def search_cost(left: Any, right: Any) -> int:
+    """Return the steps of the worst case of ``left in right`` where both are strings, else 0."""
+    if not (isinstance(left, str) and isinstance(right, str)):
+        return 0
+    return min(len(left), 100) * len(right) >> 10
 
 
 def left_shift(left: int, right: int) -> int:
     """Return ``left << right`` where the result stays small."""
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right > MAX_BITS:
-        raise RefusedError(f"shifts to more than {MAX_BITS} bits", cure="use smaller numbers")
+        raise RefusedError(f"shifts to more than {MAX_BITS} bits", hint="use smaller numbers")
     return left << right
 
 
@@ -78,7 +74,7 @@ def _round(number: Any, ndigits: int | None = None) -> Any:
     if ndigits is None:
         return round(number)
     if not isinstance(ndigits, int) or abs(ndigits) > 400:
-        raise RefusedError("rounds to more than 400 digits", cure="round to fewer digits")
+        raise RefusedError("rounds to more than 400 digits", hint="round to fewer digits")
     return round(number, ndigits)
 
 
@@ -115,19 +111,13 @@ def _range(*bounds: int) -> range:
         raise TypeError("range takes integers of up to 62 bits")
     made = range(*bounds)
     if len(made) > MAX_ITEMS:
-        raise RefusedError(f"makes a range of more than {MAX_ITEMS} elements", cure="use a shorter range")
+        raise RefusedError(f"makes a range of more than {MAX_ITEMS} elements", hint="use a shorter range")
     return made
-
-
-def _dict(pairs: Any = (), **named: Any) -> dict[Any, Any]:
-    if len(pairs) > MAX_KEYS:
-        raise RefusedError(f"makes a dictionary of more than {MAX_KEYS} keys")
-    return dict(pairs, **named)
 
 
 def _factorial(number: int) -> int:
     if number > 500:
-        raise RefusedError("takes the factorial of more than 500", cure="use lgamma for the logarithm of large ones")
+        raise RefusedError("takes the factorial of more than 500", hint="use lgamma for the logarithm of large ones")
     return math.factorial(number)
 
 
@@ -143,7 +133,7 @@ def _perm(number: int, chosen: int | None = None) -> int:
 
 def _small_choice(number: int, chosen: int) -> None:
     if chosen * number.bit_length() > 2 * MAX_BITS:
-        raise RefusedError("counts too many combinations", cure="use lgamma for their logarithm")
+        raise RefusedError("counts too many combinations", hint="use lgamma for their logarithm")
 
 
 def _prod(values: Iterable[Any], *, start: Any = 1) -> Any:
@@ -197,14 +187,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "range": _range,
         "sorted": sorted,
         "bool": bool,
-        "list": list,
-        "tuple": tuple,
-        "dict": _dict,
-        "any": any,
-        "all": all,
-        "divmod": divmod,
-        "enumerate": lambda values, start=0: [[i, value] for i, value in enumerate(values, start)],
-        "zip": lambda *many: [list(each) for each in zip(*many, strict=False)],
+        "reversed": lambda values: list(reversed(values)),
+        "map": map,
     }
 )
 """Functions that an expression calls by name."""
@@ -212,10 +196,12 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 RANDOM = frozenset(
     {
         *("random", "uniform", "randint", "gauss", "choice", "normalvariate", "randrange", "triangular"),
-        *("expovariate", "lognormvariate", "betavariate"),
+        *("expovariate", "lognormvariate", "betavariate", "gammavariate", "choices", "sample"),
+        *("paretovariate", "weibullvariate", "vonmisesvariate"),
     }
 )
 """Methods of ``random`` that an expression may call."""
+_REJECTING = {"betavariate", "gammavariate", "vonmisesvariate"}
 
 
 def call_random(generator: Random, name: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
@@ -223,66 +209,29 @@ def call_random(generator: Random, name: str, arguments: list[Any], named: Mappi
     for value in (*arguments, *named.values()):
         if isinstance(value, float) and not math.isfinite(value):
             raise RefusedError(f"gives random.{name} a number that is not finite")
-        if name == "betavariate" and not 1e-6 <= value <= 1e6:
-            raise RefusedError("gives random.betavariate a parameter outside 1e-6 to 1e6")
+        # These draw until a number is accepted, which extreme parameters make as good as never.
+        if name in _REJECTING and not (isinstance(value, int | float) and 1e-6 <= value <= 1e6):
+            raise RefusedError(f"gives random.{name} a parameter outside 1e-6 to 1e6")
+    if name in ("choices", "sample"):
+        _check_draws(name, arguments, named)
     return getattr(generator, name)(*arguments, **named)
 
 
-def _join(text: str, parts: Any) -> str:
-    if (len(text) + 1) * len(parts) + sum(len(each) for each in parts) > 2 * MAX_TEXT:
-        raise RefusedError(f"joins strings to more than {MAX_TEXT} characters")
-    return text.join(parts)
+def draw_cost(name: str, arguments: list[Any], named: Mapping[str, Any]) -> int:
+    """Return the steps of drawing elements by ``random.name``, besides those of its arguments and its result."""
+    count = _draws(name, arguments, named) if name in ("choices", "sample") else 0
+    return count >> 1 if isinstance(count, int) and count > 0 else 0
 
 
-def _replace(text: str, old: str, new: str, count: int = -1) -> str:
-    if text.count(old) * len(new) > MAX_TEXT:
-        raise RefusedError(f"replaces to more than {MAX_TEXT} characters")
-    return text.replace(old, new, count)
+def _draws(name: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
+    position = 1 if name == "sample" else 3
+    return named.get("k", arguments[position] if len(arguments) > position else 1)
 
 
-def _padded(name: str) -> Callable[..., str]:
-    method = getattr(str, name)
-
-    def pad(text: str, width: int, *fill: str) -> str:
-        if width > MAX_TEXT:
-            raise RefusedError(f"pads to more than {MAX_TEXT} characters")
-        padded: str = method(text, width, *fill)
-        return padded
-
-    return pad
-
-
-_PLAIN_STR = [
-    "capitalize", "casefold", "count", "endswith", "find", "index", "isalnum", "isalpha", "isascii",
-    "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle",
-    "isupper", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "rfind", "rindex",
-    "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title",
-    "upper",
-]  # fmt: skip
-
-METHODS: Mapping[type, Mapping[str, Callable[..., Any]]] = MappingProxyType(
-    {
-        str: {
-            **{name: getattr(str, name) for name in _PLAIN_STR},
-            **{name: _padded(name) for name in ("center", "ljust", "rjust", "zfill")},
-            "join": _join,
-            "replace": _replace,
-            "format": lambda text, *arguments, **named: formats.render(text, arguments, named),
-            "format_map": lambda text, mapping: formats.render(text, (), mapping),
-        },
-        dict: {
-            "get": lambda mapping, key, default=None: mapping.get(key, default),
-            "keys": lambda mapping: list(mapping.keys()),
-            "values": lambda mapping: list(mapping.values()),
-            "items": lambda mapping: [list(each) for each in mapping.items()],
-            "copy": dict,
-        },
-        list: {"index": list.index, "count": list.count, "copy": list},
-        tuple: {"index": tuple.index, "count": tuple.count},
-        float: {"is_integer": float.is_integer},
-        int: {"bit_length": int.bit_length},
-    }
-)
-"""By type, the methods that an expression may call: none changes what it is called on."""
-
-METHOD_NAMES = frozenset(name for methods in METHODS.values() for name in methods)
+def _check_draws(name: str, arguments: list[Any], named: Mapping[str, Any]) -> None:
+    count = _draws(name, arguments, named)
+    if not isinstance(count, int) or not 0 <= count <= MAX_ITEMS:
+        raise RefusedError(f"draws something else than 0 to {MAX_ITEMS} elements by random.{name}")
+    for weights in (named.get("weights"), named.get("cum_weights"), named.get("counts"), *arguments[1:3]):
+        if isinstance(weights, list | tuple) and not all(isinstance(each, int | float) for each in weights):
+            raise RefusedError(f"gives random.{name} weights that are no numbers")

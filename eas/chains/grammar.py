@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from eas.chains import jsontext
-from eas.chains.structure import check_document
+from eas.chains import json_reader
+from eas.chains.parser import Parser
+from eas.chains.tree import Descriptor, Nodes
 from eas.errors import ChainError, Problem, RequestError
 from eas.registry import Registry, load
 
-MAX_PROBLEMS = 50
-"""Most problems that are reported at once."""
 MAX_SIZE = 50_000_000
 """Largest chain file [bytes]."""
 
@@ -27,17 +25,24 @@ class Chain:
         Name of the file, for messages.
     text:
         The file's text, as it is kept with the job.
-    document:
-        The same as a dictionary; nobody changes it.
-    job_name, working_directory:
-        As the file gives them, or None.
+    nodes:
+        The tasks' descriptors by their JSON paths; the whole chain is at the empty path.
+    refused:
+        Faults of a new chain, which a job that was submitted with it before may have.
+    warnings:
+        What its user should know, though it can run.
     """
 
     source: str
     text: str = field(repr=False)
-    document: dict[str, Any] = field(repr=False)
-    job_name: str | None = None
-    working_directory: str | None = None
+    nodes: Nodes = field(repr=False)
+    warnings: tuple[Problem, ...] = ()
+    refused: tuple[Problem, ...] = ()
+
+    @property
+    def root(self) -> Descriptor:
+        """The whole chain; its job name and working directory may be expressions."""
+        return self.nodes[""]
 
 
 def load_chain(path: Path, registry: Registry | None = None) -> Chain:
@@ -48,15 +53,15 @@ def load_chain(path: Path, registry: Registry | None = None) -> Chain:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise RequestError(f"there is no file {path}", cure="give the name of a task chain (JSON)") from None
+        raise RequestError(f"there is no file {path}", hint="give the name of a task chain (JSON)") from None
     except IsADirectoryError:
-        raise RequestError(f"{path} is a directory", cure="give the name of a task chain (JSON) in it") from None
+        raise RequestError(f"{path} is a directory", hint="give the name of a task chain (JSON) in it") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"{path} cannot be read: {reason}", cure="check its name and your permissions") from error
+        raise RequestError(f"{path} cannot be read: {reason}", hint="check its name and your permissions") from error
     if len(content) > MAX_SIZE:
-        raise RequestError(f"{path} is larger than {MAX_SIZE} bytes", cure="use loops instead of long lists")
-    text, problems = jsontext.decode(content)
+        raise RequestError(f"{path} is larger than {MAX_SIZE} bytes", hint="use loops instead of long lists")
+    text, problems = json_reader.decode(content)
     if problems:
         raise ChainError(str(path), problems)
     return parse_chain(text, str(path), registry)
@@ -69,17 +74,11 @@ def parse_chain(text: str, source: str, registry: Registry | None = None) -> Cha
 
     Raises ChainError with all that is wrong in it (at most 50 problems).
     """
-    document, problems = jsontext.read(text)
-    if not problems:
-        problems = check_document(document, registry or load())
+    document, problems = json_reader.read(text)
     if problems:
-        raise ChainError(source, shortened(problems))
-    return Chain(source, text, document, document.get("job_name"), document.get("working_directory"))
-
-
-def shortened(problems: list[Problem]) -> list[Problem]:
-    """Return the first problems, and how many there are besides."""
-    if len(problems) <= MAX_PROBLEMS:
-        return problems
-    more = Problem("", f"and {len(problems) - MAX_PROBLEMS} further problems", "mend these first")
-    return [*problems[:MAX_PROBLEMS], more]
+        raise ChainError(source, problems)
+    parser = Parser(registry or load())
+    parser.document(document)
+    if parser.problems:
+        raise ChainError(source, parser.problems.reported())
+    return Chain(source, text, parser.nodes, tuple(parser.warnings.reported()), tuple(parser.refused.reported()))

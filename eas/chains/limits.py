@@ -1,4 +1,4 @@
-"""How much an expression may use, and how it is told no.
+"""How much an expression may use, and how it is refused.
 
 An expression comes from a user and is evaluated up to 10^5 times in one job, so every bound is far
 below what would be felt: no single step, nor all of them together, may take longer than some ten
@@ -7,7 +7,8 @@ milliseconds or hold more than some megabytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_EXPRESSION = 10_000
@@ -34,12 +35,33 @@ _MACHINE_WORD = 1 << 63
 
 
 class RefusedError(Exception):
-    """Why an expression cannot be used; always becomes an ExpressionError that names it."""
+    """Why an expression cannot be used; always becomes an ExpressionError that names it.
 
-    def __init__(self, what: str, *, cure: str = "make it simpler: an expression computes a small value") -> None:
+    A hint that takes long to make is given as a function, and made when it is read.
+    """
+
+    def __init__(
+        self, what: str, *, hint: str | Callable[[], str] = "make it simpler: an expression computes a small value"
+    ) -> None:
         super().__init__(what)
         self.what = what
-        self.cure = cure
+        self._hint = hint
+
+    @property
+    def hint(self) -> str:
+        """What a user can do about it."""
+        if callable(self._hint):
+            self._hint = self._hint()
+        return self._hint
+
+    def without_traceback(self) -> RefusedError:
+        """Return the same error without the frames, and all that they hold, in which it was raised."""
+        return RefusedError(self.what, hint=self._hint)
+
+
+def finite(value: float) -> bool:
+    """Return whether a number is one that JSON has."""
+    return math.isfinite(value)
 
 
 def size(value: Any) -> int:
@@ -49,10 +71,10 @@ def size(value: Any) -> int:
         return _integer_size(value)
     if kind is str:
         if len(value) > MAX_TEXT:
-            raise RefusedError(f"makes a string of more than {MAX_TEXT} characters", cure="build shorter strings")
+            raise RefusedError(f"makes a string of more than {MAX_TEXT} characters", hint="build shorter strings")
         return len(value) >> 6
     if kind is complex:
-        raise RefusedError("makes a complex number", cure="do not take a fractional power of a negative number")
+        raise RefusedError("makes a complex number", hint="do not take a fractional power of a negative number")
     if kind in (float, bool, type(None), slice):
         return 0
     return _Scale().weigh(value)
@@ -62,7 +84,7 @@ def _integer_size(value: int) -> int:
     if -_MACHINE_WORD < value < _MACHINE_WORD:
         return 0
     if not -BIG < value < BIG:
-        raise RefusedError(f"makes an integer of more than {MAX_BITS} bits", cure="use smaller numbers, or floats")
+        raise RefusedError(f"makes an integer of more than {MAX_BITS} bits", hint="use smaller numbers, or floats")
     return value.bit_length() >> 6
 
 
@@ -100,4 +122,4 @@ class _Scale:
     def _count(self, number: int) -> None:
         self.items += number
         if self.items > MAX_ITEMS:
-            raise RefusedError(f"makes a list of more than {MAX_ITEMS} elements", cure="use fewer elements")
+            raise RefusedError(f"makes a list of more than {MAX_ITEMS} elements", hint="use fewer elements")

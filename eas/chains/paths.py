@@ -1,23 +1,21 @@
-"""Names in the file store, and paths into a chain's document."""
+"""Names in the file store, and JSON paths."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Any
 
+from eas import column_sizes
 from eas.errors import StorePathError
 
 RESERVED = frozenset({".versions", ".staging"})
 """Directories of the file store that are its own."""
-MAX_PATH = 500
+MAX_PATH = column_sizes.PRODUCT
 MAX_COMPONENT = 255
 
-_COMPONENT = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]{1,255}"
+_COMPONENT = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f-\x9f]{1,255}"
 _PLAIN = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAYBE_RESERVED = re.compile("|".join(map(re.escape, sorted(RESERVED))))
-_STEP = re.compile(r"([A-Za-z_]\w*)|\[(\d+)\]")
 
 
 def check_relative_path(text: str) -> None:
@@ -32,8 +30,8 @@ def check_relative_path(text: str) -> None:
     if len(text) <= MAX_PATH and text.isascii() and _PLAIN.match(text) and not _MAYBE_RESERVED.search(text):
         return
     if fault := _fault(text):
-        what, cure = fault
-        raise StorePathError(f"{text[:100]!r} {what}", cure=cure)
+        what, hint = fault
+        raise StorePathError(f"{text[:100]!r} {what}", hint=hint)
 
 
 def _fault(text: str) -> tuple[str, str] | None:
@@ -48,9 +46,9 @@ def _fault(text: str) -> tuple[str, str] | None:
         (RESERVED.intersection(parts), "uses a directory that is the file store's own", "choose another name"),
         (len(text) > MAX_PATH, f"is longer than {MAX_PATH} characters", "choose a shorter name"),
     ]
-    for applies, what, cure in faults:
+    for applies, what, hint in faults:
         if applies:
-            return what, cure
+            return what, hint
     return _encoding_fault(parts)
 
 
@@ -64,20 +62,6 @@ def _encoding_fault(parts: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def descriptor_at(document: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return the descriptor at JSON path ``path`` of ``document``; the empty path is the document."""
-    found: Any = document
-    for step in _steps(path):
-        found = found[step]
-    assert isinstance(found, dict)
-    return found
-
-
-@lru_cache(maxsize=8192)
-def _steps(path: str) -> tuple[str | int, ...]:
-    return tuple(int(number) if number else key for key, number in _STEP.findall(path))
-
-
 def child_path(path: str, key: str | int) -> str:
     """Return the JSON path of element ``key`` below ``path``."""
     if isinstance(key, int):
@@ -86,3 +70,8 @@ def child_path(path: str, key: str | int) -> str:
         shown = key if len(key) <= 40 else key[:37] + "..."
         return f"{path}[{shown!r}]"
     return f"{path}.{key}" if path else key
+
+
+def joined_path(path: str, where: str) -> str:
+    """Return the JSON path of ``where``, a key path, in the descriptor at ``path``."""
+    return f"{path}.{where}" if path and where and not where.startswith("[") else path + where

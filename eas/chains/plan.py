@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eas.chains.counts import PRODUCTS, Counts
+from eas import html_tables
 from eas.chains.grammar import Chain
 from eas.chains.planner import MAX_TASKS, Planner
 from eas.chains.products import External, Maker
-from eas.errors import ChainError
+from eas.chains.task_counts import PRODUCTS, Counts
+from eas.errors import ChainError, Problem
 from eas.registry import Registry
 
 Bounds = tuple[int, int | None]
@@ -45,6 +46,8 @@ class Plan:
         Inputs that no task of this chain makes, as far as is known.
     worker_types:
         Worker types that its tasks need, sorted.
+    warnings:
+        What the chain's user should know, though it can run.
     """
 
     tasks: Mapping[str, Bounds]
@@ -58,12 +61,19 @@ class Plan:
     worker_types: tuple[str, ...]
     products: Mapping[str, Mapping[str, Maker]] = field(repr=False)
     external: tuple[External, ...] = field(repr=False)
+    warnings: tuple[Problem, ...] = ()
 
     def each_product(self) -> Iterator[tuple[str, str, Maker]]:
         """Yield working directory, file name and maker of each product that is known."""
         for directory, files in self.products.items():
             for file_name, maker in files.items():
                 yield directory, file_name, maker
+
+    def _repr_html_(self) -> str:
+        """Return the numbers of tasks as a table, for notebooks."""
+        bounds = [*sorted(self.tasks.items()), ("total", self.total), ("file products", self.product_count)]
+        rows = [(name, least, "unbounded" if most is None else most) for name, (least, most) in bounds]
+        return html_tables.table("", ("task type", "at least", "at most"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as ``eas plan --json`` prints it."""
@@ -83,6 +93,31 @@ class Plan:
         }
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A walk through a chain that found nothing wrong."""
+
+    planner: Planner
+    counts: Counts
+
+
+def walk(
+    chain: Chain,
+    registry: Registry,
+    seed: str,
+    *,
+    job_name: str,
+    working_directory: str,
+    max_tasks: int = MAX_TASKS,
+) -> Planned:
+    """Walk through all that ``chain`` would run. Raises ChainError with all that is wrong."""
+    planner = Planner(chain, registry, seed, max_tasks)
+    counts = planner.run(job_name, working_directory)
+    if problems := [*chain.refused, *planner.problems]:
+        raise ChainError(chain.source, problems)
+    return Planned(planner, counts)
+
+
 def plan(
     chain: Chain,
     registry: Registry,
@@ -98,10 +133,13 @@ def plan(
     evaluated, products with two makers, cycles, unknown names, loops without end, and more than
     ``max_tasks`` tasks. Inputs that nothing here makes are no problem here: another job may.
     """
-    planner = Planner(chain, registry, seed, max_tasks)
-    counts = planner.run(job_name, working_directory)
-    if planner.problems:
-        raise ChainError(chain.source, planner.problems)
+    walked = walk(chain, registry, seed, job_name=job_name, working_directory=working_directory, max_tasks=max_tasks)
+    return summarise(chain, registry, walked)
+
+
+def summarise(chain: Chain, registry: Registry, walked: Planned) -> Plan:
+    """Return the plan of a chain through which ``walked`` has gone."""
+    planner, counts = walked.planner, walked.counts
     return Plan(
         tasks=counts.types(),
         total=counts.total(),
@@ -114,6 +152,7 @@ def plan(
         worker_types=_worker_types(counts, registry),
         products=planner.made(),
         external=tuple(planner.products.external()),
+        warnings=(*chain.warnings, *planner.warnings.values()),
     )
 
 

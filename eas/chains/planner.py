@@ -6,18 +6,24 @@ products), so that 10^5 tasks fit into some tens of megabytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eas.chains.counts import PRODUCTS, UNDETERMINED, Counts
+from eas.chains import unexpanded
 from eas.chains.expansion import Expander
-from eas.chains.expressions import is_expression
-from eas.chains.grammar import MAX_PROBLEMS, Chain
-from eas.chains.graph import Graph
-from eas.chains.paths import descriptor_at
+from eas.chains.grammar import Chain
+from eas.chains.parser import FILES
+from eas.chains.plan_graph import PlanGraph
+from eas.chains.problems import MAX_PROBLEMS
 from eas.chains.products import Maker, Products
-from eas.chains.ranges import RANGES
+from eas.chains.ranges import RANGES, quoted_numbers, read_numbers
+from eas.chains.setting_checks import setting_warnings
+from eas.chains.siblings import unknown_names
+from eas.chains.syntax import is_expression
+from eas.chains.task_counts import PRODUCTS, UNDETERMINED, Counts
+from eas.chains.tree import Constant, Descriptor
 from eas.errors import ChainError, Problem
 from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, DO_WHILE, FOR_LOOP, TaskSpec
 from eas.registry import Registry
@@ -27,6 +33,29 @@ MAX_TASKS = 2_000_000
 MAX_ITERATIONS = 10_000
 """Most iterations of a do-while loop whose end is known beforehand."""
 _BY_INDEX = "give each its own name, with a loop's index in it: 'lc_{size_index}.gz'.format(**metadata)"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGroup:
+    """Tasks of one descriptor that wait for tasks of the same groups.
+
+    Attributes
+    ----------
+    path, task_type:
+        JSON path of the descriptor, and the type; empty for what takes no worker: the end of a control task, say.
+    certain:
+        Whether they run whatever the data are.
+    count:
+        Number of tasks.
+    waits_for:
+        Numbers of the groups that they wait for, in the list of all groups.
+    """
+
+    path: str
+    task_type: str
+    certain: bool
+    count: int
+    waits_for: tuple[int, ...]
 
 
 class _StopError(Exception):
@@ -52,16 +81,17 @@ class Planner:
 
     def __init__(self, chain: Chain, registry: Registry, seed: str, max_tasks: int) -> None:
         self.problems: list[Problem] = []
+        self.warnings: dict[str, Problem] = {}
         self.depth = 0
         self.longest_path = 0
         self.dynamic = False
         self.open_products: dict[str, None] = {}
-        self._graph = Graph()
+        self._graph = PlanGraph()
         self._types: list[str] = []
         self._gates: dict[str, int] = {}
         self.products = Products(self._graph)
-        self._chain = chain
         self._expander = Expander(chain, registry, seed)
+        self._registry = registry
         self._open_types = registry.open_types()
         self._left = self._max_tasks = max_tasks
         self._reported: set[tuple[str, str]] = set()
@@ -89,6 +119,23 @@ class Planner:
 
         return self.products.made(describe)
 
+    def links(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the JSON paths of maker and reader, and the name, of each product that is read."""
+        return self.products.links()
+
+    def tasks_by_path(self) -> Counter[str]:
+        """Return how many tasks that workers run there are of each descriptor."""
+        return Counter(path for path, name in zip(self._graph.labels, self._types, strict=True) if name)
+
+    def groups(self) -> list[TaskGroup]:
+        """Return the tasks that workers run, and what joins them, in groups; each waits for earlier ones only."""
+        kinds = [
+            (path, task_type, self.products.certain_node(node))
+            for node, (path, task_type) in enumerate(zip(self._graph.labels, self._types, strict=True))
+        ]
+        found = self._graph.groups(kinds)
+        return [TaskGroup(*kind, count, before) for (kind, before), count in found.items()]
+
     def _task(self, spec: TaskSpec, place: _Place, *, wanted: bool) -> int:
         """Walk through a task.
 
@@ -104,14 +151,31 @@ class Planner:
             self.dynamic = True
         if spec.task_type in CONTROL_TASKS:
             return self._control(spec, place, wanted=wanted)
-        if spec.task_type is None and "task_list" in descriptor_at(self._chain.document, spec.path):
+        if spec.task_type is None and self._expander.descriptor(spec).children():
             self._unknown_children(spec, place)
         if spec.pending or spec.task_type in self._open_types:
             self._note_open(spec)
+        if not self._expander.descriptor(spec).fixed_names:
+            self._check_evaluated(spec)
         node = self._node(spec.path, spec.task_type or UNDETERMINED, place, weight=1)
         self._inputs(spec, node)
         self._outputs(spec, node, place)
         return node
+
+    def _check_evaluated(self, spec: TaskSpec) -> None:
+        """Compare evaluated names with those of the task's type; the parser compares the others."""
+        if spec.task_type is None or spec.pending:
+            return
+        task_type = self._registry.task_types[spec.task_type]
+        for what in FILES:
+            for each in unknown_names(task_type, getattr(spec, what), what, spec.path):
+                self._problem(each.path, each.message, each.message, each.hint)
+        declared = task_type.declared_settings()
+        if declared is None or isinstance(self._expander.descriptor(spec).task, Constant):
+            return
+        for each in setting_warnings(declared, spec.settings, spec.path):
+            if len(self.warnings) < MAX_PROBLEMS:
+                self.warnings.setdefault(each.path, each)
 
     def _note_open(self, spec: TaskSpec) -> None:
         names = (spec.working_directory, *spec.outputs.values(), *spec.outputs)
@@ -179,6 +243,7 @@ class Planner:
         elif spec.pending and _unknown_loop(spec):
             self._unknown_children(spec, place)
         elif spec.task_type == FOR_LOOP:
+            self._warn_of_quoted_numbers(spec)
             for child in self._expander.children(spec):
                 self._task(child, place, wanted=False)
         elif spec.task_type == CONDITIONAL:
@@ -204,6 +269,13 @@ class Planner:
                 self._graph.add_edge(each, waiting)
             if task.name in wanted and task.name is not None:
                 nodes[task.name] = node
+
+    def _warn_of_quoted_numbers(self, spec: TaskSpec) -> None:
+        for name in RANGES:
+            given = spec.settings.get(name)
+            if isinstance(given, list) and (quoted := read_numbers(given)[1]):
+                message, hint = quoted_numbers(quoted)
+                self.warnings.setdefault(f"{spec.path}.{name}", Problem(f"{spec.path}.{name}", message, hint))
 
     def _conditional(self, spec: TaskSpec, place: _Place) -> None:
         if not is_expression(spec.settings["criterion"]):
@@ -256,11 +328,13 @@ class Planner:
     def _unknown_children(self, spec: TaskSpec, place: _Place) -> None:
         self.dynamic = True
         self.open_products[spec.path] = None
-        place.counts.add_unknown([CHAIN, *_types_below(descriptor_at(self._chain.document, spec.path))])
+        for problem in unexpanded.faults(self._expander.descriptor(spec), spec.metadata):
+            self._problem(problem.path, problem.message, problem.message, problem.hint)
+        place.counts.add_unknown([CHAIN, *_types_below(self._expander.descriptor(spec))])
 
     def _report(self, error: ChainError) -> None:
         for problem in error.problems:
-            self._problem(problem.path, problem.message if not problem.path else "", problem.message, problem.cure)
+            self._problem(problem.path, problem.message if not problem.path else "", problem.message, problem.hint)
 
     def _report_cycles(self, stuck: list[int]) -> None:
         for cycle in self._graph.cycles(stuck, 10 * MAX_PROBLEMS):
@@ -269,15 +343,15 @@ class Planner:
                 message = "waits for itself: it reads what it makes, or what its own children make"
             else:
                 message = f"these tasks wait for each other: {' -> '.join([*members, members[0]])}"
-            cure = "let one of them read something else, or not ask for the other's metadata"
-            self._problem(min(members), "cycle", message, cure)
+            hint = "let one of them read something else, or not ask for the other's metadata"
+            self._problem(min(members), "cycle", message, hint)
 
-    def _problem(self, path: str, kind: str, message: str, cure: str) -> None:
+    def _problem(self, path: str, kind: str, message: str, hint: str) -> None:
         """Report each kind of problem once for each descriptor: in a loop it would come 10^5 times."""
         if (path, kind) in self._reported:
             return
         self._reported.add((path, kind))
-        self.problems.append(Problem(path, message, cure))
+        self.problems.append(Problem(path, message, hint))
         if len(self.problems) >= MAX_PROBLEMS:
             raise _StopError
 
@@ -297,16 +371,16 @@ def _holds_expression(value: Any) -> bool:
     return is_expression(value) or (isinstance(value, list) and any(map(is_expression, value)))
 
 
-def _types_below(descriptor: dict[str, Any]) -> list[str]:
+def _types_below(descriptor: Descriptor) -> list[str]:
     """Return the task types below a descriptor, as far as they are literal."""
     found: dict[str, None] = {}
     stack = [descriptor]
     while stack:
-        each = stack.pop()
-        tasks = [*each.get("task_list", []), *each.get("else_task_list", [])]
+        tasks = stack.pop().children()
         for task in tasks:
-            found[UNDETERMINED if is_expression(task["task"]) else task["task"]] = None
-            if task["task"] in (FOR_LOOP, DO_WHILE):
+            name = task.task.value if isinstance(task.task, Constant) else UNDETERMINED
+            found[name] = None
+            if name in (FOR_LOOP, DO_WHILE):
                 found[CHAIN] = None
         stack.extend(tasks)
     return list(found)

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from eas.chains.graph import Graph
+from eas.chains.plan_graph import PlanGraph
 
 
 class Maker(NamedTuple):
@@ -40,7 +40,7 @@ class Context(NamedTuple):
 class Products:
     """Collects makers and readers, in any order, and wires the graph at the end."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: PlanGraph) -> None:
         self._graph = graph
         self._numbers: dict[str, dict[str, int]] = {}
         self._makers = array("i")
@@ -90,15 +90,38 @@ class Products:
         """Return whether what is in ``context`` runs whatever the data are."""
         return not any(each.branch for each in self._chain(context))
 
+    def certain_node(self, node: int) -> bool:
+        """Return whether ``node`` runs whatever the data are."""
+        context = self._context_of(node)
+        return context == 0 or self.certain(context)
+
     def wire(self) -> None:
         """Add an edge from each product's maker to each of its readers."""
+        for maker, reader, _ in self._taken():
+            self._graph.add_edge(maker, reader)
+
+    def links(self) -> Iterator[tuple[str, str, str]]:
+        """Yield, once for each product that is read, the labels of maker and reader, and its name."""
+        names = [f"{directory}/{name}" for directory, files in self._numbers.items() for name in files]
+        numbers = [number for files in self._numbers.values() for number in files.values()]
+        known = dict(zip(numbers, names, strict=True))
+        labels = self._graph.labels
+        seen: set[tuple[str, str, int]] = set()
+        for maker, reader, number in self._taken():
+            link = labels[maker], labels[reader], number
+            if link not in seen:
+                seen.add(link)
+                yield *link[:2], known[number]
+
+    def _taken(self) -> Iterator[tuple[int, int, int]]:
+        """Yield maker, reader and number of each product that is read."""
         for reader, number in zip(self._readers, self._read, strict=True):
             maker = self._makers[number]
             if number in self._others:
                 for each in self._nearest(reader, [maker, *self._others[number]]):
-                    self._graph.add_edge(each, reader)
+                    yield each, reader, number
             elif maker >= 0:
-                self._graph.add_edge(maker, reader)
+                yield maker, reader, number
 
     def made(self, describe: Callable[[int], Maker]) -> dict[str, dict[str, Maker]]:
         """Return the makers by working directory and file name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from eas.chains.limits import RefusedError
 RANGES = ("values", "linear_range", "log_range")
 MAX_VALUES = 1_000_000
 """Most values of one loop."""
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,299})(\.\d{1,300})?([eE][+-]?\d{1,9})?", re.ASCII)
 
 
 def loop_values(settings: Mapping[str, Any]) -> list[Any]:
@@ -21,13 +23,15 @@ def loop_values(settings: Mapping[str, Any]) -> list[Any]:
     """
     name = range_name(settings)
     given = settings[name]
+    if isinstance(given, list):
+        given, _ = read_numbers(given)
     if name == "values":
         return list(_checked_values(given))
     first, last, number = _checked_range(name, given)
     if name == "linear_range":
         return _spaced(first, last, number)
     if first <= 0 or last <= 0:
-        raise RefusedError("log_range has a bound that is not above 0", cure="use positive bounds, or linear_range")
+        raise RefusedError("log_range has a bound that is not above 0", hint="use positive bounds, or linear_range")
     return [first, *(10.0**each for each in _spaced(math.log10(first), math.log10(last), number)[1:-1]), last][:number]
 
 
@@ -37,32 +41,54 @@ def range_name(settings: Mapping[str, Any]) -> str:
     if len(given) == 1:
         return given[0]
     what = f"gives {' and '.join(given)}" if given else "gives no values to loop over"
-    raise RefusedError(what, cure=f"give exactly one of {', '.join(RANGES)}")
+    raise RefusedError(what, hint=f"give exactly one of {', '.join(RANGES)}")
+
+
+def read_numbers(given: list[Any]) -> tuple[list[Any], list[str]]:
+    """Return ``given`` with numbers for the strings that are numbers (as JSON writes them), and these strings."""
+    quoted = {each: number for each in given if isinstance(each, str) and (number := _number(each)) is not None}
+    if not quoted:
+        return given, []
+    return [quoted.get(each, each) if isinstance(each, str) else each for each in given], list(quoted)
+
+
+def quoted_numbers(strings: list[str]) -> tuple[str, str]:
+    """Return the warning of strings that are read as numbers, and the hint."""
+    shown = ", ".join(repr(each[:20]) for each in strings[:3]) + (", ..." if len(strings) > 3 else "")
+    return f"strings that are numbers ({shown}) are read as numbers", "write numbers without quotes"
+
+
+def _number(text: str) -> int | float | None:
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None:
+        return None
+    value = float(found[0]) if found[1] or found[2] else int(found[0])
+    return value if math.isfinite(value) else None
 
 
 def _checked_values(given: Any) -> list[Any]:
     if not isinstance(given, list):
-        raise RefusedError(f"values is {kind(given)}", cure="give a list of values")
+        raise RefusedError(f"values is {kind(given)}", hint="give a list of values")
     for index, value in enumerate(given):
         if value is not None and not isinstance(value, int | float | str):
-            raise RefusedError(f"values[{index}] is {kind(value)}", cure="loop over numbers, strings or booleans")
+            raise RefusedError(f"values[{index}] is {kind(value)}", hint="loop over numbers, strings or booleans")
     return given
 
 
 def _checked_range(name: str, given: Any) -> tuple[float, float, int]:
-    cure = "give [a, b, n]: the first value, the last value and how many"
+    hint = "give [a, b, n]: the first value, the last value and how many"
     if not isinstance(given, list) or len(given) != 3:
         what = f"a list of {len(given)}" if isinstance(given, list) else kind(given)
-        raise RefusedError(f"{name} is {what}", cure=cure)
+        raise RefusedError(f"{name} is {what}", hint=hint)
     for index, bound in enumerate(given[:2]):
         if isinstance(bound, bool) or not isinstance(bound, int | float) or not _finite(bound):
-            raise RefusedError(f"{name}[{index}] is {kind(bound)}, which is no bound", cure=cure)
+            raise RefusedError(f"{name}[{index}] is {kind(bound)}, which is no bound", hint=hint)
     number = given[2]
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_VALUES:
         raise RefusedError(
-            f"{name}[2] is {number!r}, which is no number of values", cure=f"give an integer from 1 to {MAX_VALUES}"
+            f"{name}[2] is {number!r}, which is no number of values", hint=f"give an integer from 1 to {MAX_VALUES}"
         )
     return float(given[0]), float(given[1]), number
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
+from functools import lru_cache
 
 from eas.chains import formats
-from eas.chains.functions import CONSTANTS, FUNCTIONS, MATH, METHOD_NAMES, RANDOM, VALUES
+from eas.chains.functions import CONSTANTS, FUNCTIONS, MATH, RANDOM, VALUES
 from eas.chains.limits import BIG, MAX_DEPTH, MAX_EXPRESSION, MAX_TEXT, RefusedError
+from eas.names import nearest
 
 SPACES = ("constants", "random", "math")
 NAMES = ("constants", "metadata", "requested_metadata", "random", *VALUES)
@@ -19,7 +21,7 @@ NAMES = ("constants", "metadata", "requested_metadata", "random", *VALUES)
 
 _PLAIN_NODES = (
     ast.Expression, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Subscript, ast.Slice,
-    ast.Dict, ast.Tuple, ast.List, ast.Set, ast.ListComp, ast.GeneratorExp, ast.DictComp,
+    ast.Dict, ast.Tuple, ast.List, ast.ListComp, ast.GeneratorExp, ast.DictComp,
     ast.JoinedStr, ast.FormattedValue, ast.keyword,
     ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context,
 )  # fmt: skip
@@ -30,11 +32,20 @@ _FORBIDDEN = {
     ast.Yield: "yield is not allowed",
     ast.YieldFrom: "yield is not allowed",
     ast.Starred: "unpacking with * is not allowed",
+    ast.Set: "a set is not allowed",
     ast.SetComp: "a set comprehension is not allowed",
     ast.MatMult: "the operator @ is not known",
 }
+_OPENERS = ("(", "'", '"')
 _BUILTINS = [name for name in FUNCTIONS if name not in MATH or name == "pow"]
 _PARSING = threading.Lock()
+_KEPT_CHARACTERS = 200_000
+_TAKES_KEY = ("sorted", "min", "max")
+
+
+def is_expression(value: object) -> bool:
+    """Return whether ``value`` is a string that is an expression: its first non-blank character is (, ' or "."""
+    return isinstance(value, str) and value.lstrip().startswith(_OPENERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +54,21 @@ class Parsed:
 
     Attributes
     ----------
-    body:
-        Syntax tree of the expression.
     uses_requested:
         Whether it reads ``requested_metadata``.
     requested_names:
         Literal names that it looks up in ``requested_metadata``.
     metadata_keys:
-        Literal names that it looks up in ``metadata``; None if it may look up any.
+        Literal names that it looks up in ``metadata``, sorted; None if it may look up any.
     uses_random:
         Whether it draws random numbers.
     template:
         The format string, where all of it is ``'...'.format(**metadata)``; else None.
     """
 
-    body: ast.expr
     uses_requested: bool
     requested_names: frozenset[str]
-    metadata_keys: frozenset[str] | None
+    metadata_keys: tuple[str, ...] | None
     uses_random: bool
     template: str | None = None
 
@@ -68,19 +76,61 @@ class Parsed:
 def parse(text: str) -> Parsed:
     """Parse and check ``text``; raise RefusedError if it is not an expression of this language."""
     if len(text) > MAX_EXPRESSION:
-        raise RefusedError(f"is longer than {MAX_EXPRESSION} characters", cure="move work into a task")
+        raise RefusedError(f"is longer than {MAX_EXPRESSION} characters", hint="move work into a task")
     tree = _tree(text.strip())
     checker = _Checker(tree)
     checker.check()
-    keys = None if checker.any_metadata else frozenset(checker.metadata_keys)
-    return Parsed(
-        tree.body,
-        checker.uses_requested,
-        frozenset(checker.requested_names),
-        keys,
-        checker.uses_random,
-        _whole_template(tree.body),
-    )
+    keys = None if checker.any_metadata else tuple(sorted(checker.metadata_keys))
+    requested = frozenset(checker.requested_names) if checker.requested_names else _NO_NAMES
+    return _shared(Parsed(checker.uses_requested, requested, keys, checker.uses_random, _whole_template(tree.body)))
+
+
+_NO_NAMES: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=256)
+def _shared(parsed: Parsed) -> Parsed:
+    """Return one object for all that are equal: most expressions of a file read the same metadata."""
+    return parsed
+
+
+class _Bodies:
+    """Syntax trees of the expressions that were used last: a tree takes 200 bytes for each character."""
+
+    def __init__(self) -> None:
+        self._trees: OrderedDict[str, ast.expr] = OrderedDict()
+        self._characters = 0
+        self._lock = threading.Lock()
+
+    def get(self, text: str) -> ast.expr:
+        with self._lock:
+            found = self._trees.get(text)
+            if found is not None:
+                self._trees.move_to_end(text)
+                return found
+        found = _tree(text.strip()).body
+        with self._lock:
+            self._characters += 0 if text in self._trees else len(text)
+            self._trees[text] = found
+            while self._characters > _KEPT_CHARACTERS:
+                oldest, _ = self._trees.popitem(last=False)
+                self._characters -= len(oldest)
+        return found
+
+
+_bodies = _Bodies()
+
+
+def body(text: str) -> ast.expr:
+    """Return the syntax tree of ``text``, which ``parse`` accepted."""
+    return _bodies.get(text)
+
+
+def function_name(node: ast.expr) -> str | None:
+    """Return which function of the language ``node`` names, as ``map`` and ``key=`` take it; None if it is none."""
+    if isinstance(node, ast.Attribute) and _is_name(node.value, "math") and node.attr in MATH:
+        return node.attr
+    return node.id if isinstance(node, ast.Name) and node.id in FUNCTIONS and node.id != "map" else None
 
 
 def _whole_template(body: ast.expr) -> str | None:
@@ -93,19 +143,19 @@ def _whole_template(body: ast.expr) -> str | None:
 
 
 def _tree(text: str) -> ast.Expression:
-    cure = "it must be one Python expression; a string that starts with (, ' or \" is read as one"
+    hint = "it must be one Python expression; a string that starts with (, ' or \" is read as one"
     try:
-        # Old escapes and the like make Python warn, which is of no use to who wrote the chain.
+        # Old escapes and the like make Python warn, which does not help the chain's author.
         with _PARSING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text, mode="eval")
     except SyntaxError as error:
         where = f" at character {error.offset}" if error.offset else ""
-        raise RefusedError(f"is not valid Python{where}: {error.msg}", cure=cure) from None
+        raise RefusedError(f"is not valid Python{where}: {error.msg}", hint=hint) from None
     except (RecursionError, MemoryError):
-        raise RefusedError("is nested too deeply", cure="use fewer brackets") from None
+        raise RefusedError("is nested too deeply", hint="use fewer brackets") from None
     except (ValueError, UnicodeError) as error:
-        raise RefusedError(f"is not valid Python: {error}", cure=cure) from None
+        raise RefusedError(f"is not valid Python: {error}", hint=hint) from None
 
 
 class _Checker:
@@ -133,7 +183,7 @@ class _Checker:
         while stack:
             node, depth = stack.pop()
             if depth > MAX_DEPTH:
-                raise RefusedError(f"is nested deeper than {MAX_DEPTH} levels", cure="use fewer brackets and operators")
+                raise RefusedError(f"is nested deeper than {MAX_DEPTH} levels", hint="use fewer brackets and operators")
             special = self.special.get(type(node))
             if special is None and not isinstance(node, _PLAIN_NODES):
                 raise RefusedError(f"{type(node).__name__} is not allowed")
@@ -143,10 +193,10 @@ class _Checker:
     def _collect_variables(self) -> None:
         for node in ast.walk(self.tree):
             if message := _FORBIDDEN.get(type(node)):
-                raise RefusedError(message, cure="only plain expressions are")
+                raise RefusedError(message, hint="only plain expressions are")
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 if node.id in NAMES or node.id in FUNCTIONS or node.id.startswith("__"):
-                    raise RefusedError(f"the name {node.id!r} is taken", cure="name the variable differently")
+                    raise RefusedError(f"the name {node.id!r} is taken", hint="name the variable differently")
                 self.variables.add(node.id)
 
     def _constant(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -154,10 +204,10 @@ class _Checker:
         value = node.value
         if value is not None and not isinstance(value, str | int | float):
             raise RefusedError(
-                f"a constant of type {type(value).__name__} is not allowed", cure="use numbers or strings"
+                f"a constant of type {type(value).__name__} is not allowed", hint="use numbers or strings"
             )
         if isinstance(value, int) and value >= BIG:
-            raise RefusedError("holds an integer that is too large", cure="use smaller numbers, or floats")
+            raise RefusedError("holds an integer that is too large", hint="use smaller numbers, or floats")
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise RefusedError("holds a string that is too long")
         yield from ()
@@ -170,10 +220,10 @@ class _Checker:
         elif name == "metadata":
             self.any_metadata = True
         elif name in SPACES:
-            raise RefusedError(f"{name!r} cannot stand alone", cure=f"write {name}.something")
+            raise RefusedError(f"{name!r} cannot stand alone", hint=f"write {name}.something")
         elif name not in VALUES and name not in self.variables:
             if name in FUNCTIONS:
-                raise RefusedError(f"{name!r} is a function", cure=f"call it: {name}(...)")
+                raise RefusedError(f"{name!r} is a function", hint=f"call it: {name}(...)")
             raise _unknown("name", name, (*NAMES, *FUNCTIONS), f"an expression sees {', '.join(NAMES)}, and functions")
         yield from ()
 
@@ -185,8 +235,8 @@ class _Checker:
             if node.attr not in CONSTANTS:
                 raise _unknown("constant", node.attr, CONSTANTS, f"known are {', '.join(CONSTANTS)}")
         elif base != "math" or node.attr not in VALUES:
-            cure = f"write {base}[{node.attr!r}]" if "metadata" in base else "only constants have attributes"
-            raise RefusedError(f"the attribute .{node.attr} is not allowed", cure=cure)
+            hint = f"write {base}[{node.attr!r}]" if "metadata" in base else "only constants have attributes"
+            raise RefusedError(f"the attribute .{node.attr} is not allowed", hint=hint)
         yield from ()
 
     def _call(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -198,22 +248,30 @@ class _Checker:
             if method:
                 yield function.value
         elif not isinstance(function, ast.Name):
-            raise RefusedError("calls something that is no function", cure="call functions by their names")
+            raise RefusedError("calls something that is no function", hint="call functions by their names")
         elif function.id not in FUNCTIONS:
             raise _unknown(
                 "function", function.id, FUNCTIONS, f"there are {', '.join(_BUILTINS)}, and math's functions"
             )
         template = function.value if isinstance(function, ast.Attribute) and method == "format" else None
         keys = _template_keys(template)
+        own = function.id if isinstance(function, ast.Name) else ""
+        arguments = list(node.args)
+        if own == "map" and (not arguments or function_name(arguments.pop(0)) is None):
+            raise RefusedError("map takes the name of a function first", hint="for example map(str, range(3))")
         for keyword in node.keywords:
+            if keyword.arg == "key" and own in _TAKES_KEY:
+                if function_name(keyword.value) is None:
+                    raise RefusedError("key= takes the name of a function", hint="for example key=abs")
+                continue
             if keyword.arg is None:
                 if method != "format":
-                    raise RefusedError("** is allowed in .format() only", cure="give the arguments by name")
+                    raise RefusedError("** is allowed in .format() only", hint="give the arguments by name")
                 if keys is not None and len(node.keywords) == 1 and _is_name(keyword.value, "metadata"):
                     self.metadata_keys |= keys
                     continue
             yield keyword.value
-        yield from node.args
+        yield from arguments
 
     def _method(self, function: ast.Attribute) -> str:
         """Check what is called; return the method's name if it is one of a value."""
@@ -227,10 +285,11 @@ class _Checker:
                 )
             self.uses_random |= base == "random"
             return ""
-        if function.attr not in METHOD_NAMES:
-            raise _unknown(
-                "method", function.attr, METHOD_NAMES, "methods that change or reach into things are not allowed"
+        if function.attr != "format":
+            hint = (
+                f"write {base}[...]" if "metadata" in base else "strings have the method format, and nothing else any"
             )
+            raise RefusedError(f"the method .{function.attr} is not allowed", hint=hint)
         return function.attr
 
     def _binop(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -278,10 +337,13 @@ def _is_name(node: ast.expr, name: str) -> bool:
 
 def _no_underscore(node: ast.Attribute) -> None:
     if node.attr.startswith("_"):
-        raise RefusedError(f"the attribute .{node.attr} is not allowed", cure="no attribute may start with _")
+        raise RefusedError(f"the attribute .{node.attr} is not allowed", hint="no attribute may start with _")
 
 
 def _unknown(what: str, name: str, known: Collection[str], otherwise: str) -> RefusedError:
-    near = get_close_matches(name[:60], known, n=3, cutoff=0.7)
-    cure = f"did you mean {' or '.join(near)}? {otherwise}" if near else otherwise
-    return RefusedError(f"the {what} {name[:60]!r} is not known", cure=cure)
+
+    def hint() -> str:
+        near = nearest(name, known, cutoff=0.7)
+        return f"did you mean {' or '.join(near)}? {otherwise}" if near else otherwise
+
+    return RefusedError(f"the {what} {name[:60]!r} is not known", hint=hint)

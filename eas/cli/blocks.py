@@ -10,6 +10,7 @@ import click
 from eas.app import App
 from eas.cli import normalise
 from eas.cli.options import json_option, print_json
+from eas.cli.output import echo
 from eas.errors import ServiceError
 
 
@@ -33,12 +34,12 @@ def save(name: str, as_json: bool) -> None:
     if as_json:
         print_json({"blocks": slugs})
     else:
-        click.echo(f"saved {', '.join(slugs)}")
+        echo(f"saved {', '.join(slugs)}")
 
 
 @contextmanager
 def prefect_server() -> Iterator[None]:
-    """Require a Prefect server of one's own, and put its errors into words."""
+    """Require a configured Prefect server, and turn its errors into ServiceError."""
     from httpx import HTTPError
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_URL
@@ -46,10 +47,10 @@ def prefect_server() -> Iterator[None]:
     url = PREFECT_API_URL.value()
     if not url:
         raise ServiceError(
-            "no Prefect server is configured", cure="start one (`prefect server start`) and set PREFECT_API_URL"
+            "no Prefect server is configured", hint="start one (`prefect server start`) and set PREFECT_API_URL"
         )
     try:
         yield
     except (HTTPError, PrefectHTTPStatusError) as error:
         problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise ServiceError(f"the Prefect server {url}: {problem}", cure="is it running? see PREFECT_API_URL") from error
+        raise ServiceError(f"the Prefect server {url}: {problem}", hint="is it running? see PREFECT_API_URL") from error

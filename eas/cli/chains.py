@@ -2,44 +2,86 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import os
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from eas.app import App
 from eas.chains.grammar import Chain, load_chain
 from eas.chains.plan import Bounds, Plan
-from eas.cli.options import chain_argument, json_option, options_of, print_json, submit_options
-from eas.control import submit as submission
+from eas.cli import text
+from eas.cli.options import chain_argument, json_option, options_of, print_json, strict_option, submit_options
+from eas.cli.output import echo
+from eas.errors import RequestError
+from eas.operations import submit as submission
+from eas.orchestration.job_summary import summarise
+from eas.registry import Registry
+
+MERMAID = "mermaid"
 
 
 @click.command()
 @chain_argument
-def validate(file: Path) -> None:
+@strict_option
+def validate(file: Path, strict: bool) -> None:
     """Check a task chain without running or storing anything.
 
-    Exits with 2 where it cannot run, naming each place and the cure.
+    Exits with 2 where it cannot run, naming each place and the hint.
     """
     with App.load() as app:
         chain, planned = _checked(app, file)
+    _warn(chain, planned, strict=strict)
     least, most = planned.total
     tasks = f"{least}" if least == most else f"{least} to {'any number of' if most is None else most}"
-    click.echo(f"{chain.source}: valid, {tasks} tasks")
+    echo(f"{chain.source}: valid, {tasks} tasks")
 
 
 @click.command()
 @chain_argument
+@strict_option
+@click.option(
+    "--graph",
+    type=click.Path(path_type=Path),
+    metavar="PICTURE",
+    help="Draw it to a file .svg, .html or .mmd (Mermaid), or as Mermaid to the output: `--graph mermaid`.",
+)
+@click.option(
+    "--estimate",
+    "estimated",
+    is_flag=True,
+    help="Show what it would take, from recorded attempts: wall time, CPU time, memory and disk.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 10_000),
+    help="Number of workers of the estimate; default: one for each CPU of this machine.",
+)
 @json_option
-def plan(file: Path, as_json: bool) -> None:
-    """Show what a task chain would run, without running it."""
+def plan(file: Path, strict: bool, graph: Path | None, estimated: bool, workers: int | None, as_json: bool) -> None:
+    """Show what a task chain would run, without running it.
+
+    A picture has a box for each task of the file: loops are folded, with counts, and arrows carry file
+    products and metadata; a do-while loop is a cycle.
+
+    An estimate simulates the schedule of the tasks. Each takes the median of what the newest attempts of its type
+    took, of jobs with the same name where there are any; ranges are without the fastest and the slowest tenth.
+    """
+    if workers is not None and not estimated:
+        raise click.UsageError("--workers is the number of workers of --estimate: give both")
+    if estimated and graph is not None:
+        raise click.UsageError("give one of --graph and --estimate")
+    if estimated:
+        _estimate(file, workers or os.cpu_count() or 1, strict=strict, as_json=as_json)
+        return
     with App.load() as app:
         chain = load_chain(file, app.registry)
         planned = submission.plan_chain(chain, app.registry)
-    if as_json:
+    _warn(chain, planned, strict=strict)
+    if graph is not None:
+        _draw(chain, app.registry, graph)
+    elif as_json:
         print_json(planned.to_json())
     else:
         _show(planned)
@@ -48,47 +90,95 @@ def plan(file: Path, as_json: bool) -> None:
 @click.command()
 @chain_argument
 @submit_options
+@click.option(
+    "--through-prefect",
+    is_flag=True,
+    help="Send the chain to the deployment run-chain/eas at PREFECT_API_URL; needs no task database here.",
+)
 @json_option
-def submit(file: Path, as_json: bool, **values: Any) -> None:
-    """Write a task chain into the task database and print the job's id.
+def submit(file: Path, as_json: bool, through_prefect: bool, **values: Any) -> None:
+    """Write a task chain into the task database and print the job's id, and its seed to stderr.
 
-    Nothing runs yet: `eas run --resume JOB` or the supervisor takes it up.
+    Nothing runs yet: the supervisor (`eas schedule`) or `eas run --resume JOB` runs the job.
     """
+    if through_prefect:
+        from eas.cli.prefect_submit import submit_through_prefect
+
+        run = submit_through_prefect(file, values)
+        if as_json:
+            print_json(run)
+        else:
+            echo(f"flow run {run['name']} ({run['flow_run_id']}): {run['url']}")
+        return
     with App.load() as app:
         options = options_of(values, app.settings.max_stalls)
         job_id = submission.submit(app.database, app.registry, load_chain(file, app.registry), options)
+        seed = summarise(app.database, job_id).seed
     if as_json:
-        print_json({"job_id": job_id})
+        print_json({"job_id": job_id, "seed": seed})
     else:
-        click.echo(job_id)
+        echo(job_id)
+        echo(f"seed {seed} (--seed {seed} repeats its random numbers)", err=True)
+
+
+def _estimate(file: Path, workers: int, *, strict: bool, as_json: bool) -> None:
+    from eas.operations.estimate import HEADER, IMPORTANT, estimate_chain, headline, worker_type_rows
+
+    with App.load() as app:
+        chain = load_chain(file, app.registry)
+        database = app.database if app.has_database() else None
+        planned, estimate = estimate_chain(database, app.registry, chain, workers)
+    _warn(chain, planned, strict=strict)
+    if as_json:
+        print_json(estimate.to_json())
+        return
+    echo(headline(estimate))
+    text.table(HEADER, worker_type_rows(estimate), "no tasks", important=IMPORTANT)
+    for guess in estimate.guesses:
+        echo(f"assumed: {guess}")
+
+
+def _warn(chain: Chain, planned: Plan, *, strict: bool) -> None:
+    if strict:
+        submission.require_no_warnings(chain, planned)
+    for warning in planned.warnings:
+        echo(f"warning: {warning}", err=True)
 
 
 def _checked(app: App, file: Path) -> tuple[Chain, Plan]:
     """Return a chain that could be submitted, and its plan; the database is read where there is one."""
     chain = load_chain(file, app.registry)
-    planned = submission.plan_chain(chain, app.registry)
-    with app.database.read() if app.has_database() else nullcontext() as connection:
-        submission.check_inputs(connection, chain, planned, app.registry)
+    planned = submission.check_chain(chain, app.registry, app.database if app.has_database() else None)
     return chain, planned
 
 
+def _draw(chain: Chain, registry: Registry, target: Path) -> None:
+    from eas.chains import drawing
+
+    forms = {".svg": drawing.svg, ".html": drawing.html, ".mmd": drawing.mermaid, ".mermaid": drawing.mermaid}
+    if str(target) == MERMAID:
+        echo(drawing.mermaid(submission.fold_chain(chain, registry)).rstrip())
+        return
+    if target.suffix not in forms:
+        raise RequestError(
+            f"--graph {target}: no picture has this ending", hint=f"give a file {', '.join(forms)}, or `{MERMAID}`"
+        )
+    try:
+        target.write_text(forms[target.suffix](submission.fold_chain(chain, registry)), encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{target} cannot be written: {error.strerror}", hint="choose another --graph") from None
+    echo(f"wrote {target}")
+
+
 def _show(planned: Plan) -> None:
-    table = Table(title="Tasks")
-    table.add_column("task type")
-    for name in ("at least", "at most"):
-        table.add_column(name, justify="right")
-    for name, bounds in sorted(planned.tasks.items()):
-        table.add_row(name, *_texts(bounds))
-    table.add_section()
-    table.add_row("total", *_texts(planned.total))
-    console = Console()
-    console.print(table)
+    rows = [(name, *_texts(bounds)) for name, bounds in sorted(planned.tasks.items())]
+    text.table(("task type", "at least", "at most"), [*rows, ("total", *_texts(planned.total))], "", numbers=2)
     least, most = _texts(planned.product_count)
-    console.print(f"file products: {least if least == most else f'{least} to {most}'}")
-    console.print(f"levels of nesting: {planned.depth}; longest path of dependent tasks: {planned.longest_path}")
-    console.print(f"worker types: {', '.join(planned.worker_types) or 'none'}")
+    echo(f"file products: {least if least == most else f'{least} to {most}'}")
+    echo(f"levels of nesting: {planned.depth}; longest path of dependent tasks: {planned.longest_path}")
+    echo(f"worker types: {', '.join(planned.worker_types) or 'none'}")
     for each in planned.external[:20]:
-        console.print(f"reads from another job: {each.working_directory}/{each.file_name} ({each.path})")
+        echo(f"reads from another job: {each.working_directory}/{each.file_name} ({each.path})")
 
 
 def _texts(bounds: Bounds) -> tuple[str, str]:

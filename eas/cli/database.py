@@ -1,4 +1,4 @@
-"""``eas db``: make, migrate, save and restore the task database."""
+"""``eas db``: create, migrate, save, restore and prune the task database."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from eas import settings
 from eas.app import App
 from eas.cli import normalise
 from eas.cli.options import json_option, print_json
+from eas.cli.output import echo
 from eas.cli.services import make_url, password_of, refuse_both
-from eas.control import backup
+from eas.operations import backup
+from eas.operations import prune as pruning
+from eas.operations.init import init_database
+from eas.operations.saved_file import Contents
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.migrate import initialise
 
 
 @click.group(context_settings={"token_normalize_func": normalise})
 def db() -> None:
-    """Make, migrate, save and restore the task database."""
+    """Create, migrate, save, restore and prune the task database."""
 
 
 @db.command()
-@click.option("--url", help="SQLAlchemy URL; default: what the settings say.")
+@click.option("--url", help="SQLAlchemy URL; default: the settings.")
 @click.option(
     "--db-engine",
     type=click.Choice(["mysql", "sqlite3"]),
@@ -61,26 +64,24 @@ def init(
     elif db_engine == "sqlite3" and db_name is not None:
         url = make_url("sqlite", database=str(Path(db_name).absolute()))
     with App.load(database_url=url) as app:
-        database = TaskDatabase(app.settings.database())
-        database.create()
-        done = initialise(database, app.registry)
-        database.close()
+        database_url = app.settings.database()
+        done = init_database(database_url, app.registry)
         path = settings.save(app.settings)
-    click.echo(f"task database {database.safe_url}: {done}; settings saved in {path}")
+    echo(f"task database {settings.safe_url(database_url)}: {done}; settings saved in {path}")
 
 
 @db.command()
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @json_option
 def save(output: Path | None, as_json: bool) -> None:
-    """Save all that the task database holds, as of one moment, in one portable file.
+    """Save a snapshot of the task database in one portable file.
 
     It may run while the pipeline does. The contents of the file store are not in it.
     """
     output = output or Path(time.strftime("eas-task-database-%Y%m%d-%H%M%S.jsonl.gz"))
     with App.load() as app:
         contents = backup.save(app.database, output)
-    _tell("saved in", output, contents, as_json)
+    _print("saved in", output, contents, as_json)
 
 
 @db.command()
@@ -88,19 +89,46 @@ def save(output: Path | None, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace what the task database holds.")
 @json_option
 def restore(source: Path, force: bool, as_json: bool) -> None:
-    """Restore a saved file into an empty task database, on whichever engine."""
+    """Restore a saved file into an empty task database, on any engine."""
     with App.load() as app:
         database = TaskDatabase(app.settings.database())
         database.create()
         contents = backup.restore(database, app.registry, source, force=force)
         database.close()
-    _tell("restored from", source, contents, as_json)
+    _print("restored from", source, contents, as_json)
 
 
-def _tell(what: str, path: Path, contents: backup.Contents, as_json: bool) -> None:
+@db.command()
+@click.option(
+    "--older-than", metavar="TIME", required=True, help="Age of a job's end (30d, 12h), or a time (2026-11-22T08:30)."
+)
+@click.option("--products", is_flag=True, help="Remove jobs with file products, too, and the stored files with them.")
+@click.option("--apply", is_flag=True, help="Remove it; without this option, only print what would be removed.")
+@json_option
+def prune(older_than: str, products: bool, apply: bool, as_json: bool) -> None:
+    """Remove jobs that ended long ago, with their tasks, attempts and logs; print what without --apply.
+
+    A job that made file products stays, without its logs and superseded attempts, unless --products
+    is given; one that another job has read from, or may read from (an unfinished job in the same
+    working directory), stays always. Staging folders of killed workers are removed in any case. It may
+    run while the pipeline does.
+    """
+    from reports.filters import parse_older_than
+
+    with App.load() as app:
+        before = parse_older_than(older_than, app.database.now(), "--older-than")
+        do = pruning.prune if apply else pruning.plan
+        pruned = do(app.database, app.store, before, products=products)
+    if as_json:
+        print_json(pruned.to_json() | {"applied": apply})
+    else:
+        echo(("removed: " if apply else "would be removed (--apply removes it): ") + pruned.message)
+
+
+def _print(what: str, path: Path, contents: Contents, as_json: bool) -> None:
     if as_json:
         plain = {"file": str(path), "schema": contents.schema, "rows": dict(contents.rows), "sha256": contents.sha256}
         print_json(plain | {"not_carried": backup.NOT_CARRIED})
         return
     jobs = contents.rows["jobs"]
-    click.echo(f"{contents.total} rows of {jobs} jobs {what} {path}; {backup.NOT_CARRIED}")
+    echo(f"{contents.total} rows of {jobs} jobs {what} {path}; {backup.NOT_CARRIED}")

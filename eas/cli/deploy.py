@@ -10,10 +10,13 @@ import click
 
 from eas import registry
 from eas.cli.options import json_option, print_json
+from eas.cli.output import echo
+from eas.cli.terminal import Terminal
 from eas.errors import RequestError
 
 if TYPE_CHECKING:
     from infra.deploy.client import Cluster
+    from infra.deploy.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -21,7 +24,7 @@ NAMESPACE = "plato"
 
 
 def cluster_options(command: F) -> F:
-    """Add the options that say which cluster and namespace are meant."""
+    """Add the options that select cluster and namespace."""
     options = [
         click.option("--namespace", default=NAMESPACE, show_default=True, help="Namespace of the deployment."),
         click.option("--context", help="Context of the kubeconfig file; default: the current one."),
@@ -32,7 +35,7 @@ def cluster_options(command: F) -> F:
 
 
 def _ask(namespace: str, context: str | None, verb: Callable[[Cluster], Awaitable[R]]) -> R:
-    """Do something with the cluster."""
+    """Call ``verb`` with the cluster."""
     from infra.deploy.client import connect
 
     async def run() -> R:
@@ -42,26 +45,67 @@ def _ask(namespace: str, context: str | None, verb: Callable[[Cluster], Awaitabl
     return asyncio.run(run())
 
 
+def _alone(
+    namespace: str, context: str | None, command: str, take_over: bool,
+    verb: Callable[[Cluster, Progress], Awaitable[R]],
+) -> R:  # fmt: skip
+    """Call ``verb`` with the cluster, as the only command of an operator that runs in the namespace."""
+    from infra.deploy.client import namespace_exists
+    from infra.deploy.operator_lease import only_operator
+    from infra.deploy.progress import Progress
+
+    async def guarded(cluster: Cluster) -> R:
+        if not await namespace_exists(cluster):
+            raise RequestError(
+                f"there is no namespace {namespace} on the cluster at {cluster.host}",
+                hint="give --namespace or --context; `eas deploy` makes a namespace",
+            )
+        async with only_operator(cluster, command, progress, take_over=take_over):
+            return await verb(cluster, progress)
+
+    with Progress() as progress:
+        return _ask(namespace, context, guarded)
+
+
 def _images(pairs: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for pair in pairs:
         name, equals, image = pair.partition("=")
         if not (name and equals and image):
             raise RequestError(
-                f"{pair!r} is not WORKER=IMAGE", cure="write it as my-worker=registry.example/my-worker:1.0"
+                f"{pair!r} is not WORKER=IMAGE", hint="write it as my-worker=registry.example/my-worker:1.0"
             )
         found[name] = image
     return found
 
 
-@click.command()
-@click.option("--worker", "workers", multiple=True, metavar="W", help="Worker type to add; may be given several times.")
-@click.option("--worker-image", multiple=True, metavar="W=IMAGE", help="Image of your own for a worker type.")
-@click.option(
+take_over_option = click.option(
+    "--take-over", is_flag=True, help="End the command of another operator that runs in the namespace."
+)
+fraction_option = click.option(
     "--limit-to-system-fraction",
     "fraction",
     type=click.FloatRange(0, 1, min_open=True),
     help="One worker gets at most this share of the largest node; default: as before, else 0.25 on minikube.",
+)
+
+
+@click.command()
+@click.option("--worker", "workers", multiple=True, metavar="W", help="Worker type to add; may be given several times.")
+@click.option(
+    "--without-worker", "without", multiple=True, metavar="W", help="Worker type to remove from the deployed ones."
+)
+@click.option("--worker-image", multiple=True, metavar="W=IMAGE", help="Image of your own for a worker type.")
+@fraction_option
+@click.option(
+    "--most-workers",
+    type=click.IntRange(0),
+    help="The scaler starts at most this number of workers of each type; default: as before, else 8.",
+)
+@click.option(
+    "--web-url",
+    metavar="URL",
+    help="Address of `eas web` for links in Prefect; default: as before, else that of a port-forward to this machine.",
 )
 @click.option("--overlay", help="minikube, production, or a folder of your own; default: as before, else minikube.")
 @click.option("--registry", "image_registry", help="Where the images are; default: as before, else localhost.")
@@ -73,89 +117,104 @@ def _images(pairs: tuple[str, ...]) -> dict[str, str]:
     help="Job queue in SQL alone, or with RabbitMQ; default: as before, else amqp.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=900.0, show_default=True, help="Give up after so long [s]."
+    "--timeout", type=click.FloatRange(1), default=900.0, show_default=True, help="Give up after this time [s]."
 )
 @click.option(
     "--trouble-timeout",
     type=click.FloatRange(0),
     default=90.0,
     show_default=True,
-    help="Give up when a pod has been in trouble for so long [s].",
+    help="Give up when a pod has been failing for this time [s].",
 )
+@click.option("--rollback", is_flag=True, help="Deploy again what was deployed before the last deployment.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@take_over_option
 @cluster_options
 @json_option
-def deploy(namespace: str, context: str | None, as_json: bool, timeout: float, trouble_timeout: float,
+def deploy(namespace: str, context: str | None, as_json: bool, take_over: bool, dry_run: bool,
            worker_image: tuple[str, ...], image_registry: str | None, **given: Any) -> None:  # fmt: skip
-    """Deploy EAS to a Kubernetes cluster, and the worker types that are named.
+    """Deploy EAS to a Kubernetes cluster, and the worker types that are named besides those deployed before.
 
-    Twice changes nothing. Passwords are made where there are none, and never shown.
+    All worker types move to the same release. A second call changes nothing. Passwords are generated where
+    there are none, and never shown.
     """
     from infra.deploy import deploy as verb
     from infra.deploy.progress import Progress
+    from infra.deploy.record import DeploySpec
     from infra.deploy.waiting import Patience
 
-    wish = verb.Wish(namespace=namespace, worker_images=_images(worker_image), registry=image_registry, **given)
-    patience = Patience(timeout, trouble_timeout)
+    patience = Patience(given.pop("timeout"), given.pop("trouble_timeout"))
+    spec = DeploySpec(namespace=namespace, worker_images=_images(worker_image), registry=image_registry, **given)
+    if dry_run:
+        changes = _ask(namespace, context, lambda c: verb.preview(c, spec, registry.load()))
+        if as_json:
+            print_json({"changes": changes})
+        else:
+            echo("\n".join(changes) or "nothing would change")
+        return
     with Progress() as progress:
-        done = _ask(namespace, context, lambda c: verb.deploy(c, wish, registry.load(), progress, patience))
+        done = _ask(
+            namespace, context, lambda c: verb.deploy(c, spec, registry.load(), progress, patience, take_over=take_over)
+        )
     if as_json:
         print_json(done.to_json())
         return
     for name, each in done.workers.items():
-        click.echo(f"worker type {name}: {each.cpu:g} cores, {each.memory:g} GB, {each.gpu} GPUs for its tasks")
+        echo(f"worker type {name}: {each.cpu:g} cores, {each.memory:g} GB, {each.gpu} GPUs for its tasks")
     for warning in done.warnings:
-        click.echo(f"warning: {warning}\n  -> give --limit-to-system-fraction", err=True)
-    click.echo(verb.what_next(namespace))
+        echo(f"warning: {warning}\n  -> give --limit-to-system-fraction", err=True)
+    echo(verb.what_next(namespace))
 
 
 @click.command("restart-workers")
+@fraction_option
+@take_over_option
 @cluster_options
-def restart_workers(namespace: str, context: str | None) -> None:
-    """Let all workers finish or hand back their tasks and leave; new ones use the newest image."""
+def restart_workers(namespace: str, context: str | None, fraction: float | None, take_over: bool) -> None:
+    """Stop all workers gracefully; new ones use the newest image, and the share of a node given here."""
     from infra.deploy import operate
+    from infra.deploy.deploy import limit_workers
     from infra.deploy.progress import Progress
 
-    with Progress() as progress:
-        left = _ask(namespace, context, lambda c: operate.restart_workers(c, progress))
-    click.echo(f"{len(left)} workers left; new ones start as the queues ask for them")
+    if fraction is not None:
+        share = fraction
+        with Progress() as progress:
+            _ask(namespace, context, lambda c: limit_workers(c, share, registry.load(), progress, take_over=take_over))
+    left = _alone(namespace, context, "eas restart-workers", take_over, operate.restart_workers)
+    echo(f"{len(left)} workers stopped; new ones start as the queues need them")
 
 
 @click.command("restart-web-interface")
+@take_over_option
 @cluster_options
-def restart_web_interface(namespace: str, context: str | None) -> None:
-    """Start the Prefect server anew; running jobs go on."""
+def restart_web_interface(namespace: str, context: str | None, take_over: bool) -> None:
+    """Restart the Prefect server and `eas web`; running jobs continue."""
     from infra.deploy import operate
-    from infra.deploy.progress import Progress
 
-    with Progress() as progress:
-        _ask(namespace, context, lambda c: operate.restart_web_interface(c, progress))
+    _alone(namespace, context, "eas restart-web-interface", take_over, operate.restart_web_interface)
 
 
 @click.command()
+@take_over_option
 @cluster_options
-def stop(namespace: str, context: str | None) -> None:
+def stop(namespace: str, context: str | None, take_over: bool) -> None:
     """Stop all pods, workers first; volumes (input, output, databases) and Secrets stay."""
     from infra.deploy import operate
-    from infra.deploy.progress import Progress
 
-    with Progress() as progress:
-        stopped = _ask(namespace, context, lambda c: operate.stop(c, progress))
-    if not stopped:
-        click.echo(f"nothing was running in namespace {namespace}")
+    if not _alone(namespace, context, "eas stop", take_over, operate.stop):
+        echo(f"nothing was running in namespace {namespace}")
 
 
 @click.command()
 @cluster_options
 @json_option
 def status(namespace: str, context: str | None, as_json: bool) -> int:
-    """Show pods, queues, workers and the last errors. Exits with 1 if a pod is in trouble or none runs."""
-    from rich.console import Console
-
+    """Show pods, queues, workers and the last errors. Exits with 1 if a pod fails or none runs."""
     from infra.deploy import status as verb
 
     found = _ask(namespace, context, verb.look)
     if as_json:
         print_json(found.to_json())
     else:
-        verb.show(found, Console())
+        verb.show(found, Terminal())
     return 0 if found.well else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,15 +14,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from eas.control.summary import STATES, Summary, summarise
 from eas.errors import EASError
 from eas.model import CONTROL_TASKS
+from eas.orchestration.job_summary import STATES, JobSummary, summarise
+from eas.plain_text import fitting, one_line
 from eas.states import FINAL_TASK_STATES, TaskState
 from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.queries.outcomes import OUTCOMES
 
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
-STYLES = {
+STYLES: Mapping[str, str] = {
     TaskState.DONE: "green",
     TaskState.RUNNING: "cyan",
     TaskState.FAILED: "red",
@@ -30,20 +32,47 @@ STYLES = {
     TaskState.BLOCKED: "yellow",
     TaskState.CANCELLED: "yellow",
 }
+IMPORTANT = ("task type", TaskState.DONE, TaskState.FAILED, "total", *OUTCOMES)
+"""Columns that find room first on a narrow terminal."""
+FOLDED = 18
+"""Width of a folded task type."""
 
 
-def summary_table(summary: Summary) -> Table:
-    """Return the tasks of a job by type and state; only states that occur have a column."""
-    shown = [state for state in STATES if any(counts.get(state) for counts in summary.counts.values())]
-    table = Table(title=f"job {summary.job_id} ({summary.job_name}): {summary.state}", title_justify="left")
-    table.add_column("task type")
-    for state in shown:
-        table.add_column(state, justify="right", style=STYLES.get(state, ""))
-    table.add_column("total", justify="right")
-    for task_type in sorted(summary.counts, key=lambda name: (name in CONTROL_TASKS, name)):
-        counts = summary.counts[task_type]
-        table.add_row(task_type, *(str(counts.get(state) or "") for state in shown), str(sum(counts.values())))
+def summary_table(
+    summary: JobSummary, outcomes: Mapping[str, Mapping[str, int]] | None = None, width: int | None = None
+) -> Table:
+    """Return the tasks of a job by type and state; only states that occur have a column.
+
+    ``outcomes``: number of each outcome by type of search; they have columns where there are any.
+    ``width``: characters of the terminal; what finds no room is left out, and the types are folded.
+    """
+    types = sorted(summary.counts, key=lambda name: (name in CONTROL_TASKS, name))
+    columns = {"task type": types}
+    for state in STATES:
+        if any(counts.get(state) for counts in summary.counts.values()):
+            columns[state] = [str(summary.counts[name].get(state) or "") for name in types]
+    columns["total"] = [str(sum(summary.counts[name].values())) for name in types]
+    found = outcomes or {}
+    for outcome in OUTCOMES if found else ():
+        columns[outcome] = [str(found[name][outcome]) if name in found else "" for name in types]
+    table = Table(title=one_line(f"job {summary.job_id} ({summary.job_name}): {summary.state}"), title_justify="left")
+    for name in _with_room(columns, width):
+        if name == "task type":
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", style=STYLES.get(name, ""), no_wrap=True)
+    for row in zip(*(columns[name] for name in _with_room(columns, width)), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _with_room(columns: Mapping[str, Sequence[str]], width: int | None) -> list[str]:
+    """Return the columns that a terminal has room for; 3 characters are between two."""
+    if width is None:
+        return list(columns)
+    widths = [3 + min(max(map(len, [name, *cells])), FOLDED) for name, cells in columns.items()]
+    names = list(columns)
+    return [names[place] for place in fitting(widths, width - 1, [names.index(n) for n in IMPORTANT if n in names])]
 
 
 def _ended(leaves: Mapping[str, int]) -> int:
@@ -51,7 +80,7 @@ def _ended(leaves: Mapping[str, int]) -> int:
 
 
 class JobDisplay:
-    """Shows a job's progress from SQL until the block ends; it never gets in the job's way."""
+    """Shows a job's progress from SQL until the block ends; its errors never affect the job."""
 
     def __init__(self, database: TaskDatabase, job_id: int, console: Console, *, quiet: bool = False) -> None:
         self.database = database
@@ -61,6 +90,7 @@ class JobDisplay:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="display", daemon=True)
         self._began = time.monotonic()
+        self._rate_since = self._began
         self._first = 0
         self._line = ""
 
@@ -88,19 +118,19 @@ class JobDisplay:
                 if (summary := self._look()) is not None:
                     self._print_line(summary)
 
-    def _look(self) -> Summary | None:
+    def _look(self) -> JobSummary | None:
         try:
             return summarise(self.database, self.job_id)
         except EASError:
-            return None  # the next look may succeed, and whoever drives the job will tell
+            return None  # the next query may succeed, and the process that drives the job reports errors
 
-    def _picture(self, summary: Summary) -> Group:
+    def _picture(self, summary: JobSummary) -> Group:
         leaves = summary.leaves
         total = sum(leaves.values())
-        bar = ProgressBar(total=max(total, 1), completed=_ended(leaves), width=60)
-        return Group(summary_table(summary), bar, Text(self._pace(leaves)))
+        bar = ProgressBar(total=max(total, 1), completed=_ended(leaves), width=min(60, self.console.width))
+        return Group(summary_table(summary, width=self.console.width), bar, Text(self._pace(leaves)))
 
-    def _print_line(self, summary: Summary) -> None:
+    def _print_line(self, summary: JobSummary) -> None:
         leaves = summary.leaves
         states = ", ".join(f"{leaves[state]} {state}" for state in STATES if leaves.get(state))
         line = f"job {summary.job_id}: {states or 'no tasks yet'}"
@@ -109,11 +139,13 @@ class JobDisplay:
             self.console.print(f"{line}; {self._pace(leaves)}", soft_wrap=True, highlight=False)
 
     def _pace(self, leaves: Mapping[str, int]) -> str:
-        """Return the rate so far and the time left, where there is a basis for it."""
+        """Return the rate since the first task began and the time left, where there is a basis for it."""
         ended, total = _ended(leaves), sum(leaves.values())
-        seconds = time.monotonic() - self._began
-        rate = (ended - self._first) / seconds
-        if rate <= 0:
-            return f"{ended} of {total} ended, {seconds:.0f} s so far"
+        now = time.monotonic()
+        if ended <= self._first:
+            if not leaves.get(TaskState.RUNNING):
+                self._rate_since = now
+            return f"{ended} of {total} ended, {now - self._began:.0f} s so far"
+        rate = (ended - self._first) / max(now - self._rate_since, 0.001)
         left = (total - ended) / rate
         return f"{ended} of {total} ended, {rate:.3g} tasks/s, about {left:.0f} s left"

@@ -1,4 +1,4 @@
-"""``eas cancel`` and ``eas reschedule``: what operators do to jobs."""
+"""``eas cancel`` and ``eas reschedule``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import click
 
 from eas.app import App
 from eas.cli.options import json_option, print_json
-from eas.control import cancel as cancelling
-from eas.control import reschedule as rescheduling
+from eas.cli.output import echo
+from eas.operations import cancel as cancelling
+from eas.operations import reschedule as rescheduling
 
 
 @click.command()
@@ -16,15 +17,15 @@ from eas.control import reschedule as rescheduling
 def cancel(job: str, as_json: bool) -> None:
     """Cancel a job: drop what is queued, stop what runs, keep the file products made so far.
 
-    JOB is a job's id, or the name of the one unfinished job called so. Running tasks end at their
-    worker's next heartbeat at the latest. To run the rest after all: eas reschedule --job-id JOB.
+    JOB is a job's id, or its name if only one unfinished job has it. Running tasks end at their
+    worker's next heartbeat at the latest. To run the rest later: eas reschedule --job-id JOB.
     """
     with App.load() as app:
         done = cancelling.cancel(app.database, app.queue, cancelling.find_job(app.database, job))
     if as_json:
         print_json(done.to_json())
     else:
-        click.echo(done.message)
+        echo(done.message)
 
 
 @click.command()
@@ -32,18 +33,17 @@ def cancel(job: str, as_json: bool) -> None:
 @click.option("--job-id", type=int, metavar="ID", help="Only this job, also where it was cancelled.")
 @json_option
 def reschedule(job_name: str | None, job_id: int | None, as_json: bool) -> None:
-    """Let tasks that failed, stalled or were taken off the queue wait to be run again.
+    """Run tasks again that failed, stalled or were withdrawn from the queue, and the tasks that they blocked.
 
-    So does what they blocked. What is queued, running or done is left alone, and so are cancelled
-    jobs that are not asked for. The jobs run when somebody drives them: `eas schedule`,
-    `eas run --resume JOB`, or who does so already.
+    Queued, running and done tasks are not changed, nor are cancelled jobs unless you name one. The
+    jobs continue when a supervisor (`eas schedule`) or `eas run --resume JOB` drives them.
     """
     with App.load() as app:
         done = rescheduling.reschedule(app.database, app.queue, job_name=job_name, job_id=job_id)
     if as_json:
         print_json(done.to_json())
         return
-    click.echo(done.message)
+    echo(done.message)
     for job, counts in done.jobs.items():
         what = ", ".join(f"{count} {state}" for state, count in counts.items())
-        click.echo(f"  job {job} ({done.names[job]}): {what}")
+        echo(f"  job {job} ({done.names[job]}): {what}")

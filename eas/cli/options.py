@@ -6,20 +6,23 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eas.control.reuse import CHOICES, FAIL
-from eas.control.submit import DEFAULT_SEED, SubmitOptions
+if TYPE_CHECKING:
+    from eas.operations.submit import SubmitOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
+strict_option = click.option(
+    "--strict", is_flag=True, help="Refuse a chain with warnings, such as settings that nothing reads."
+)
 
 
 def chain_argument(command: F) -> F:
-    """Add the argument FILE, a task chain; ``--tasks FILE`` does as well, as with the prototype."""
+    """Add the argument FILE, a task chain; the prototype's ``--tasks FILE`` works too."""
 
     def given(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path:
         tasks = ctx.params.pop("tasks", None)
@@ -34,7 +37,10 @@ def chain_argument(command: F) -> F:
 
 
 def submit_options(command: F) -> F:
-    """Add the options that say how a job shall run."""
+    """Add the options of a job."""
+    # Commands that only read start without what submission needs.
+    from eas.orchestration.reuse import CHOICES, FAIL
+
     options = [
         click.option("--if-exists", type=click.Choice(CHOICES), default=FAIL, show_default=True,
                      help="File products that exist: fail, reuse what was made the same way, or replace them."),
@@ -42,10 +48,14 @@ def submit_options(command: F) -> F:
                      help="Further attempts of a task that failed."),
         click.option("--backoff", type=click.FloatRange(0, 3600), default=1.0, show_default=True,
                      help="Wait before the first retry [s]; doubled for each further one."),
-        click.option("--seed", default=DEFAULT_SEED, show_default=True, help="All random numbers follow from it."),
+        click.option("--max-stalls", type=click.IntRange(0, 1000),
+                     help="Further attempts of a task whose worker vanished; default: EAS_MAX_STALLS, or 5."),
+        click.option("--seed", help="All random numbers follow from it; default: a new one, which is shown. With"
+                     " --if-exists reuse, the seed of the job whose products are found."),
         click.option("--priority", type=click.IntRange(-1000, 1000), default=0, show_default=True,
                      help="Jobs of higher priority are served first."),
-        click.option("--job-name", help="Overrides the chain's job_name."),
+        click.option("--job-name", help="Override the chain's job_name."),
+        strict_option,
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -53,12 +63,17 @@ def submit_options(command: F) -> F:
 
 
 def options_of(values: dict[str, Any], max_stalls: int) -> SubmitOptions:
-    """Return the submit options among a command's values."""
-    names = ("if_exists", "retries", "backoff", "seed", "priority", "job_name")
+    """Return the submit options among a command's values; ``max_stalls`` where the command was not given any."""
+    from eas.operations.submit import SubmitOptions
+
+    names = ("if_exists", "retries", "backoff", "seed", "priority", "job_name", "strict")
+    if values["max_stalls"] is not None:
+        max_stalls = values["max_stalls"]
     return SubmitOptions(**{name: values[name] for name in names}, max_stalls=max_stalls)
 
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
-    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
+    # In a locale without the characters of a text, JSON has escapes of its own for them.
+    json.dump(data, sys.stdout, indent=2, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
     sys.stdout.write("\n")

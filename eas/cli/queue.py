@@ -1,4 +1,4 @@
-"""``eas queue``: choose, look at, empty and pause the job queue."""
+"""``eas queue``: choose, show, empty and pause the job queue."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from eas import settings
 from eas.app import App
 from eas.cli import normalise
 from eas.cli.options import json_option, print_json
+from eas.cli.output import echo
 from eas.cli.services import make_url, password_of, refuse_both
-from eas.control import pause as pausing
-from eas.control.empty_queue import empty_queue
-from eas.errors import SettingsError
-from eas.queues.rabbitmq import RabbitMQQueue
+from eas.operations import pause as pausing
+from eas.operations.empty_queue import empty_queue
+from eas.operations.init import init_queue, leaf_types
 from eas.settings import safe_url
-from eas.taskdb import reading_live
-from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.reading import Filters
-from eas.taskdb.store import SQLAttemptStore
+from eas.taskdb.queries import live
+from eas.taskdb.queries.reports import Filters
 
 
 @click.group(context_settings={"token_normalize_func": normalise})
 def queue() -> None:
-    """Choose, look at, empty and pause the job queue."""
+    """Choose, show, empty and pause the job queue."""
 
 
 @queue.command()
@@ -44,7 +42,7 @@ def init(
     mq_user: str | None,
     mq_passwd: str | None,
 ) -> None:
-    """Declare the queues, check that they can be used, and save the settings for all later calls."""
+    """Declare the queues, check that they work, and save the settings for later calls."""
     refuse_both(url, queue_implementation=queue_implementation, mq_host=mq_host, mq_port=mq_port, mq_user=mq_user)
     if queue_implementation == "sql":
         url = "sql:"
@@ -59,31 +57,12 @@ def init(
             database="%2F",
         ).replace("/%252F", "/%2F")
     with App.load(queue_url=url) as app:
-        names = _declare(app)
-        path = settings.save(app.settings)
+        given = app.settings
+        declared = init_queue(given.queue_url.get_secret_value(), given.database(), app.registry)
+        path = settings.save(given)
         shown = _shown(app)
-    click.echo(f"job queue {shown.rstrip(':')}: {names}; settings saved in {path}")
-
-
-def _declare(app: App) -> str:
-    url = app.settings.queue_url.get_secret_value()
-    kind = url.partition(":")[0]
-    if kind == "sql":
-        return "the task database is all it needs"
-    if kind not in ("amqp", "amqps"):
-        raise SettingsError(
-            f"unknown kind of job queue {kind!r}", cure="choose sql: or amqp://user:password@host:5672/%2F"
-        )
-    # The task database need not be there yet: declaring does not look into it.
-    database = TaskDatabase(app.settings.database())
-    rabbitmq = RabbitMQQueue(url, SQLAttemptStore(database))
-    try:
-        task_types = [each.name for each in app.registry.task_types.values() if not each.control]
-        rabbitmq.declare(task_types)
-    finally:
-        rabbitmq.close()
-        database.close()
-    return f"{len(task_types)} queues declared"
+    what = f"{declared} queues declared" if declared else "the task database is all it needs"
+    echo(f"job queue {shown.rstrip(':')}: {what}; settings saved in {path}")
 
 
 def _shown(app: App) -> str:
@@ -95,19 +74,19 @@ def _shown(app: App) -> str:
 @click.option("--job-name", metavar="NAME", help="Only what jobs of this name have queued.")
 @json_option
 def empty(job_name: str | None, as_json: bool) -> None:
-    """Take everything off the job queue that no worker has claimed.
+    """Withdraw everything from the job queue that no worker has claimed.
 
-    The tasks wait, and stay out of the queue until they are rescheduled (eas reschedule); what runs
-    goes on. To make sure that nothing new is queued either, cancel the jobs or stop who drives them.
+    The tasks wait, and stay out of the queue until you reschedule them (eas reschedule); what runs
+    continues. To prevent that more is queued, cancel the jobs or stop the process that drives them.
     """
     with App.load() as app:
         counts = empty_queue(app.database, app.queue, job_name=job_name)
     if as_json:
         print_json({"total": sum(counts.values()), "emptied": counts})
         return
-    click.echo(f"{sum(counts.values())} attempts taken off the queue")
+    echo(f"{sum(counts.values())} attempts withdrawn from the queue")
     for name, count in counts.items():
-        click.echo(f"  {name}: {count}")
+        echo(f"  {name}: {count}")
 
 
 types_argument = click.argument("task_types", metavar="[TASK_TYPE]...", nargs=-1)
@@ -117,28 +96,28 @@ types_argument = click.argument("task_types", metavar="[TASK_TYPE]...", nargs=-1
 @types_argument
 @json_option
 def pause(task_types: tuple[str, ...], as_json: bool) -> None:
-    """Let workers claim nothing of these task types, or of any; what runs goes on."""
+    """Stop workers from claiming tasks of these types, or of all types; running tasks continue."""
     with App.load() as app:
         changed = pausing.pause(app.database, task_types or None)
-        _tell_paused(changed, "paused", list(pausing.paused(app.database)), as_json=as_json)
+        _print_paused(changed, "paused", list(pausing.paused(app.database)), as_json=as_json)
 
 
 @queue.command()
 @types_argument
 @json_option
 def resume(task_types: tuple[str, ...], as_json: bool) -> None:
-    """Let workers claim what is queued of these task types, or of all, again."""
+    """Let workers claim tasks of these types, or of all types, again."""
     with App.load() as app:
         changed = pausing.resume(app.database, app.queue, task_types or None)
-        _tell_paused(changed, "resumed", list(pausing.paused(app.database)), as_json=as_json)
+        _print_paused(changed, "resumed", list(pausing.paused(app.database)), as_json=as_json)
 
 
-def _tell_paused(changed: list[str], done: str, paused: list[str], *, as_json: bool) -> None:
+def _print_paused(changed: list[str], done: str, paused: list[str], *, as_json: bool) -> None:
     if as_json:
         print_json({done: changed, "now_paused": paused})
         return
-    click.echo(f"{done}: {', '.join(changed) or 'none that was not already'}")
-    click.echo(f"paused now: {', '.join(paused) or 'none'}")
+    echo(f"{done}: {', '.join(changed) or 'none that was not already'}")
+    echo(f"paused now: {', '.join(paused) or 'none'}")
 
 
 @queue.command()
@@ -146,37 +125,30 @@ def _tell_paused(changed: list[str], done: str, paused: list[str], *, as_json: b
 def show(as_json: bool) -> None:
     """Show how many attempts are queued, by task type; with RabbitMQ, its messages too.
 
-    Held back are tasks that no worker may have yet: those whose next try is not due, queued as they
-    are, and those that were taken off the queue (eas reschedule puts them back).
+    Held back are tasks that no worker may claim yet: queued ones whose retry is not due, and those
+    that were withdrawn from the queue (eas reschedule puts them back).
     """
     with App.load() as app:
         depths = app.queue.depths()
         held_back = _held_back(app)
         paused = pausing.paused(app.database)
-        messages = _messages(app)
+        messages = app.queue.message_counts(leaf_types(app.registry))
         shown = _shown(app)
     if as_json:
         known = {"queued": depths, "held_back": held_back, "messages": messages, "paused": sorted(paused)}
         print_json({"queue": shown, **known})
         return
-    click.echo(f"job queue {shown.rstrip(':')}: {sum(depths.values())} attempts queued")
+    echo(f"job queue {shown.rstrip(':')}: {sum(depths.values())} attempts queued")
     waiting = {name for name, count in (messages or {}).items() if count}
     for name in sorted(depths.keys() | held_back.keys() | paused.keys() | waiting):
         held = f", {held_back[name]} held back" if name in held_back else ""
         extra = f", {messages.get(name, 0)} messages" if messages is not None else ""
         stopped = ", paused" if name in paused else ""
-        click.echo(f"  {name}: {depths.get(name, 0)}{held}{extra}{stopped}")
+        echo(f"  {name}: {depths.get(name, 0)}{held}{extra}{stopped}")
 
 
 def _held_back(app: App) -> dict[str, int]:
-    """Return how many tasks of each type no worker may have yet, where there are any."""
+    """Return the number of tasks of each type that no worker may claim yet."""
     now = app.database.now()
-    rows = app.database.fetch(lambda connection: reading_live.queues(connection, Filters(), now))
+    rows = app.database.fetch(lambda connection: live.queues(connection, Filters(), now))
     return {row.task_type: int(row.held_back) for row in rows if row.held_back}
-
-
-def _messages(app: App) -> dict[str, int] | None:
-    """Return how many messages RabbitMQ holds for each task type; None without RabbitMQ."""
-    if not isinstance(app.queue, RabbitMQQueue):
-        return None
-    return app.queue.held([each.name for each in app.registry.task_types.values() if not each.control])

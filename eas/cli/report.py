@@ -1,9 +1,8 @@
-"""``eas report``: what the task database says, as tables, CSV, JSON and pictures."""
+"""``eas report``: reports of the task database as tables, CSV, JSON and pictures."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -11,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import Console
 
 from eas.app import App
 from eas.cli import normalise
 from eas.cli.options import json_option, print_json
+from eas.cli.output import echo
+from eas.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Connection
 
-    from eas.taskdb.reading import Filters
+    from eas.taskdb.queries.reports import Filters
 
 F = TypeVar("F", bound=Callable[..., Any])
 LAST = 20
@@ -32,7 +32,7 @@ LAST = 20
 def report() -> None:
     """Progress, timings, outcomes, errors, trees, queues and workers.
 
-    Reports read a snapshot and never hold up the pipeline. --csv writes the whole table; a file name
+    Reports read a snapshot and do not slow down the pipeline. --csv writes the whole table; a file name
     ending in .parquet makes it parquet, and - writes CSV to the standard output.
     """
 
@@ -43,7 +43,7 @@ csv_option = click.option("--csv", metavar="FILE", type=click.Path(path_type=Pat
 def filter_options(command: F) -> F:
     """Add the filters that every report knows."""
     options = [
-        click.option("--job", "job_id", type=int, metavar="ID", help="Only this job."),
+        click.option("--job", metavar="JOB", help="Only this job: its id, or its name if that is unique."),
         click.option("--job-name", metavar="NAME", help="Only tasks of jobs of this name."),
         click.option("--task-type", metavar="TYPE", help="Only tasks of this type."),
         click.option("--since", metavar="TIME", help="Only what is newer: 2026-11-22T08:30 (UTC), 90min, 12h, 7d."),
@@ -54,32 +54,39 @@ def filter_options(command: F) -> F:
 
 
 @contextmanager
-def _reading(values: dict[str, Any], now: float) -> Iterator[tuple[Connection, Filters]]:
-    """Open a snapshot and check the filters among a command's values."""
-    from eas.taskdb.reading import Filters, check, snapshot
+def _reading(values: dict[str, Any]) -> Iterator[tuple[Connection, Filters, float]]:
+    """Open a snapshot and check the filters among a command's values; yield both, and the database's time."""
+    from eas.taskdb.queries import job_list
+    from eas.taskdb.queries.reports import Filters, check, snapshot
     from reports.filters import parse_since
 
-    filters = Filters(values["job_id"], values["job_name"], values["task_type"], parse_since(values["since"], now))
-    with App.load() as app, snapshot(app.database) as connection:
-        check(connection, filters)
-        yield connection, filters
+    with App.load() as app:
+        now = app.database.now()
+        since = parse_since(values["since"], now)
+        with snapshot(app.database) as connection:
+            job = values["job"]
+            job_id = None if job is None else job_list.find(connection, job).id
+            filters = Filters(job_id, values["job_name"], values["task_type"], since)
+            check(connection, filters)
+            yield connection, filters, now
 
 
 def _give(frames: Iterable[pd.DataFrame], csv: Path | None, as_json: bool, title: str, empty: str) -> None:
-    """Write a table where it is wanted: to a file, as JSON, or to be read."""
+    """Write a table to a file, as JSON, or for a terminal."""
     import pandas as pd
 
     from reports import tables
-    from reports.write import csv_text, write_table
+    from reports.files import csv_bytes, write_table
 
     if csv is None and as_json:
         tables.write_json_list(frames, sys.stdout)
         sys.stdout.write("\n")
     elif csv is None:
-        tables.show(pd.concat(frames, ignore_index=True), Console(), title=title, empty=empty)
+        tables.show(pd.concat(frames, ignore_index=True), Terminal(), title=title, empty=empty)
     elif str(csv) == "-":
         for number, frame in enumerate(frames):
-            sys.stdout.write(csv_text(frame, header=number == 0))
+            # CSV is UTF-8, whatever the locale.
+            sys.stdout.buffer.write(csv_bytes(frame, header=number == 0))
     else:
         _wrote(write_table(frames, csv), as_json)
 
@@ -88,7 +95,7 @@ def _wrote(path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(path)})
     else:
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 @report.command()
@@ -97,11 +104,14 @@ def _wrote(path: Path, as_json: bool) -> None:
 @json_option
 def progress(csv: Path | None, as_json: bool, **values: Any) -> None:
     """Tasks of each job and type by state, share done, and an estimate of the time left."""
+    from eas.taskdb.queries import service_warnings
     from reports import assemble
 
-    now = time.time()
-    with _reading(values, now) as (connection, filters):
+    with _reading(values) as (connection, filters, now):
         frame = assemble.progress(connection, filters, now)
+        warnings = service_warnings.warnings(connection, now)
+    for warning in warnings:
+        echo(f"warning: {warning}", err=True, fg="red")
     _give([frame], csv, as_json, "progress", "no tasks yet: submit a chain with `eas submit` or `eas run`")
 
 
@@ -110,10 +120,10 @@ def progress(csv: Path | None, as_json: bool, **values: Any) -> None:
 @csv_option
 @json_option
 def timings(csv: Path | None, as_json: bool, **values: Any) -> None:
-    """What finished attempts took: all of them with --csv or --json, else a summary by task type."""
+    """Resource use of finished attempts: all of them with --csv or --json, else a summary by task type."""
     from reports import assemble, tables
 
-    with _reading(values, time.time()) as (connection, filters):
+    with _reading(values) as (connection, filters, _):
         if csv is not None and str(csv) != "-":
             assemble.write_timings(connection, filters, csv)
             _wrote(csv, as_json)
@@ -125,7 +135,7 @@ def timings(csv: Path | None, as_json: bool, **values: Any) -> None:
     shown = [name for name in summary.columns if name.startswith(("task_type", "state", "attempts", "wall_clock"))]
     tables.show(
         summary[[*shown, "cpu_with_children_total [s]", "peak_memory_max [MB]"]],
-        Console(),
+        Terminal(),
         title="timings of finished attempts",
         empty="no attempt has finished yet",
     )
@@ -146,16 +156,16 @@ def pass_fail(csv: Path | None, as_json: bool, pictures: Path | None, **values: 
     import pandas as pd
 
     from reports import assemble
+    from reports.files import write_bytes
     from reports.job_reports import pictures_by_job
-    from reports.write import write_bytes
 
-    with _reading(values, time.time()) as (connection, filters):
+    with _reading(values) as (connection, filters, _):
         frames = assemble.pass_fail(connection, filters)
         if pictures is not None:
             table = pd.concat(frames, ignore_index=True)
             frames = iter([table])
-            for name, picture in pictures_by_job(table):
-                click.echo(f"wrote {write_bytes(pictures / f'{name}.png', picture)}", err=True)
+            for name, picture in pictures_by_job(connection, table):
+                echo(f"wrote {write_bytes(pictures / f'{name}.png', picture)}", err=True)
         _give(frames, csv, as_json, "outcomes", "no task has an outcome yet")
 
 
@@ -168,14 +178,14 @@ def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> Non
     """Every logged error and traceback, and failures that left no log."""
     from reports import assemble, tables
 
-    with _reading(values, time.time()) as (connection, filters):
+    with _reading(values) as (connection, filters, _):
         if grouped:
             _give([assemble.write_errors(connection, filters, None)], csv, as_json, "errors by last line", "no errors")
         elif csv is not None or as_json:
             _give(assemble.error_frames(connection, filters), csv, as_json, "", "")
         else:
             newest, groups = assemble.newest_errors(connection, filters, LAST)
-            tables.show_errors(newest, groups, Console())
+            tables.show_errors(newest, groups, Terminal())
 
 
 @report.command()
@@ -188,13 +198,13 @@ def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> No
     from reports import assemble
     from reports.tree import lines
 
-    with _reading(values, time.time()) as (connection, filters):
+    with _reading(values) as (connection, filters, _):
         roots = assemble.job_tree(connection, filters, max_depth, running_only=running_only)
     if as_json:
         print_json([root.to_json() for root in roots])
         return
     for line in chain(lines(roots), [] if roots else ["no jobs to show"]):
-        click.echo(line)
+        echo(line)
 
 
 @report.command()
@@ -203,11 +213,10 @@ def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> No
 @csv_option
 @json_option
 def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> None:
-    """Depth and oldest age of each queue: how many attempts wait, and whether workers serve them."""
+    """Depth and oldest age of each queue: number of waiting attempts, and whether workers serve them."""
     from reports import assemble
 
-    now = time.time()
-    with _reading(values, now) as (connection, filters):
+    with _reading(values) as (connection, filters, now):
         frame = assemble.queues(connection, filters, now)
     if csv is None and not as_json and not everything:
         busy = (frame[["queued", "held_back", "running"]] > 0).any(axis=1)
@@ -221,11 +230,10 @@ def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> N
 @csv_option
 @json_option
 def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> None:
-    """Who is alive, doing what; with --all, --csv and --json those that have left or were lost, too."""
+    """Workers that are alive, and what they run; with --all, --csv and --json also those that exited or were lost."""
     from reports import assemble
 
-    now = time.time()
-    with _reading(values, now) as (connection, filters):
+    with _reading(values) as (connection, filters, now):
         frame = assemble.workers(connection, filters, now)
     if csv is None and not as_json:
         frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]", "pid"])
@@ -240,19 +248,18 @@ def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) ->
 @csv_option
 @json_option
 def timeline(csv: Path | None, as_json: bool, picture: Path | None, **values: Any) -> None:
-    """Who ran what when: a table, and with --picture a chart with a row for each worker."""
+    """Which worker ran which task when: a table; with --picture a chart with a row for each worker."""
     import pandas as pd
 
     from reports import assemble
+    from reports.files import write_bytes
     from reports.timeline import timeline_picture
-    from reports.write import write_bytes
 
-    now = time.time()
-    with _reading(values, now) as (connection, filters):
+    with _reading(values) as (connection, filters, now):
         frames = assemble.timeline(connection, filters, now)
         if picture is not None:
             table = pd.concat(frames, ignore_index=True)
             frames = iter([table])
-            click.echo(f"wrote {write_bytes(picture, timeline_picture(table, now, filters.job_name or ''))}", err=True)
+            echo(f"wrote {write_bytes(picture, timeline_picture(table, now, filters.job_name or ''))}", err=True)
         if picture is None or csv is not None or as_json:
             _give(frames, csv, as_json, "timeline", "no worker has run anything yet")

@@ -1,14 +1,15 @@
-"""``eas run``: submit a chain (or go on with a job), run it with local workers, and wait."""
+"""``eas run``: submit a chain (or resume a job), run it with local workers, and wait."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from rich.console import Console
@@ -17,11 +18,20 @@ from eas.app import App
 from eas.chains.grammar import load_chain
 from eas.cli.display import JobDisplay, summary_table
 from eas.cli.options import json_option, options_of, print_json, submit_options
-from eas.control import submit as submission
-from eas.control.summary import Summary, summarise
+from eas.cli.output import echo
+from eas.cli.prefect_client import require_server, sigterm_as_interrupt
+from eas.cli.terminal import Terminal
 from eas.errors import EASError, RequestError, ServiceError
+from eas.operations import submit as submission
+from eas.orchestration.drive import Driver
+from eas.orchestration.early_start import EarlyStart
+from eas.orchestration.job_summary import JobSummary, summarise
+from eas.orchestration.reservation import Reservation
+from eas.plain_text import one_line
 from eas.states import JobState
-from eas.taskdb import jobs, operations
+from eas.taskdb import jobs
+from eas.taskdb.queries import job_selection, outcomes
+from flows.local_server import LocalServer, await_records
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -31,16 +41,24 @@ PREFECT_PAUSES = (0, 2, 5, 10, 20)
 """Waits before each try to start the flow [s]: a server on sqlite answers 503 while it is busy."""
 
 
+class _Request(NamedTuple):
+    """How to run a job: number of local workers, URL of a configured Prefect server (or empty), without a display."""
+
+    workers: int
+    server: str
+    quiet: bool
+
+
 @click.command()
 @click.argument("file", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
-@click.option("--resume", type=int, metavar="JOB", help="Go on with a submitted or interrupted job instead.")
+@click.option("--resume", type=int, metavar="JOB", help="Resume this submitted or interrupted job instead.")
 @click.option("--workers", type=click.IntRange(0, 1000), help="Local workers to start; default: one for each CPU.")
 @click.option(
     "--max-task-runs",
     type=click.IntRange(1),
     default=1000,
     show_default=True,
-    help="Above so many tasks, one Prefect task run stands for a batch.",
+    help="Above this number of tasks, a Prefect task run represents a batch of them.",
 )
 @submit_options
 @json_option
@@ -48,36 +66,43 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
         **values: Any) -> int:  # fmt: skip
     """Run a task chain to its end with local workers, as a Prefect flow, and wait for it.
 
-    Starts a temporary Prefect server where none is configured. Exits with 1 if a task did not
-    succeed. A run that was killed goes on with --resume: what is done is not run again.
+    Starts a local Prefect server where none is configured, and keeps it for the next run (eas server).
+    Exits with 1 if a task did not succeed. --resume continues a run that was killed: tasks that are
+    done do not run again.
     """
-    console = Console(stderr=as_json)
-    written: list[Path] = []
+    console = Terminal(stderr=as_json)
+    reports: list[Path] = []
     with App.load() as app:
         count = workers if workers is not None else (os.cpu_count() or 1)
         if count and file is not None:
             app.store.check()  # before anything is submitted
+        # What cannot be reached is reported before anything is submitted.
+        server = require_server(lambda text: console.print(text, highlight=False, soft_wrap=True))
         job_id = _job(app, file, resume, values)
         summary = summarise(app.database, job_id)
         if not JobState(summary.state).final:
             console.print(
-                f"job {job_id} ({summary.job_name}); if this is interrupted: eas run --resume {job_id}",
+                f"job {job_id} ({summary.job_name}), seed {summary.seed}; "
+                f"if this is interrupted: eas run --resume {job_id}",
                 highlight=False,
                 soft_wrap=True,
             )
-            summary = _run(app, job_id, summary.job_name, console, count, max_task_runs, written, quiet=as_json)
-        reports = written or _reports(app, job_id)
+            start = _flow_of(job_id, summary.job_name, count, max_task_runs)
+            with _resumable(job_id):
+                summary, reports = _run(app, job_id, console, start, _Request(count, server, as_json))
+        reports = reports or _reports(app, job_id)
+        found = app.database.fetch(lambda connection: outcomes.counts(connection, job_id))
         if as_json:
-            print_json(summary.to_json() | {"reports": [str(path) for path in reports]})
+            print_json(summary.to_json() | {"outcomes": found, "reports": [str(path) for path in reports]})
         else:
-            _show(summary, reports, console)
+            _show(summary, found, reports, console)
     return 0 if summary.succeeded else 1
 
 
 def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]) -> int:
     """Return the job to run: a new one, or one that is there."""
     if (file is None) == (resume is None):
-        raise RequestError("give either a FILE or --resume JOB", cure="eas run demo_jobs/detection_limit.json")
+        raise RequestError("give either a FILE or --resume JOB", hint="eas run demo_jobs/detection_limit.json")
     if resume is not None:
         with app.database.read() as connection:
             return int(jobs.get(connection, resume).id)
@@ -88,57 +113,130 @@ def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]
     return submission.submit(app.database, app.registry, chain, options, to_drive=True)
 
 
+def _flow_of(job_id: int, name: str, workers: int, max_task_runs: int) -> Callable[[], Coroutine[Any, Any, State[Any]]]:
+    """Return a function that starts the flow ``run-chain`` for a job; Prefect is imported when it is called."""
+
+    async def flow() -> State[Any]:
+        from prefect import tags
+
+        from flows.automations import TAG
+        from flows.run_chain import run_chain
+
+        named = run_chain.with_options(flow_run_name=f"{one_line(name)} (job {job_id})")
+        with tags(TAG):
+            return await named(job_id=job_id, workers=workers, max_task_runs=max_task_runs, return_state=True)
+
+    return flow
+
+
+@contextmanager
+def _resumable(job_id: int) -> Iterator[None]:
+    """Name the command that continues the job in each error that leaves it unfinished."""
+    resume = f"eas run --resume {job_id}"
+    try:
+        yield
+    except EASError as error:
+        if resume not in error.hint:
+            error.hint = f"{error.hint}; then continue the job: {resume}" if error.hint else resume
+        raise
+    except Exception:
+        # The traceback of an unexpected error follows.
+        echo(f"job {job_id} is not over; to continue: {resume}", err=True)
+        raise
+
+
 def _run(
-    app: App,
-    job_id: int,
-    name: str,
-    console: Console,
-    workers: int,
-    max_task_runs: int,
-    written: list[Path],
-    *,
-    quiet: bool,
-) -> Summary:
-    """Run the flow and return what became of the job; the files that the flow writes are added to ``written``."""
+    app: App, job_id: int, console: Console, flow: Callable[[], Coroutine[Any, Any, State[Any]]], request: _Request
+) -> tuple[JobSummary, list[Path]]:
+    """Run the job; return its summary, and the report files that the flow wrote.
+
+    Workers and orchestrator start at once, and the flow drives the job on once Prefect is there.
+    """
     try:
         with ExitStack() as stack:
-            stack.enter_context(_prefect_server(app, console))
-            _preload_reports()
-            stack.enter_context(JobDisplay(app.database, job_id, console, quiet=quiet))
-            from prefect import tags
-
-            from flows.automations import TAG
-            from flows.run_chain import WRITTEN, run_chain
-
-            WRITTEN.set(written)
-            named = run_chain.with_options(flow_run_name=f"{name} (job {job_id})")
-
-            async def flow() -> State[Any]:
-                with tags(TAG):
-                    return await named(job_id=job_id, workers=workers, max_task_runs=max_task_runs, return_state=True)
-
-            state = _patiently(app, job_id, flow)
+            stack.enter_context(sigterm_as_interrupt())
+            stack.enter_context(Reservation(app.database, job_id))
+            stack.enter_context(JobDisplay(app.database, job_id, console, quiet=request.quiet))
+            server = None if request.server else stack.enter_context(_local_server(app, console))
+            workers = app.local_workers(request.workers) if request.workers else None
+            early = stack.enter_context(EarlyStart(Driver(app.orchestrator(job_id)), workers))
+            state = _shown(app, early, flow, server, console)
     except KeyboardInterrupt:
-        console.print(f"interrupted; nothing is lost: eas run --resume {job_id}", highlight=False)
+        console.print(f"interrupted; to continue: eas run --resume {job_id}", highlight=False)
         raise
     summary = summarise(app.database, job_id)
-    if state is not None and not JobState(summary.state).final:
-        raise EASError(f"job {job_id} is not over: {state.message}", cure=_how_to_go_on(app, job_id))
-    return summary
+    if not JobState(summary.state).final:
+        why = f": {state.message}" if state is not None else ""
+        raise EASError(f"job {job_id} is not over{why}", hint=_how_to_go_on(app, job_id))
+    result = state.result(raise_on_failure=False) if state is not None else None
+    return summary, [Path(path) for path in result["reports"]] if isinstance(result, dict) else []
+
+
+def _shown(
+    app: App,
+    early: EarlyStart,
+    flow: Callable[[], Coroutine[Any, Any, State[Any]]],
+    server: LocalServer | None,
+    console: Console,
+) -> State[Any] | None:
+    """Run the flow, which takes the job over; where the local server does not come up, run the job without it."""
+    # The display shows the progress; the runs' logs still go to the server.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # The server's automation marks a flow run without heartbeats as crashed.
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
+    from flows.run_chain import EARLY_START
+
+    EARLY_START.set(early)
+    try:
+        if server is None:
+            return _patiently(app, early.driver.orchestrator.job_id, flow)
+        if server.ready() is None:
+            _preload_reports()  # there is time
+        address = server.wait()
+    except ServiceError as error:
+        if server is None or early.taken:
+            raise
+        console.print(f"the job runs without Prefect: {error}", highlight=False, soft_wrap=True)
+        early.finish()
+        return None
+    return _on_local_server(app, early, flow, address.url, console)
+
+
+def _on_local_server(
+    app: App, early: EarlyStart, flow: Callable[[], Coroutine[Any, Any, State[Any]]], url: str, console: Console
+) -> State[Any] | None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    console.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
+    with temporary_settings({PREFECT_API_URL: url}):
+        try:
+            return _patiently(app, early.driver.orchestrator.job_id, flow)
+        finally:
+            await_records(url)
+
+
+@contextmanager
+def _local_server(app: App, console: Console) -> Iterator[LocalServer]:
+    """Start the home folder's own Prefect server, without waiting for it; use it until the block ends."""
+    server = LocalServer(app.settings.home / "prefect", app.settings.server_idle)
+    with server.used():
+        if server.start():
+            console.print(
+                "starting a local Prefect server, as PREFECT_API_URL names none; tasks do not wait for it",
+                highlight=False,
+                soft_wrap=True,
+            )
+        yield server
 
 
 def _how_to_go_on(app: App, job_id: int) -> str:
     resume = f"eas run --resume {job_id}"
-    held = app.database.fetch(lambda connection: operations.held(connection, job_id)).tasks
-    return (
-        f"eas reschedule --job-id {job_id} puts {held} tasks back that were taken off; then {resume}"
-        if held
-        else resume
-    )
+    held = app.database.fetch(lambda connection: job_selection.held(connection, job_id)).tasks
+    return f"eas reschedule --job-id {job_id} puts {held} withdrawn tasks back; then {resume}" if held else resume
 
 
 def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, State[Any]]]) -> State[Any] | None:
-    """Run the flow; where Prefect's server is too busy to take it, try again: the job goes on where it was.
+    """Run the flow; while Prefect's server is too busy, try again: the job continues where it was.
 
     Returns its state, or None where the server failed once the job was over. Raises ServiceError.
     """
@@ -153,31 +251,11 @@ def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, Sta
             if JobState(summarise(app.database, job_id).state).final:
                 return None
             problem = str(error).splitlines()[0]
-    raise ServiceError(f"the Prefect server cannot take the run: {problem}", cure=f"eas run --resume {job_id}, later")
-
-
-@contextmanager
-def _prefect_server(app: App, console: Console) -> Iterator[None]:
-    """Use the Prefect server that is configured, or have a temporary one for as long as this lasts."""
-    # Our display tells what happens; the runs' logs go to the server all the same.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    # The server's automation takes a flow run without heartbeats for dead.
-    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    if PREFECT_API_URL.value():
-        yield
-        return
-    from flows.temporary_server import temporary_server
-
-    with temporary_server(app.settings.home / "prefect") as url:
-        console.print(f"Prefect UI while this runs: {url.removesuffix('/api')}", highlight=False)
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield
+    raise ServiceError(f"the Prefect server cannot take the run: {problem}", hint=f"eas run --resume {job_id}, later")
 
 
 def _preload_reports() -> None:
-    """Import what the reports need while the job runs."""
+    """Import the reports' libraries while the job runs."""
     from reports.job_reports import preload
 
     preload()
@@ -189,13 +267,25 @@ def _reports(app: App, job_id: int) -> list[Path]:
     return write_job_reports(app.database, job_id, app.settings.reports_directory / f"job_{job_id}")
 
 
-def _show(summary: Summary, reports: list[Path], console: Console) -> None:
-    console.print(summary_table(summary))
+def _remedies(summary: JobSummary) -> Iterator[str]:
+    """Yield what can be done about a job that did not succeed: settings are stored with it, also wrong ones."""
+    job = summary.job_id
+    if summary.state == JobState.FAILED:
+        file = shlex.quote(summary.source) if Path(summary.source).is_file() else "FILE"
+        yield f"to correct the chain: edit it; eas run {file} --if-exists reuse (keeps what was made the same way)"
+    yield f"to run the same tasks again: eas reschedule --job-id {job}; eas run --resume {job}"
+
+
+def _show(summary: JobSummary, found: Mapping[str, Mapping[str, int]], reports: list[Path], console: Console) -> None:
+    console.print(summary_table(summary, found, console.width))
     for failure in summary.failures[:SHOWN_FAILURES]:
-        reason = failure.reason.strip().splitlines()[0] if failure.reason.strip() else "see `eas report errors`"
+        reason = failure.explanation or "see `eas report errors`"
         line = f"{failure.state}: task {failure.task_id}, {failure.label}: {reason}"
-        console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
+        console.print(line, style="red", highlight=False, soft_wrap=True)
     if len(summary.failures) > SHOWN_FAILURES:
         console.print(f"... and {len(summary.failures) - SHOWN_FAILURES} more: eas report errors", highlight=False)
+    if not summary.succeeded:
+        for line in _remedies(summary):
+            console.print(line, highlight=False, soft_wrap=True)
     for path in reports:
         console.print(str(path), highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from eas.errors import SettingsError
 
 
 def password_of(given: str | None, user: str | None, variable: str, what: str) -> str | None:
-    """Return the password: from the command line, else the environment, else asked for on a terminal."""
+    """Return the password: from the command line, else the environment, else read from a terminal."""
     if given is not None or user is None:
         return given
     if found := os.environ.get(variable):
@@ -26,7 +26,7 @@ def refuse_both(url: str | None, **parts: object) -> None:
     """Raise SettingsError where a URL is given as well as parts of one."""
     given = [f"--{name.replace('_', '-')}" for name, value in parts.items() if value is not None]
     if url is not None and given:
-        raise SettingsError(f"--url says it all, but {', '.join(given)} was given too", cure="leave one of them out")
+        raise SettingsError(f"--url says it all, but {', '.join(given)} was given too", hint="leave one of them out")
 
 
 def make_url(drivername: str, **parts: str | int | None) -> str:

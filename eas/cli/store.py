@@ -7,6 +7,7 @@ import click
 from eas import settings
 from eas.app import App
 from eas.cli import normalise
+from eas.cli.output import echo
 
 
 @click.group(context_settings={"token_normalize_func": normalise})
@@ -15,7 +16,7 @@ def store() -> None:
 
 
 @store.command()
-@click.option("--url", help="An absolute path, or a URL that fsspec understands; default: what the settings say.")
+@click.option("--url", help="An absolute path, or a URL that fsspec understands; default: the settings.")
 def init(url: str | None) -> None:
     """Check that file products can be written there, and save the settings for all later calls.
 
@@ -25,4 +26,4 @@ def init(url: str | None) -> None:
     with App.load(store_url=url) as app:
         app.store.check()
         path = settings.save(app.settings)
-        click.echo(f"file store {app.store.name}: can be written; settings saved in {path}")
+        echo(f"file store {app.store.name}: can be written; settings saved in {path}")

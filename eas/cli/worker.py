@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 
 import click
 
 from eas.app import App
-from eas.worker.loop import WorkerOptions
+from eas.cli.output import echo, log_to_stderr
+from eas.worker.worker import WorkerOptions
 
 
 @click.command()
 @click.option("--type", "types", multiple=True, metavar="WORKER_TYPE", help="Worker type; may be given several times.")
-@click.option("--idle-exit", type=click.FloatRange(0), help="Leave when there was nothing to do for so long [s].")
-@click.option("--time-limit", type=click.FloatRange(0), help="Claim nothing any more after so long [s].")
+@click.option("--idle-exit", type=click.FloatRange(0), help="Exit after this time without a task [s].")
+@click.option("--time-limit", type=click.FloatRange(0), help="Stop claiming tasks after this time [s].")
 @click.option("--with-parent", type=int, hidden=True)
 @click.option("--verbose", is_flag=True, help="Log more.")
 def worker(
     types: tuple[str, ...], idle_exit: float | None, time_limit: float | None, with_parent: int | None, verbose: bool
 ) -> None:
-    """Run tasks from the job queue until told to leave.
+    """Run tasks from the job queue, until SIGTERM or Ctrl-C.
 
-    On SIGTERM it finishes the running task, hands back what it has not begun, and leaves.
+    The worker then finishes the running task, releases the tasks that it has not started, and exits.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format=f"%(asctime)s worker {os.getpid()} %(levelname)s %(message)s",
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    log_to_stderr(f"%(asctime)s worker {os.getpid()} %(levelname)s %(message)s", verbose=verbose)
     with App.load() as app:
         options = WorkerOptions(
             worker_types=types or tuple(app.registry.installed_worker_types()),
@@ -41,8 +37,6 @@ def worker(
         )
         running = app.worker(options)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: running.leave("it was told to by a signal"))
-        tally = running.run()
-    click.echo(
-        f"worker {running.worker_id} left: {tally.done} done, {tally.failed} failed, {tally.lost} not ours any more"
-    )
+            signal.signal(number, lambda *_: running.leave("received a signal"))
+        stats = running.run()
+    echo(f"worker {running.worker_id} left: {stats.done} done, {stats.failed} failed, {stats.lost} lost")

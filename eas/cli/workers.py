@@ -1,28 +1,26 @@
-"""``eas workers``: who is alive, doing what."""
+"""``eas workers``: the workers that are alive, and what they run."""
 
 from __future__ import annotations
 
 import sys
-import time
 
 import click
 
 from eas.app import App
 from eas.cli.options import json_option
+from eas.cli.terminal import Terminal
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Those that have left or were lost, too.")
+@click.option("--all", "everything", is_flag=True, help="Include workers that exited or were lost.")
 @json_option
 def workers(everything: bool, as_json: bool) -> None:
-    """Show the workers that are alive, and what they run. `eas report workers` knows filters and CSV."""
-    from rich.console import Console
-
-    from eas.taskdb.reading import Filters, snapshot
+    """Show the workers that are alive, and what they run. `eas report workers` has filters and CSV."""
+    from eas.taskdb.queries.reports import Filters, snapshot
     from reports import assemble, tables
 
     with App.load() as app, snapshot(app.database) as connection:
-        frame = assemble.workers(connection, Filters(), time.time())
+        frame = assemble.workers(connection, Filters(), app.database.now())
     if not everything:
         frame = frame[frame["state"] == "alive"].drop(columns=["ended [UTC]", "reason"])
     if as_json:
@@ -30,4 +28,4 @@ def workers(everything: bool, as_json: bool) -> None:
         sys.stdout.write("\n")
     else:
         frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]"])
-        tables.show(frame, Console(), title="workers", empty="no worker is alive (--all shows those that have left)")
+        tables.show(frame, Terminal(), title="workers", empty="no worker is alive (--all shows those that have left)")

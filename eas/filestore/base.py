@@ -19,7 +19,7 @@ LOG = logging.getLogger("eas.filestore")
 
 VERSIONS = ".versions"
 STAGING = ".staging"
-CURE = "restore the store's files, or run its maker again with --if-exists replace"
+HINT = "restore the store's files, or run its maker again with --if-exists replace"
 
 
 class FileStore(ABC):
@@ -43,9 +43,12 @@ class FileStore(ABC):
         """
 
     @contextlib.contextmanager
-    def staging(self) -> Iterator[Path]:
-        """Give a fresh local folder to write in; it and what is left in it go away afterwards."""
-        folder = self.scratch / uuid.uuid4().hex
+    def staging(self, inside: Path | None = None) -> Iterator[Path]:
+        """Yield a new local folder to write in; it is removed afterwards with all that is left in it.
+
+        ``inside``: the staging folder that it is to be in, so that whatever removes that one removes both.
+        """
+        folder = (inside or self.scratch) / uuid.uuid4().hex
         folder.mkdir(parents=True)
         try:
             yield folder
@@ -62,7 +65,7 @@ class FileStore(ABC):
         """
         if source.is_symlink() or not source.is_file():
             raise StorePathError(
-                f"{file_name} is not a plain file", cure="write the data itself, not a link or a folder"
+                f"{file_name} is not a plain file", hint="write the data itself, not a link or a folder"
             )
         check_relative_path(file_name)
         if working_directory:
@@ -77,7 +80,7 @@ class FileStore(ABC):
 
     @abstractmethod
     def _take(self, source: Path, store_path: str) -> None:
-        """Move ``source`` to ``store_path``; when this returns it is there for good."""
+        """Move ``source`` to ``store_path``; when this returns it is stored durably."""
 
     @abstractmethod
     def fetch(self, version: StoredVersion, folder: Path) -> Path:
@@ -88,18 +91,29 @@ class FileStore(ABC):
         """
 
     @abstractmethod
+    def set_published_name(self, working_directory: str, file_name: str, store_path: str) -> None:
+        """Make the published name refer to the version at ``store_path``; doing it twice is harmless."""
+
     def publish(self, working_directory: str, file_name: str, store_path: str) -> None:
-        """Let the plain file name show the version at ``store_path``; doing it twice is harmless."""
+        """Publish a version under its product's name; a failure is only logged.
 
-    def show(self, working_directory: str, file_name: str, store_path: str) -> None:
-        """Publish a version; where that fails, only say so.
-
-        SQL has the version, and whatever reads it goes by SQL; the plain name is for people.
+        Tasks read versions by SQL; the published name is for users.
         """
         try:
-            self.publish(working_directory, file_name, store_path)
+            self.set_published_name(working_directory, file_name, store_path)
         except (EASError, OSError) as error:
-            LOG.warning("the version %s does not show under its plain name: %s", store_path, error)
+            LOG.warning("the version %s could not be published: %s", store_path, error)
+
+    def unpublish(self, working_directory: str, file_name: str) -> None:
+        """Remove a product's published name; a failure is only logged."""
+        try:
+            self.remove_published_name(working_directory, file_name)
+        except (EASError, OSError) as error:
+            LOG.warning("the published name %s/%s could not be removed: %s", working_directory, file_name, error)
+
+    @abstractmethod
+    def remove_published_name(self, working_directory: str, file_name: str) -> None:
+        """Remove a published name; one that is not there is no error."""
 
     @abstractmethod
     def discard(self, version: NewVersion) -> None:
@@ -111,8 +125,8 @@ def join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def plain_path(working_directory: str, file_name: str) -> str:
-    """Return where the plain name of a product is. Raises StorePathError where that leaves the store."""
+def published_path(working_directory: str, file_name: str) -> str:
+    """Return the path of a product's published name. Raises StorePathError where that leaves the store."""
     path = join(working_directory, file_name)
     check_relative_path(path)
     return path
@@ -121,7 +135,7 @@ def plain_path(working_directory: str, file_name: str) -> str:
 def missing(version: StoredVersion) -> ChecksumError:
     """Return the error for a version that SQL knows and the store does not hold."""
     return ChecksumError(
-        f"the file product {version.file_name} is missing from the store: {version.store_path}", cure=CURE
+        f"the file product {version.file_name} is missing from the store: {version.store_path}", hint=HINT
     )
 
 
@@ -132,7 +146,7 @@ def verify(path: Path, version: StoredVersion) -> None:
         raise ChecksumError(
             f"the file product {version.file_name} was changed in the store: {version.store_path} has {size} bytes "
             f"and SHA-256 {digest[:12]}..., recorded were {version.size} and {version.sha256[:12]}...",
-            cure=CURE,
+            hint=HINT,
         )
 
 

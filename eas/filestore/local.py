@@ -1,4 +1,4 @@
-"""A file store on a local or shared file system; the plain names are hard links."""
+"""A file store on a local or shared file system; the published names are hard links."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eas.errors import StoreError, StorePathError
-from eas.filestore.base import STAGING, FileStore, missing, plain_path, verify
+from eas.filestore.base import STAGING, FileStore, missing, published_path, verify
 from eas.model import NewVersion, StoredVersion
 
 
@@ -44,7 +44,7 @@ class LocalFileStore(FileStore):
         except OSError as error:
             raise StoreError(
                 f"the file store {self.name} cannot be written: {error.strerror}",
-                cure="see who owns that folder and whether its disk is full, or set EAS_STORE_URL or EAS_DATA_DIR",
+                hint="see who owns that folder and whether its disk is full, or set EAS_STORE_URL or EAS_DATA_DIR",
             ) from None
 
     def _take(self, source: Path, store_path: str) -> None:
@@ -63,9 +63,9 @@ class LocalFileStore(FileStore):
         verify(path, version)
         return path
 
-    def publish(self, working_directory: str, file_name: str, store_path: str) -> None:
-        """Let the plain file name be another link to the version at ``store_path``."""
-        target = self._inside(plain_path(working_directory, file_name))
+    def set_published_name(self, working_directory: str, file_name: str, store_path: str) -> None:
+        """Let the published name be another link to the version at ``store_path``."""
+        target = self._inside(published_path(working_directory, file_name))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex[:12]}.link")
         try:
@@ -76,6 +76,10 @@ class LocalFileStore(FileStore):
         # A rename onto another link of the same file does nothing and leaves the temporary name.
         temporary.replace(target)
         temporary.unlink(missing_ok=True)
+
+    def remove_published_name(self, working_directory: str, file_name: str) -> None:
+        """Remove the link that is the published name."""
+        self._inside(published_path(working_directory, file_name)).unlink(missing_ok=True)
 
     def discard(self, version: NewVersion) -> None:
         """Remove a version that SQL did not take."""
@@ -89,7 +93,7 @@ class LocalFileStore(FileStore):
         root = self.root.resolve()
         target = root / store_path
         if not target.parent.resolve().is_relative_to(root):
-            raise StorePathError(f"{store_path} leads out of the file store through a link", cure="remove that link")
+            raise StorePathError(f"{store_path} leads out of the file store through a link", hint="remove that link")
         return target
 
 

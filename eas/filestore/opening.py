@@ -51,12 +51,12 @@ def check_url(url: str) -> None:
     path = local_path(url)
     if path is not None and not path.is_absolute():
         raise SettingsError(
-            f"the file store's path {url!r} is not absolute", cure="give an absolute one: workers run in other folders"
+            f"the file store's path {url!r} is not absolute", hint="give an absolute one: workers run in other folders"
         )
     if path is None and any(urlsplit(part).password for part in url.split("::")):
         raise SettingsError(
             "the file store's URL holds a password",
-            cure='give it apart: EAS_STORE_OPTIONS=\'{"password": "..."}\', or in fsspec\'s own configuration',
+            hint='give it apart: EAS_STORE_OPTIONS=\'{"password": "..."}\', or in fsspec\'s own configuration',
         )
 
 
@@ -69,6 +69,6 @@ def _options(text: str) -> dict[str, Any]:
         # Without the text: it holds secrets.
         raise SettingsError(
             "the file store's options are not a JSON object",
-            cure='e.g. EAS_STORE_OPTIONS=\'{"endpoint_url": "https://..."}\'',
+            hint='e.g. EAS_STORE_OPTIONS=\'{"endpoint_url": "https://..."}\'',
         )
     return options

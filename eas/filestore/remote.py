@@ -1,7 +1,7 @@
 """A file store behind any file system that fsspec knows: S3, Google Cloud, Azure, SFTP, ...
 
 Task codes open files by path, so inputs are copied to a local folder and outputs from there. The
-plain names are copies, made by the store itself where it can.
+published names are copies, made by the store itself where it can.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from eas.errors import EASError, ServiceError, SettingsError, StoreError
-from eas.filestore.base import FileStore, join, measure, missing, plain_path, verify
+from eas.filestore.base import FileStore, join, measure, missing, published_path, verify
 from eas.model import NewVersion, StoredVersion
 
 LOG = logging.getLogger("eas.filestore")
@@ -118,9 +118,9 @@ class RemoteFileStore(FileStore):
         arriving.replace(target)
         return target
 
-    def publish(self, working_directory: str, file_name: str, store_path: str) -> None:
-        """Let the plain file name be a copy of the version at ``store_path``."""
-        target = plain_path(working_directory, file_name)
+    def set_published_name(self, working_directory: str, file_name: str, store_path: str) -> None:
+        """Let the published name be a copy of the version at ``store_path``."""
+        target = published_path(working_directory, file_name)
         self._ask(f"show {target}", lambda: self._publish(store_path, target))
 
     def _publish(self, store_path: str, target: str) -> None:
@@ -149,6 +149,12 @@ class RemoteFileStore(FileStore):
             with self.files.open(store_path, "rb") as source, self.files.open(target, "wb") as sink:
                 shutil.copyfileobj(source, sink)
 
+    def remove_published_name(self, working_directory: str, file_name: str) -> None:
+        """Remove the copy that is the published name."""
+        target = published_path(working_directory, file_name)
+        if self._exists(target):
+            self._ask(f"remove {target}", lambda: self.files.rm_file(target))
+
     def discard(self, version: NewVersion) -> None:
         """Remove a version that SQL did not take; one that stays takes space, and does no harm."""
         try:
@@ -163,7 +169,7 @@ class RemoteFileStore(FileStore):
     def _exists(self, store_path: str) -> bool:
         with contextlib.suppress(ServiceError):
             return bool(self._ask(f"look for {store_path}", lambda: self.files.exists(store_path)))
-        return True  # as far as anyone knows
+        return True  # a store without processes cannot tell
 
     def _make_folder(self, path: str) -> None:
         if not self._flat:
@@ -183,13 +189,13 @@ class RemoteFileStore(FileStore):
         except REFUSALS as error:
             raise StoreError(
                 f"the file store {self.name} cannot {what}: {self._said(error)}",
-                cure="see whether its bucket or folder exists and what its credentials permit (EAS_STORE_OPTIONS)",
+                hint="see whether its bucket or folder exists and what its credentials permit (EAS_STORE_OPTIONS)",
             ) from error
         except Exception as error:
             # Not chained: the client's own traceback may hold what we keep out of the message.
             raise ServiceError(
                 f"the file store {self.name} cannot {what}: {self._said(error)}",
-                cure="see whether its server runs; nothing is lost: what could not be stored is run again",
+                hint="see whether its server runs; nothing is lost: what could not be stored is run again",
             ) from None
 
     def _tell(self, state: RetryCallState) -> None:
@@ -217,12 +223,12 @@ def open_files(url: str, options: dict[str, Any]) -> DirFileSystem:
     except (ImportError, ValueError, TypeError) as error:
         raise SettingsError(
             f"the file store {url} cannot be used: {_masked(error, _texts(options))}",
-            cure="see the URL; a kind of store may need a package of its own, such as s3fs, gcsfs or adlfs",
+            hint="see the URL; a kind of store may need a package of its own, such as s3fs, gcsfs or adlfs",
         ) from None
     except Exception as error:  # some connect at once: SFTP, FTP
         raise ServiceError(
             f"the file store {url} cannot be reached: {_masked(error, _texts(options))}",
-            cure="see whether its server runs, and the credentials (EAS_STORE_OPTIONS)",
+            hint="see whether its server runs, and the credentials (EAS_STORE_OPTIONS)",
         ) from None
     return DirFileSystem(path, files)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from eas.lightcurves import comments
 from eas.lightcurves.constants import SECONDS_PER_DAY
+from eas.lightcurves.flags import REPEATED, repeats_flux
 from eas.lightcurves.lightcurve import FloatArray, LightCurve, LightCurveError
 from eas.model import Scalar
 
@@ -28,7 +29,7 @@ COMPRESSION: Final = 1
 
 
 def write(path: Path, lightcurve: LightCurve, *, with_metadata: bool = False) -> None:
-    """Write ``lightcurve`` to ``path``; its metadata, as comments, only ``with_metadata``.
+    """Write a light curve to a file.
 
     Metadata usually travel with the attempt that made the light curve; one attempt that makes
     several has to leave them in the files.
@@ -36,6 +37,21 @@ def write(path: Path, lightcurve: LightCurve, *, with_metadata: bool = False) ->
     Fluxes, flags and uncertainties come back bit for bit, and so do times that are a number of
     seconds divided by 86400 (all that were read or synthesised here); any other time comes back
     to within its last bit.
+
+    Parameters
+    ----------
+    path:
+        The file to write.
+    lightcurve:
+        n samples with times [days].
+    with_metadata:
+        Whether its metadata are written too, as comments.
+
+    Examples
+    --------
+    >>> write_lightcurve(folder / "copy.lc", lightcurve)
+    >>> len(read_lightcurve(folder / "copy.lc")) == len(lightcurve)
+    True
     """
     with path.open("wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as stream:
         if with_metadata:
@@ -45,17 +61,36 @@ def write(path: Path, lightcurve: LightCurve, *, with_metadata: bool = False) ->
 
 
 def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve:
-    """Read the light curve in ``path``; ``metadata`` is what is known of it from elsewhere, and wins.
+    """Read the light curve in a file.
 
     Blank lines and comments (``#`` to the end of the line) are skipped, but for metadata in the
     comments that the file begins with (``# #key=value``). Values are not judged:
-    NaN and times that do not increase are read as they stand.
+    NaN and times that do not increase are read as they stand. A flag column that repeats the flux
+    column is read as all good, with one of the light curve's ``warnings``.
+
+    Parameters
+    ----------
+    path:
+        A gzipped text file with four columns: time [s], relative flux, flag, uncertainty.
+    metadata:
+        What is known of it from elsewhere; it wins over metadata in comments.
+
+    Returns
+    -------
+    LightCurve
+        n samples with times [days], each column of shape (n,).
 
     Raises
     ------
     LightCurveError
         The file is missing, is not gzip or is truncated, is not text, or holds no samples; a line
         has not four numbers or its flag is neither 0 nor 1 (the message gives the line).
+
+    Examples
+    --------
+    >>> write_lightcurve(folder / "other.lc", lightcurve)
+    >>> read_lightcurve(folder / "other.lc", {"star": "HD 1"}).metadata["star"]
+    'HD 1'
     """
     text = _decompress(path)
     try:
@@ -66,11 +101,17 @@ def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve
         raise _located(path, text, str(error)) from error
     if not table.size:
         raise LightCurveError(f"{path}: holds no samples")
-    if table.shape[1] != len(COLUMNS) or not np.isin(table[:, 2], (0, 1)).all():
+    if table.shape[1] != len(COLUMNS):
         raise _located(path, text, "lines of different kinds")
     times, fluxes, flags, uncertainties = table.T
-    known = {**comments.parse_head(text), **(metadata or {})}
-    return LightCurve(times / SECONDS_PER_DAY, fluxes, flags.astype(np.int8), uncertainties, known)
+    found, notes = comments.parse_head(text)
+    if repeats_flux(fluxes, flags, written_alike=_flags_have_decimals(text)):
+        flags = np.zeros(len(flags))
+        notes.append(REPEATED)
+    if not np.isin(flags, (0, 1)).all():
+        raise _located(path, text, "lines of different kinds")
+    known = {**found, **(metadata or {})}
+    return LightCurve(times / SECONDS_PER_DAY, fluxes, flags.astype(np.int8), uncertainties, known, tuple(notes))
 
 
 def seconds(times: FloatArray) -> FloatArray:
@@ -109,6 +150,14 @@ def _blocks(lightcurve: LightCurve) -> Iterator[bytes]:
         yield (pattern * count % tuple(values)).encode("ascii")
 
 
+def _flags_have_decimals(text: bytes) -> bool:
+    """Say whether the first sample's flag is written as fluxes are: flags have no decimals."""
+    for line in io.BytesIO(text):
+        if fields := line.partition(b"#")[0].split():
+            return b"." in fields[2] or b"e" in fields[2].lower()
+    return False
+
+
 def _decompress(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes())
@@ -118,7 +167,7 @@ def _decompress(path: Path) -> bytes:
         raise LightCurveError(f"{path}: is truncated: the gzip stream ends too early") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise LightCurveError(
-            f"{path}: is not a gzip file, or a damaged one: {error}", cure="light curves are gzipped text"
+            f"{path}: is not a gzip file, or a damaged one: {error}", hint="light curves are gzipped text"
         ) from error
     except OSError as error:
         raise LightCurveError(f"{path}: cannot be read: {error}") from error
@@ -131,7 +180,7 @@ def _located(path: Path, text: bytes, otherwise: str) -> LightCurveError:
         if fields and (wrong := _wrong(fields)):
             return LightCurveError(
                 f"{path}, line {number}: {wrong}",
-                cure="each line has four numbers: time [s], relative flux, flag (0 good, 1 bad), flux uncertainty",
+                hint="each line has four numbers: time [s], relative flux, flag (0 good, 1 bad), flux uncertainty",
             )
     return LightCurveError(f"{path}: {otherwise}")
 

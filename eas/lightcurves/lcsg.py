@@ -1,111 +1,187 @@
-"""Light curves as PLATO's light curve stitching group (LCSG) writes them.
+"""Light curves as PLATO's light curve stitching group (LCSG) writes them, and as spreadsheets save them.
 
 CSV, gzipped or not: time [days], relative flux, flag (0 good, anything else bad). Comment lines
-``# #key=value`` are metadata; other comments, blank lines and a heading are skipped.
+``# #key=value`` are metadata; other comments and blank lines are skipped. A heading may name the
+columns. Byte order marks, quotes, other separators and decimal commas are understood.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
-import io
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from eas.lightcurves import comments
-from eas.lightcurves.lightcurve import BAD, GOOD, FloatArray, LightCurve, LightCurveError
-from eas.model import Scalar
+from eas.lightcurves import columns, comments
+from eas.lightcurves.delimited import Table, read_table, separator_of, split
+from eas.lightcurves.flags import REPEATED, repeats_flux
+from eas.lightcurves.lightcurve import BAD, GOOD, LightCurve, LightCurveError
 
 Reader: TypeAlias = Callable[[Path], LightCurve]
 """What reads a light curve of some format from a file."""
 
-COLUMNS: Final = ("time", "flux", "flag")
+COLUMNS: Final = (columns.TIME, columns.FLUX, columns.FLAG)
 GZIP: Final = b"\x1f\x8b"
-CURE: Final = "each line has three values: time [days], relative flux, flag (0 good)"
+EXPECTED: Final = "each line has three values: time [days], relative flux, flag (0 good)"
+LONGEST: Final = 10_000
+"""Longest row [characters]."""
+BYTE_ORDER_MARKS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+OTHER_FORMATS: Final = {
+    b"SIMPLE  =": ("a FITS file", "give lc_type fits"),
+    b"# %ECSV": ("an ECSV file", "give lc_type ecsv"),
+    b"PK\x03\x04": ("a spreadsheet or zip archive", "save the table as CSV"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save the table as CSV"),
+    b"\x89HDF": ("an HDF5 file", "save the table as CSV, FITS or ECSV"),
+    b"PAR1": ("a parquet file", "save the table as CSV, FITS or ECSV"),
+    b"\x93NUMPY": ("a numpy file", "save the table as CSV, FITS or ECSV"),
+    b"<?xml": ("an XML file, perhaps a VOTable", "save the table as CSV, FITS or ECSV"),
+}
+"""First bytes of files that are often given instead: what they are and what to do."""
+
+
+class _Lines(NamedTuple):
+    comments: list[str]
+    rows: list[str]
+    numbers: list[int]
 
 
 def read(path: Path) -> LightCurve:
     """Read the light curve in ``path``, with the metadata in its comments.
 
-    A flux that is not finite is no measurement: flagged bad, whatever the flag says.
+    A flux that is missing or not finite is no measurement: flagged bad, whatever the flag says.
 
     Raises
     ------
     LightCurveError
-        The file cannot be read or is damaged, or a line is not three numbers, or a time does not
-        come after the one before it; the message gives the file's name and the line.
+        The file cannot be read, is damaged or has another format, or a line is not three numbers, or a
+        time does not come after the one before it; the message gives the file's name and the line.
     """
-    lines = _text(path).split("\n")
-    metadata: dict[str, Scalar] = {}
-    rows: list[str] = []
-    numbers: list[int] = []
-    for number, line in enumerate(lines, start=1):
-        stripped = line.strip()
-        if stripped.startswith("#"):
-            if pair := comments.parse(line):
-                metadata[pair[0]] = pair[1]
-        elif stripped and not (not rows and _is_heading(stripped)):
-            rows.append(stripped)
-            numbers.append(number)
-    if not rows:
-        raise LightCurveError(f"{path.name}: holds no samples", cure=CURE)
-    times, fluxes, flags = _table(path, rows, numbers).T
+    content = _content(path)
+    lines = _lines(_text(path, content))
+    for row, number in zip(lines.rows, lines.numbers, strict=True):
+        if len(row) > LONGEST:
+            raise LightCurveError(f"{path.name}, line {number}: is longer than {LONGEST:,} characters", hint=EXPECTED)
+    metadata, warnings = comments.collect(lines.comments)
+    if not lines.rows:
+        raise LightCurveError(f"{path.name}: holds no samples", hint=EXPECTED)
+    places, headings = _places(path, lines, warnings)
+    table = read_table(path.name, lines.rows, lines.numbers, headings or list(COLUMNS), places, EXPECTED)
+    if table.decimal_commas:
+        warnings.append("the numbers have decimal commas")
+    scale = columns.to_days(columns.split_unit(headings[places[columns.TIME]])[1], warnings) if headings else 1.0
+    return _light_curve(path, table, scale, lines.numbers, warnings).evolve(metadata=metadata, warnings=tuple(warnings))
+
+
+def _light_curve(path: Path, table: Table, scale: float, numbers: list[int], warnings: list[str]) -> LightCurve:
+    times, fluxes = table.values[columns.TIME] * scale, table.values[columns.FLUX]
     late = ~(np.diff(times) > 0)
     if late.any():
         index = int(np.argmax(late)) + 1
         raise LightCurveError(
             f"{path.name}, line {numbers[index]}: the time {times[index]:g} does not come after {times[index - 1]:g}",
-            cure="sort the file by time, without repeated or missing times",
+            hint="sort the file by time, without repeated or missing times",
         )
+    flags = table.values.get(columns.FLAG, np.zeros(len(times)))
+    if repeats_flux(fluxes, flags):
+        warnings.append(REPEATED)
+        flags = np.zeros(len(times))
+    uncertainties = np.nan_to_num(table.values.get(columns.UNCERTAINTY, np.zeros(len(times))), posinf=0, neginf=0)
     bad = (flags != 0) | ~np.isfinite(fluxes)
-    return LightCurve(times, fluxes, np.where(bad, BAD, GOOD), metadata=metadata)
+    return LightCurve(times, fluxes, np.where(bad, BAD, GOOD), uncertainties)
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-        if content.startswith(GZIP):
-            content = gzip.decompress(content)
-        return content.decode("utf-8")
+        content = gzip.decompress(content) if content.startswith(GZIP) else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise LightCurveError(f"{path.name}: is a damaged gzip file: {error}", cure="copy it here again") from error
+        raise LightCurveError(f"{path.name}: is a damaged gzip file: {error}", hint="copy it here again") from error
+    except OSError as error:
+        raise LightCurveError(f"{path.name}: cannot be read: {error.strerror}", hint="see who may read it") from error
+    for begin, (what, hint) in OTHER_FORMATS.items():
+        if content.startswith(begin):
+            raise LightCurveError(f"{path.name}: is {what}, not CSV", hint=f"{hint}; in CSV {EXPECTED}")
+    return content
+
+
+def _text(path: Path, content: bytes) -> str:
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        # Comments in the encoding of an older spreadsheet do no harm.
+        lines = [
+            line.decode("latin-1").encode() if line.lstrip(b' "').startswith(b"#") else line
+            for line in content.split(b"\n")
+        ]
+    content = b"\n".join(lines)
+    try:
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise LightCurveError(f"{path.name}, line {line}: is not text", cure=CURE) from error
-    except OSError as error:
-        raise LightCurveError(f"{path.name}: cannot be read: {error.strerror}", cure="see who may read it") from error
+        raise LightCurveError(f"{path.name}, line {line}: is not text", hint=EXPECTED) from error
 
 
-def _table(path: Path, rows: list[str], numbers: list[int]) -> FloatArray:
+def _lines(text: str) -> _Lines:
+    found = _Lines([], [], [])
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        stripped = line.strip()
+        if stripped.lstrip('"').startswith("#"):
+            found.comments.append(_unquoted(stripped))
+        elif stripped.strip(",;") and not (not found.rows and stripped.startswith("sep=")):
+            # A tab at the end of a line is an empty cell.
+            found.rows.append(line.strip(" ") if "\t" in line else stripped)
+            found.numbers.append(number)
+    return found
+
+
+def _unquoted(line: str) -> str:
+    """Return the text of a comment line that a spreadsheet put in quotation marks, as CSV quotes a cell."""
+    matched = re.fullmatch(r'"((?:[^"]|"")*)"[,;\s]*', line)
+    return matched[1].replace('""', '"') if matched else line
+
+
+def _places(path: Path, lines: _Lines, warnings: list[str]) -> tuple[dict[str, int], list[str]]:
+    """Return which column is what, and the headings, which are taken off the rows; empty where there are none."""
+    first = split(lines.rows[0], separator_of(lines.rows[0]))
+    if not _is_heading(first):
+        return dict(zip(COLUMNS, range(len(COLUMNS)), strict=True)), []
+    number = lines.numbers[0]
+    del lines.rows[0], lines.numbers[0]
+    if not lines.rows:
+        raise LightCurveError(f"{path.name}: holds no samples", hint=EXPECTED)
+    while len(first) > len(COLUMNS) and not first[-1]:
+        first.pop()
+    places = columns.identify(first)
+    if columns.TIME not in places or columns.FLUX not in places:
+        if len(first) != len(COLUMNS):
+            raise LightCurveError(
+                f"{path.name}, line {number}: the columns are {', '.join(first)}", hint=f"name {columns.EXPECTED}"
+            )
+        warnings.append(f"the columns {', '.join(first)} are read as time [days], relative flux and flag")
+        return dict(zip(COLUMNS, range(len(COLUMNS)), strict=True)), first
+    if columns.FLAG not in places:
+        warnings.append("there is no column of flags: all samples are read as good")
+    ignored = [name for index, name in enumerate(first) if name and index not in places.values()]
+    if ignored:
+        warnings.append(f"the columns {', '.join(ignored)} are not read")
+    return places, first
+
+
+def _is_heading(fields: list[str]) -> bool:
+    """Say whether the fields of a row name columns: letters, and no number."""
+    named = [field for field in fields if field]
+    return len(named) > 1 and all(field[:1].isalpha() and not _is_number(field) for field in named)
+
+
+def _is_number(text: str) -> bool:
     try:
-        table = np.loadtxt(io.StringIO("\n".join(rows)), np.float64, delimiter=",", ndmin=2, comments=None)
+        float(text)
     except ValueError:
-        table = np.empty((0, 0))
-    if table.shape == (len(rows), len(COLUMNS)) and np.isfinite(table[:, 0]).all():
-        return table
-    for row, number in zip(rows, numbers, strict=True):
-        if wrong := _wrong(row.split(",")):
-            raise LightCurveError(f"{path.name}, line {number}: {wrong}", cure=CURE)
-    raise LightCurveError(f"{path.name}: is not a table of three columns", cure=CURE)
-
-
-def _wrong(fields: list[str]) -> str:
-    if len(fields) != len(COLUMNS):
-        return f"has {len(fields)} columns, not {len(COLUMNS)}"
-    for name, value in zip(COLUMNS, fields, strict=True):
-        try:
-            number = float(value)
-        except ValueError:
-            return f"the {name} {value.strip()[:40]!r} is not a number"
-        if name == "time" and not np.isfinite(number):
-            return f"the time is {value.strip()}"
-    return ""
-
-
-def _is_heading(line: str) -> bool:
-    """Say whether a line names columns: it holds letters in every field, and no number."""
-    fields = line.split(",")
-    return len(fields) == len(COLUMNS) and all(field.strip()[:1].isalpha() and _wrong([field] * 3) for field in fields)
+        return False
+    return True

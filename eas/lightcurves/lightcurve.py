@@ -28,7 +28,23 @@ the rounding of the codes that print times with two decimals."""
 
 
 class LightCurveError(EASError):
-    """A light curve, or the file of one, cannot be used."""
+    """A light curve, or the file of one, cannot be used.
+
+    Parameters
+    ----------
+    what:
+        What is wrong with it.
+    hint:
+        What can be done about it.
+
+    Examples
+    --------
+    >>> try:
+    ...     LightCurve([0.0, 1.0], [1.0])
+    ... except LightCurveError as error:
+    ...     print(error)
+    fluxes have the shape (1,), times (2,): not one light curve
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +63,19 @@ class LightCurve:
         Standard deviation of each flux, float64, shape (n,). Zero where not given: not known.
     metadata:
         What is known of the whole curve (``orbital_period``, ``mes``, ...).
+    warnings:
+        What the reader of its file had to assume or could not use, one sentence each.
 
     Raises
     ------
     LightCurveError
         Columns that are not one-dimensional or differ in length; flags other than 0 and 1.
+
+    Examples
+    --------
+    >>> short = LightCurve(times=[0.0, 0.25, 0.5], fluxes=[1.0, 0.99, 1.0], flags=[0, 0, 1])
+    >>> len(short), short.good.tolist(), short.uncertainties.tolist()
+    (3, [True, True, False], [0.0, 0.0, 0.0])
     """
 
     times: FloatArray
@@ -59,6 +83,7 @@ class LightCurve:
     flags: FlagArray = field(default_factory=lambda: np.empty(0, np.int8))
     uncertainties: FloatArray = field(default_factory=lambda: np.empty(0))
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         times = np.ascontiguousarray(self.times, np.float64)
@@ -80,23 +105,68 @@ class LightCurve:
 
     @property
     def good(self) -> BoolArray:
-        """Where a sample is flagged good, shape (n,)."""
+        """Where a sample is flagged good, bool, shape (n,).
+
+        Examples
+        --------
+        >>> int(lightcurve.good.sum())
+        2880
+        """
         good: BoolArray = self.flags == GOOD
         return good
 
     @property
     def cadence(self) -> float:
-        """Median time between samples [s]; raises LightCurveError below two samples."""
+        """Median time between samples [s].
+
+        Raises
+        ------
+        LightCurveError
+            It has fewer than two samples.
+
+        Examples
+        --------
+        >>> round(lightcurve.cadence)
+        600
+        """
         if len(self) < 2:
             raise LightCurveError(f"a light curve of {len(self)} samples has no cadence")
         return float(np.median(np.diff(self.times))) * SECONDS_PER_DAY
 
     def evolve(self, **changes: Any) -> LightCurve:
-        """Return a copy with some attributes changed."""
+        """Return a copy with some attributes changed.
+
+        Parameters
+        ----------
+        changes:
+            Attributes by name.
+
+        Raises
+        ------
+        LightCurveError
+            The columns no longer fit together.
+
+        Examples
+        --------
+        >>> doubled = lightcurve.evolve(fluxes=lightcurve.fluxes * 2)
+        >>> bool((doubled.fluxes == 2 * lightcurve.fluxes).all())
+        True
+        """
         return replace(self, **changes)
 
     def select(self, chosen: BoolArray | slice) -> LightCurve:
-        """Return the light curve of the chosen samples."""
+        """Return the light curve of the chosen samples; metadata are kept.
+
+        Parameters
+        ----------
+        chosen:
+            A mask, bool, shape (n,), or a slice.
+
+        Examples
+        --------
+        >>> len(lightcurve.select(lightcurve.times < 1)), len(lightcurve.select(slice(10)))
+        (144, 10)
+        """
         return self.evolve(
             times=self.times[chosen],
             fluxes=self.fluxes[chosen],
@@ -105,11 +175,34 @@ class LightCurve:
         )
 
     def first(self, duration: float) -> LightCurve:
-        """Return its first ``duration`` [days], counted from its first sample."""
-        return self.select(self.times < self.times[0] + duration) if len(self) else self
+        """Return its first part, counted from its earliest finite time.
+
+        Parameters
+        ----------
+        duration:
+            Length of the part [days].
+
+        Examples
+        --------
+        >>> len(lightcurve.first(2))
+        288
+        """
+        finite = self.times[np.isfinite(self.times)]
+        return self.select(self.times < finite.min() + duration) if finite.size else self
 
     def has_fixed_step(self, tolerance: float = STEP_TOLERANCE) -> bool:
-        """Say whether every time lies on a fixed step, to within ``tolerance`` of that step."""
+        """Say whether every time lies on a fixed step.
+
+        Parameters
+        ----------
+        tolerance:
+            Largest deviation, as a fraction of the step.
+
+        Examples
+        --------
+        >>> lightcurve.has_fixed_step(), lightcurve.evolve(times=lightcurve.times**2).has_fixed_step()
+        (True, False)
+        """
         return largest_step_error(self.times) <= tolerance
 
 
@@ -119,8 +212,19 @@ def _flags(flags: npt.ArrayLike, shape: tuple[int, ...]) -> FlagArray:
         return np.zeros(shape, np.int8)
     if not np.isin(given, (GOOD, BAD)).all():
         odd = given[~np.isin(given, (GOOD, BAD))][0]
-        raise LightCurveError(f"a flag is {odd}", cure="flags are 0 (good) or 1 (bad)")
+        raise LightCurveError(f"a flag is {odd}", hint="flags are 0 (good) or 1 (bad)")
     return np.ascontiguousarray(given, np.int8)
+
+
+def require_increasing_times(times: FloatArray) -> None:
+    """Raise LightCurveError, naming the first sample at fault, where ``times`` do not increase."""
+    late = ~(np.diff(times) > 0)  # also where a time is NaN
+    if late.any():
+        index = int(np.argmax(late)) + 1
+        raise LightCurveError(
+            f"times must increase, but sample {index} is at {times[index]:g} days after {times[index - 1]:g} days",
+            hint="sort the light curve by time, without repeated times",
+        )
 
 
 def largest_step_error(times: FloatArray) -> float:

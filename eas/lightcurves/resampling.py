@@ -1,6 +1,6 @@
 """Flux-conserving resampling, binning and multiplication of light curves.
 
-Each sample stands for a *cell* of time around it, in which its flux is constant. Resampling
+Each sample has a *cell* of time around it, in which its flux is constant. Resampling
 integrates over the new cells, so the integral of the flux is conserved over any time that both
 sets of cells cover. Only good samples are integrated where a new cell holds any.
 """
@@ -21,6 +21,7 @@ from eas.lightcurves.lightcurve import (
     FloatArray,
     LightCurve,
     LightCurveError,
+    require_increasing_times,
 )
 
 NEUTRAL_FLUX = 1.0
@@ -31,7 +32,7 @@ COVERED = 1e-6
 
 @dataclass(frozen=True)
 class Cells:
-    """The time that each of n samples stands for: from ``left`` to ``right`` [days], shapes (n,)."""
+    """The time that each of n samples covers: from ``left`` to ``right`` [days], shapes (n,)."""
 
     left: FloatArray
     right: FloatArray
@@ -50,10 +51,8 @@ def cells(times: FloatArray) -> Cells:
     """
     if len(times) < 2:
         raise LightCurveError(f"a light curve of {len(times)} samples has no cadence, so it cannot be resampled")
+    require_increasing_times(times)
     steps = np.diff(times)
-    if not (steps > 0).all():  # also where a time is NaN
-        index = int(np.argmin(steps > 0)) + 1
-        raise LightCurveError(f"times must increase, but sample {index} is at {times[index]} after {times[index - 1]}")
     cadence = float(np.median(steps))
     half = np.where(steps > GAP_FACTOR * cadence, cadence, steps) / 2
     ends = np.full(1, cadence / 2)
@@ -83,17 +82,18 @@ def bin_to(lightcurve: LightCurve, cadence: float) -> LightCurve:
 
     Bins begin where the first sample's cell does; a last bin is kept when at least half of it is
     covered. Bins without a good sample are kept too, flagged bad, so that the step stays fixed.
-    Raises LightCurveError for a cadence that is not positive, or finer than the light curve's.
+    Raises LightCurveError for a cadence that is not positive, finer than the light curve's, or times that do
+    not increase.
     """
     if not (math.isfinite(cadence) and cadence > 0):
-        raise LightCurveError(f"a cadence of {cadence} s", cure="give a positive number of seconds")
+        raise LightCurveError(f"a cadence of {cadence} s", hint="give a positive number of seconds")
+    old = cells(lightcurve.times)  # first of all: without increasing times there is no cadence
     own = lightcurve.cadence
     if cadence < own * (1 - 1e-6):
         raise LightCurveError(
             f"cannot bin a light curve of cadence {own:g} s to {cadence:g} s",
-            cure=f"give a cadence of {own:g} s or more",
+            hint=f"give a cadence of {own:g} s or more",
         )
-    old = cells(lightcurve.times)
     width = cadence / SECONDS_PER_DAY
     count = max(1, math.floor((old.right[-1] - old.left[0]) / width + 0.5))
     edges = old.left[0] + width * np.arange(count + 1)

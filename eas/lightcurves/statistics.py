@@ -1,12 +1,37 @@
-"""Statistics of a transit signal, from its noise-free model flux."""
+"""Statistics of fluxes: their scatter, and a transit signal's from its noise-free model flux."""
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
 from eas.lightcurves.lightcurve import FloatArray
+
+GAUSSIAN: Final = 1.4826
+"""Standard deviation of a normal distribution / its median absolute deviation."""
+ROUNDING: Final = 8
+"""Deviations up to this many units in the last place of a flux are rounding."""
+NOISE_FREE_MES: Final = 1e8
+"""`mes` of a transit without noise, where it is not defined: larger than any real one."""
+
+
+def robust_scatter(values: FloatArray, *, fallback: bool = True) -> float:
+    """Return the standard deviation of ``values``, shape (n,), from their median absolute deviation.
+
+    Where more than half of the values are equal, that is 0; with ``fallback`` the plain standard
+    deviation is returned instead. 0 where the values differ by rounding alone, infinite
+    where it overflows.
+    """
+    rounding = ROUNDING * float(np.spacing(np.max(np.abs(values))))
+    with np.errstate(over="ignore", invalid="ignore"):
+        scatter = GAUSSIAN * float(np.median(np.abs(values - np.median(values))))
+        if scatter <= rounding and fallback:
+            scatter = float(np.std(values))
+    if not math.isfinite(scatter):
+        return math.inf
+    return scatter if scatter > rounding else 0.0
 
 
 def integrated_transit_power(fluxes: FloatArray) -> float:
@@ -27,7 +52,7 @@ def pixels_out_of_transit(fluxes: FloatArray) -> int:
     return len(fluxes) - pixels_in_transit(fluxes)
 
 
-def mes(fluxes: FloatArray, noise: float) -> float | None:
+def mes(fluxes: FloatArray, noise: float) -> float:
     """Return the multiple event statistic of a transit signal in white noise.
 
     The signal-to-noise ratio of all transits together: mean depth / noise * sqrt(samples in
@@ -44,11 +69,11 @@ def mes(fluxes: FloatArray, noise: float) -> float | None:
 
     Returns
     -------
-    0 without a transit; None without noise, where it is not defined (infinite).
+    0 without a transit; `NOISE_FREE_MES` without noise, where the ratio is infinite.
     """
     count = pixels_in_transit(fluxes)
     if not count:
         return 0.0
     if noise <= 0:
-        return None
-    return integrated_transit_power(fluxes) / noise / math.sqrt(count)
+        return NOISE_FREE_MES
+    return min(integrated_transit_power(fluxes) / noise / math.sqrt(count), NOISE_FREE_MES)

@@ -9,20 +9,22 @@ come late, and the claim in SQL decides. What every queue must do is written dow
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from eas.model import QueuedAttempt
+from eas.wakeups import Wakeups
 
 
 class AttemptStore(Protocol):
     """The task database, as far as a queue needs it. ``eas.taskdb`` provides it."""
 
+    @property
+    def wakeups(self) -> Wakeups:
+        """Wake-ups between the processes of this machine that use this task database."""
+
     def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[int]:
         """Claim the next queued attempts by priority, then age."""
-
-    def claim_these(self, worker_id: str, attempt_ids: Sequence[int]) -> list[int]:
-        """Claim those of ``attempt_ids`` that are queued and due."""
 
     def now(self) -> float:
         """Return the time that due times are measured by [Unix time, s]."""
@@ -54,7 +56,7 @@ class JobQueue(ABC):
     def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
         """Claim up to ``limit`` attempts for a worker, waiting at most ``timeout`` seconds for the first.
 
-        Each attempt is given to one worker only, whoever else asks. Returns their ids, in the
+        Each attempt is given to one worker only, also where several ask at once. Returns their ids, in the
         order to run them: by priority, then age.
         """
 
@@ -63,10 +65,21 @@ class JobQueue(ABC):
         """Publish again what SQL says is queued, but messages may have been lost; return how many."""
 
     def purge(self, task_types: Sequence[str]) -> None:  # noqa: B027 - nor has every queue messages
-        """Drop the messages of these types about attempts that are not queued any more, as far as they are at hand.
+        """Drop those messages of these types that this process holds and whose attempts are no longer queued.
 
         For operators who took them off the queue in SQL (committed): those left over find nothing.
         """
+
+    def declare(self, task_types: Iterable[str]) -> int:
+        """Declare what the queue needs for these task types; return how many queues were declared.
+
+        Raises ServiceError where a service that holds them cannot be reached.
+        """
+        return 0
+
+    def message_counts(self, task_types: Iterable[str]) -> dict[str, int] | None:
+        """Return how many messages the broker holds, by task type; None for a queue without messages."""
+        return None
 
     def depths(self) -> dict[str, int]:
         """Return how many attempts are queued, by task type."""
@@ -76,6 +89,6 @@ class JobQueue(ABC):
         """End a ``claim`` that waits in another thread of this process, soon."""
 
     def close(self) -> None:  # noqa: B027 - nor has every queue something to close
-        """Let go of connections."""
+        """Close connections."""
 
     store: AttemptStore

@@ -1,6 +1,6 @@
 """The connection to RabbitMQ of one process: a thread owns it, other threads hand it work and wait.
 
-The connection comes back by itself after a broker's restart. Whoever needs it waits for a bounded
+The connection is reopened automatically after a broker's restart. A caller that needs it waits for a bounded
 time; a broker that was never reached is not waited for.
 """
 
@@ -19,6 +19,7 @@ import pika.exceptions
 
 from eas.errors import ServiceError, SettingsError
 from eas.queues.session import Outgoing, Session, Token
+from eas.queues.tls import without_tls
 
 T = TypeVar("T")
 LOG = logging.getLogger("eas.queues")
@@ -31,11 +32,11 @@ ANSWER = 60.0
 
 
 class BrokerGoneError(Exception):
-    """There is no connection now; it may come back."""
+    """There is no connection now; the broker thread tries to reopen it."""
 
 
 class Broker:
-    """Keeps one session open, and the messages that it was delivered until somebody takes them.
+    """Keeps one session open, and the messages that it was delivered until they are taken.
 
     Attributes
     ----------
@@ -108,7 +109,7 @@ class Broker:
                 raise BrokerGoneError(self._failure or "no connection")
             raise ServiceError(
                 f"RabbitMQ at {self.safe_url} cannot be reached: {self._failure or 'no answer'}",
-                cure="check that it runs and that EAS_QUEUE_URL (or `eas queue init`) names it, with user and password",
+                hint="check that it runs and that EAS_QUEUE_URL (or `eas queue init`) names it, with user and password",
             )
 
     @property
@@ -177,7 +178,7 @@ class Broker:
             session.call(lambda: session.listen(queues, prefetch))
 
     def rest(self) -> None:
-        """Have nothing delivered any more, and hand back what nobody took."""
+        """Stop deliveries, and return the messages that were not taken."""
         with self._changed:
             session = self._session
             left = [token for tokens in self._tokens.values() for token in tokens]
@@ -227,13 +228,16 @@ def _settling(session: Session, tokens: Sequence[Token], requeue: bool) -> Calla
 
 def _parameters(url: str) -> pika.URLParameters:
     try:
-        parameters = pika.URLParameters(url)
+        plain, tls = without_tls(url)
+        parameters = pika.URLParameters(plain)
     except (ValueError, AttributeError, TypeError):
         # The driver's message may hold the URL, and that a password.
         raise SettingsError(
             "the job queue's URL is not one that RabbitMQ's client understands",
-            cure="e.g. amqp://user:password@host:5672/%2F",
+            hint="e.g. amqp://user:password@host:5672/%2F",
         ) from None
+    if tls is not None:
+        parameters.ssl_options = tls
     parameters.socket_timeout = 10.0
     parameters.connection_attempts = 1
     parameters.heartbeat = 30
@@ -245,8 +249,8 @@ def _parameters(url: str) -> pika.URLParameters:
 def _describe(error: BaseException | None) -> str:
     """Return what went wrong in one line; the driver nests its errors."""
     inner: Any = error
-    while getattr(inner, "exceptions", None):
-        inner = inner.exceptions[-1]
+    while getattr(inner, "exceptions", None) or getattr(inner, "exception", None):
+        inner = inner.exceptions[-1] if getattr(inner, "exceptions", None) else inner.exception
     while isinstance(inner, Exception) and inner.args:
         if not isinstance(inner.args[0], BaseException):
             break

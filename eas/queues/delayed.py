@@ -27,7 +27,7 @@ class Delayed:
             heapq.heappush(self._heap, (message.available_at, message.attempt_id, message))
 
     def take_due(self, now: float) -> list[QueuedAttempt]:
-        """Take out what is due by ``now`` [Unix time, s]."""
+        """Remove and return what is due by ``now`` [Unix time, s]."""
         due: list[QueuedAttempt] = []
         while self._heap and self._heap[0][0] <= now:
             message = heapq.heappop(self._heap)[2]

@@ -1,6 +1,6 @@
 """The job queue by RabbitMQ: a durable queue for each task type, and messages that wake workers.
 
-A message holds the id of the attempt that it was published for, and stands for *one more queued
+A message holds the id of the attempt that it was published for, and represents *one more queued
 attempt of this type*: who gets it claims the best one of the type in SQL, by priority, then age.
 So there have to be as many messages as due attempts, and it does not matter which. Messages too
 many find nothing and are dropped; ``sweep`` adds those that are lost.
@@ -71,12 +71,12 @@ class RabbitMQQueue(JobQueue):
     def _send(self, messages: Sequence[QueuedAttempt]) -> None:
         for start in range(0, len(messages), PUBLISH_CHUNK):
             part = [(self._queue(each.task_type), b"%d" % each.attempt_id) for each in messages[start:][:PUBLISH_CHUNK]]
-            # A queue that was deleted under us gives its messages back: it is declared anew, once.
+            # A queue that was deleted under us gives its messages back: it is declared again, once.
             lost = self.broker.publish(part, PATIENCE)
             if lost and self.broker.publish(lost, PATIENCE):
                 raise ServiceError(
                     f"RabbitMQ at {self.broker.safe_url} does not take messages for {lost[0][0]}",
-                    cure="look for a policy or a limit on that queue; `eas queue init` declares it",
+                    hint="look for a policy or a limit on that queue; `eas queue init` declares it",
                 )
 
     def _postpone(self, messages: Iterable[QueuedAttempt]) -> None:
@@ -145,7 +145,7 @@ class RabbitMQQueue(JobQueue):
         return claimed
 
     def _claim_without(self, worker_id: str, task_types: Sequence[str], limit: int, deadline: float) -> list[int]:
-        """Claim by SQL alone, for as long as the broker is away; nothing where it is back before there was anything."""
+        """Claim by SQL alone while the broker is away; empty if the broker returns before anything is queued."""
         while True:
             claimed = self.store.claim_next(worker_id, task_types, limit)
             left = deadline - time.monotonic()
@@ -185,7 +185,7 @@ class RabbitMQQueue(JobQueue):
             self._types, self._prefetch = frozenset(), 1
         self.broker.rest()
 
-    # -- housekeeping --------------------------------------------------------------------------
+    # -- maintenance ---------------------------------------------------------------------------
 
     def sweep(self) -> int:
         """Publish what SQL has and the broker lacks; drop what the broker has and SQL does not know."""
@@ -197,7 +197,7 @@ class RabbitMQQueue(JobQueue):
 
     def _sweep(self) -> int:
         due, depths = self.store.due(), self.store.depths()
-        held = self.held({*depths, *due, *self._known})
+        held = self.message_counts({*depths, *due, *self._known})
         self._prune({each: count - depths.get(each, 0) for each, count in held.items()})
         missing = {each: min(count - held[each], SWEEP_LIMIT) for each, count in due.items() if count > held[each]}
         if not missing:
@@ -225,25 +225,27 @@ class RabbitMQQueue(JobQueue):
         """Empty the broker's queues of these types, and publish what SQL still has for them."""
         try:
             self.broker.purge([self._queue(each) for each in task_types], PATIENCE)
-            # Whoever else dies between these two lines leaves it to the next sweep of any worker.
+            # A process that dies between these two lines leaves it to the next sweep of any worker.
             self._sweep()
         except (BrokerGoneError, ServiceError) as error:
             LOG.warning("messages are left to find nothing: RabbitMQ is away (%s)", error)
 
-    def held(self, task_types: Iterable[str]) -> dict[str, int]:
+    def message_counts(self, task_types: Iterable[str]) -> dict[str, int]:
         """Return how many messages the broker has for each task type, delivered ones not counted."""
         counts = self.broker.count([self._queue(each) for each in sorted(task_types)], PATIENCE)
         return {queue.removeprefix(self.prefix): count for queue, count in counts.items()}
 
-    def declare(self, task_types: Iterable[str]) -> None:
-        """Declare the queues of task types. Raises ServiceError where the broker cannot be reached."""
+    def declare(self, task_types: Iterable[str]) -> int:
+        """Declare a queue for each task type; see the base class."""
+        queues = [self._queue(each) for each in sorted(task_types)]
         try:
-            self.broker.declare([self._queue(each) for each in sorted(task_types)], PATIENCE)
+            self.broker.declare(queues, PATIENCE)
         except BrokerGoneError as error:
             raise ServiceError(
                 f"RabbitMQ at {self.broker.safe_url} does not declare our queues: {error}",
-                cure="check that its user may configure, write and read queues",
+                hint="check that its user may configure, write and read queues",
             ) from error
+        return len(queues)
 
     def wake(self) -> None:
         """End the wait of a ``claim``."""

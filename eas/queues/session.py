@@ -82,13 +82,13 @@ class Session:
             self._connection.ioloop.start()
         except Exception as error:  # a broken connection may surface anywhere in the driver
             self._end(error)
-            self._let_go()
+            self._close_all()
         finally:
             self._end(self.error or ConnectionError("the connection ended"))
             with self._calling:
                 self._connection.ioloop.close()
 
-    def _let_go(self) -> None:
+    def _close_all(self) -> None:
         """Close what is still open, though the driver has failed."""
         with contextlib.suppress(Exception):
             if not (self._connection.is_closing or self._connection.is_closed):
@@ -107,7 +107,7 @@ class Session:
             if not self.ended:
                 work()
         except pika.exceptions.AMQPError as error:
-            # A channel was closed under us. Whoever waits is told when the connection ends, which is now.
+            # The broker closed a channel. A waiting caller is notified when the connection ends, which is now.
             self.error = self.error or error
             if self._connection.is_open:
                 self._connection.close()
@@ -152,7 +152,7 @@ class Session:
         self._ready(self)
 
     def _channel_lost(self, _: Channel, reason: BaseException) -> None:
-        """Start anew: what was in flight on a channel that the broker closed is uncertain."""
+        """Start again: what was in flight on a channel that the broker closed is uncertain."""
         if self.error is None:
             self.error = reason
         if self._connection.is_open:
@@ -160,7 +160,7 @@ class Session:
 
     def _closed(self, _: Any, reason: BaseException) -> None:
         self._end(self.error or reason)
-        # The driver lets go of its socket in callbacks that are still to come.
+        # The driver closes its socket in callbacks that are still to come.
         self._connection.ioloop.call_later(0.02, self._connection.ioloop.stop)
 
     def _end(self, error: BaseException) -> None:

@@ -2,24 +2,38 @@
 
 Every change of an attempt is a guarded update: it names the state, and where it matters the
 worker, that it expects, and its row count is checked. So at most one result is accepted for an
-attempt, whoever else believes to hold it.
+attempt, even if several workers believe that they hold it.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Float,
+    Integer,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
-from eas.errors import UnknownJobError
-from eas.model import ClaimedAttempt, LogEntry, QueuedAttempt, StoredVersion
+from eas.model import ClaimedAttempt, QueuedAttempt, StoredVersion
 from eas.states import AttemptState, TaskState
 from eas.taskdb import tables, workers
+from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow, AnySelect, reserve_ids
-from eas.taskdb.products import chunks
+from eas.taskdb.queries import product_status
 
 ATTEMPTS = tables.attempts
 OPEN = (AttemptState.QUEUED, AttemptState.RUNNING)
@@ -69,7 +83,7 @@ def set_task_states(connection: Connection, task_ids: Iterable[int], state: Task
         connection.execute(update(tables.tasks).where(tables.tasks.c.id.in_(part)).values(state=state, **values))
 
 
-def claimable(task_type: str, limit: int, now: float) -> AnySelect:
+def claimable(task_type: str, limit: int | BindParameter[int], now: float | BindParameter[float]) -> AnySelect:
     """Select the next attempts of one task type; the queue's index answers it alone, in order."""
     columns = (ATTEMPTS.c.id, ATTEMPTS.c.priority)
     return (
@@ -92,17 +106,29 @@ def paused(connection: Connection) -> set[str]:
 
 def next_queued(connection: Connection, task_types: Sequence[str], limit: int, now: float) -> list[AnyRow]:
     """Return id and task type of the attempts to claim next, by priority, then age; nothing is locked."""
-    stopped = paused(connection)
-    selections = [
-        claimable(each, limit, now).add_columns(literal(each).label("task_type")).subquery()
-        for each in task_types
-        if each not in stopped
-    ]
-    if not selections:
+    if not task_types:
         return []
+    return list(connection.execute(_next_queued(tuple(task_types)), {"most": limit, "due": now}).all())
+
+
+@functools.lru_cache(maxsize=256)
+def _next_queued(task_types: tuple[str, ...]) -> AnySelect:
+    """Select what is to be claimed next of these types, up to ``most``, due by ``due``, unless paused.
+
+    It is kept: to build it takes ten times as long as to run it, and an idle worker does so for ever.
+    """
+    settings = tables.queue_settings
+    stopped = select(settings.c.task_type).where(settings.c.paused_at.is_not(None))
+    selections = [
+        claimable(each, bindparam("most", type_=Integer), bindparam("due", type_=Float))
+        .where(literal(each).not_in(stopped))
+        .add_columns(literal(each).label("task_type"))
+        .subquery()
+        for each in task_types
+    ]
     merged = union_all(*(select(each) for each in selections)).subquery()
-    query = select(merged.c.id, merged.c.task_type).order_by(merged.c.priority, merged.c.id).limit(limit)
-    return list(connection.execute(query).all())
+    found = select(merged.c.id, merged.c.task_type).order_by(merged.c.priority, merged.c.id)
+    return found.limit(bindparam("most", type_=Integer))
 
 
 class Free(NamedTuple):
@@ -128,7 +154,7 @@ def lock(connection: Connection, attempt_ids: Sequence[int], now: float) -> list
 
 
 def lock_next(connection: Connection, task_types: Iterable[str], limit: int, now: float) -> list[Free]:
-    """Lock the next attempts of the task types, one type after the other, that nobody else has locked."""
+    """Lock the next attempts of the task types, one type after the other, that no other transaction has locked."""
     found: list[Free] = []
     for task_type in task_types:
         query = claimable(task_type, limit - len(found), now).with_only_columns(
@@ -164,18 +190,20 @@ def describe(connection: Connection, attempt_ids: Sequence[int]) -> list[Claimed
         for row in rows:
             found[row.id] = ClaimedAttempt(
                 attempt_id=row.id,
-                task_id=row.task_id,
-                job_id=row.job_id,
-                number=row.number,
                 task_type=row.task_type,
-                working_directory=row.working_directory,
                 settings=json.loads(row.settings),
                 metadata=json.loads(row.metadata),
+                seed=_task_seed(row.seed, row.address),
+                working_directory=row.working_directory,
                 inputs=inputs.get(row.task_id, {}),
                 outputs=outputs.get(row.task_id, {}),
-                seed=f"{row.seed}:{row.address}",
             )
     return [found[attempt] for attempt in attempt_ids]
+
+
+def _task_seed(job_seed: str, address: str) -> int:
+    """Return 48 bits that depend on the job's seed and the task's place in the chain alone."""
+    return int.from_bytes(hashlib.sha256(f"{job_seed}:{address}".encode()).digest()[:6], "big")
 
 
 def _claimed(attempt_ids: Sequence[int]) -> AnySelect:
@@ -185,7 +213,6 @@ def _claimed(attempt_ids: Sequence[int]) -> AnySelect:
             ATTEMPTS.c.id,
             ATTEMPTS.c.task_id,
             ATTEMPTS.c.job_id,
-            ATTEMPTS.c.number,
             ATTEMPTS.c.task_type,
             task.c.working_directory,
             task.c.settings,
@@ -202,41 +229,43 @@ def _claimed(attempt_ids: Sequence[int]) -> AnySelect:
 def _files(
     connection: Connection, attempts: Sequence[AnyRow]
 ) -> tuple[dict[int, dict[str, StoredVersion]], dict[int, dict[str, str]]]:
-    """Return inputs and outputs by task id, and record which versions are read."""
+    """Return inputs and outputs by task id, and record which versions are read.
+
+    Outputs are those that the chain names, not what an earlier attempt registered as it ran.
+    """
     link, product = tables.task_products, tables.products
-    version, result = tables.product_versions, tables.attempt_results
-    attempt_of = {row.task_id: row.id for row in attempts}
+    task_of = {row.task_id: row for row in attempts}
     query = (
-        select(
-            link.c.task_id,
-            link.c.direction,
-            link.c.semantic,
-            product.c.id,
-            product.c.name,
-            version.c.id.label("version_id"),
-            version.c.store_path,
-            version.c.size,
-            version.c.sha256,
-            result.c.output_metadata,
-        )
+        select(link.c.task_id, link.c.direction, link.c.semantic, product.c.id, product.c.name)
+        .add_columns(product.c.current_version_id)
         .join(product, product.c.id == link.c.product_id)
-        .outerjoin(version, version.c.id == product.c.current_version_id)
-        .outerjoin(result, (result.c.attempt_id == version.c.attempt_id) & (link.c.direction == "in"))
-        .where(link.c.task_id.in_(attempt_of))
+        .where(link.c.task_id.in_(task_of), link.c.dynamic.is_(False))
     )
-    inputs: dict[int, dict[str, StoredVersion]] = {}
     outputs: dict[int, dict[str, str]] = {}
-    read: list[dict[str, object]] = []
+    reads: list[AnyRow] = []
     for row in connection.execute(query):
         if row.direction == "out":
             outputs.setdefault(row.task_id, {})[row.semantic] = row.name
-        elif row.version_id is not None:
-            metadata = json.loads(row.output_metadata) if row.output_metadata else {}
-            stored = StoredVersion(row.id, row.name, row.store_path, row.size, row.sha256, metadata)
-            inputs.setdefault(row.task_id, {})[row.semantic] = stored
-            read.append({"attempt_id": attempt_of[row.task_id], "semantic": row.semantic, "version_id": row.version_id})
-    if read:
-        connection.execute(insert(tables.attempt_inputs), read)
+        else:
+            reads.append(row)
+    if not reads:
+        return {}, outputs
+    own = product_status.accepted_versions(
+        connection, {row.id for row in reads}, {task_of[row.task_id].job_id for row in reads}
+    )
+    chosen = {
+        (row.task_id, row.semantic): own.get((task_of[row.task_id].job_id, row.id), row.current_version_id)
+        for row in reads
+    }
+    stored = product_status.stored(connection, set(chosen.values()) - {None})
+    inputs: dict[int, dict[str, StoredVersion]] = {}
+    recorded: list[dict[str, object]] = []
+    for (task_id, semantic), version_id in chosen.items():
+        if version_id in stored:
+            inputs.setdefault(task_id, {})[semantic] = stored[version_id]
+            recorded.append({"attempt_id": task_of[task_id].id, "semantic": semantic, "version_id": version_id})
+    if recorded:
+        connection.execute(insert(tables.attempt_inputs), recorded)
     return inputs, outputs
 
 
@@ -277,25 +306,6 @@ def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int
     return held
 
 
-def news(connection: Connection, job_id: int, limit: int = 10_000) -> tuple[int, list[AnyRow]]:
-    """Return a job's revision, and its ended attempts that its orchestrator has not looked at yet."""
-    task, job = tables.tasks, tables.jobs
-    # One query for both: it is asked several times a second for each job that runs.
-    query = (
-        select(job.c.revision, ATTEMPTS.c.id, ATTEMPTS.c.task_id, task.c.state.label("task_state"))
-        .select_from(job)
-        .outerjoin(ATTEMPTS, ATTEMPTS.c.unseen_by == job.c.id)
-        .outerjoin(task, task.c.id == ATTEMPTS.c.task_id)
-        .where(job.c.id == job_id)
-        .order_by(ATTEMPTS.c.id)
-        .limit(limit)
-    )
-    rows = connection.execute(query).all()
-    if not rows:
-        raise UnknownJobError(f"job {job_id} is not in the task database any more", cure="was it restored from a save?")
-    return rows[0].revision, [row for row in rows if row.id is not None]
-
-
 def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:
     """Note that the orchestrator has looked at these ended attempts."""
     for part in chunks(attempt_ids):
@@ -312,55 +322,3 @@ def depths(connection: Connection, due: float | None = None) -> dict[str, int]:
     if due is not None:
         query = query.where(ATTEMPTS.c.available_at <= due)
     return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def last_failures(connection: Connection, task_ids: Iterable[int]) -> dict[int, str]:
-    """Return the reason of the last ended attempt of each task that has one."""
-    result = tables.attempt_results
-    found: dict[int, str] = {}
-    for part in chunks(task_ids):
-        query = (
-            select(ATTEMPTS.c.task_id, result.c.reason)
-            .join(result, result.c.attempt_id == ATTEMPTS.c.id)
-            .where(ATTEMPTS.c.task_id.in_(part))
-            .order_by(ATTEMPTS.c.number)
-        )
-        found.update({row.task_id: row.reason for row in connection.execute(query)})
-    return found
-
-
-def last_logs(connection: Connection, task_ids: Iterable[int]) -> dict[int, list[LogEntry]]:
-    """Return the log of the newest attempt of each task, in order."""
-    entry, newer = tables.log_entries, ATTEMPTS.alias("newer")
-    newest = select(func.max(newer.c.number)).where(newer.c.task_id == ATTEMPTS.c.task_id).scalar_subquery()
-    found: dict[int, list[LogEntry]] = {}
-    for part in chunks(task_ids):
-        query = (
-            select(ATTEMPTS.c.task_id, entry)
-            .join(entry, entry.c.attempt_id == ATTEMPTS.c.id)
-            .where(ATTEMPTS.c.task_id.in_(part), ATTEMPTS.c.number == newest)
-            .order_by(entry.c.id)
-        )
-        for row in connection.execute(query):
-            log = found.setdefault(row.task_id, [])
-            log.append(LogEntry(row.logged_at, row.level, row.logger, row.message, row.traceback))
-    return found
-
-
-def outputs_of(connection: Connection, task_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return the output metadata of the accepted attempts of tasks that have one."""
-    task, result = tables.tasks, tables.attempt_results
-    found: dict[int, dict[str, Any]] = {}
-    for part in chunks(task_ids):
-        query = (
-            select(task.c.id, result.c.output_metadata)
-            .join(result, result.c.attempt_id == task.c.accepted_attempt_id)
-            .where(task.c.id.in_(part))
-        )
-        found.update({row.id: json.loads(row.output_metadata) for row in connection.execute(query)})
-    return found
-
-
-def now() -> float:
-    """Return the time that goes into SQL: Unix time [s]."""
-    return time.time()

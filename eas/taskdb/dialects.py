@@ -1,4 +1,4 @@
-"""What sqlite and MySQL (or MariaDB) each need: how to connect, and what their errors mean."""
+"""How to connect to sqlite and to MySQL or MariaDB, and what each needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, literal_column, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import OperationalError
+
+from eas.taskdb.database_errors import NO_SUCH_DATABASE, code
 
 MYSQL = ("mysql", "mariadb")
 """Names of the dialects that speak to MySQL or MariaDB."""
@@ -21,17 +23,11 @@ was stopped there are free again before others, who try for 160 s, give up."""
 SERVER_CLOCK: ColumnElement[float] = literal_column("UNIX_TIMESTAMP(NOW(6))")
 """MySQL's own time [Unix time, s]."""
 
-# Deadlock, lock wait timeout: both roll back and ask to try again.
-COLLISIONS = {1213, 1205}
-# Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting;
-# closed by MySQL 8 since it was silent for too long.
-AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
-NO_SUCH_DATABASE = 1049
-
 
 def sqlite_engine(url: str) -> Engine:
     """Return an engine whose transactions begin when we say so."""
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
+    arguments = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
+    engine = create_engine(url, connect_args=arguments, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -62,6 +58,7 @@ def mysql_engine(url: str, isolation_level: str, *, idle_timeout: int = IDLE_TIM
     return create_engine(
         url,
         isolation_level=isolation_level,
+        hide_parameters=True,
         pool_pre_ping=True,
         pool_recycle=1800,
         pool_size=5,
@@ -87,7 +84,7 @@ def create_database(url: str) -> bool:
         with engine.connect():
             return False
     except OperationalError as error:
-        if _code(error) != NO_SUCH_DATABASE:
+        if code(error) != NO_SUCH_DATABASE:
             raise
     finally:
         engine.dispose()
@@ -106,19 +103,3 @@ def skips_locked(connection: Connection) -> bool:
     dialect = connection.dialect
     version = dialect.server_version_info or (0,)
     return version >= ((10, 6) if getattr(dialect, "is_mariadb", False) else (8, 0))
-
-
-def collided(error: DBAPIError) -> bool:
-    """Return whether the transaction met others and may succeed at the next try."""
-    return _code(error) in COLLISIONS or "database is locked" in str(error.orig)
-
-
-def is_away(error: DBAPIError) -> bool:
-    """Return whether the server was not there, or went away."""
-    closed_by_driver = isinstance(error, InterfaceError) and _code(error) == 0
-    return error.connection_invalidated or _code(error) in AWAY or closed_by_driver
-
-
-def _code(error: DBAPIError) -> int | None:
-    arguments = getattr(error.orig, "args", ())
-    return arguments[0] if arguments and isinstance(arguments[0], int) else None

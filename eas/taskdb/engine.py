@@ -1,4 +1,4 @@
-"""Connections to the task database: one object that knows the engines' ways."""
+"""Connections to the task database: one object that hides the differences between engines."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, Select, insert, select, text, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from eas.errors import EASError, ServiceError, SettingsError
+from eas.errors import SettingsError
 from eas.settings import safe_url
-from eas.taskdb import dialects, tables
+from eas.taskdb import database_errors, dialects, tables
+from eas.wakeups import Wakeups
 
 T = TypeVar("T")
 
-AnyRow: TypeAlias = Row[Any]
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 """A row of whatever columns."""
 
 AnySelect: TypeAlias = Select[Any]
@@ -52,7 +53,7 @@ class TaskDatabase:
             parsed = parsed.set(drivername="mysql+pymysql")
         elif backend not in (*dialects.MYSQL, "sqlite"):
             raise SettingsError(
-                f"{backend} is no engine for the task database", cure="use a sqlite or mysql+pymysql URL"
+                f"{backend} is no engine for the task database", hint="use a sqlite or mysql+pymysql URL"
             )
         self.url = parsed.render_as_string(hide_password=False)
         self.safe_url = safe_url(url)
@@ -66,6 +67,7 @@ class TaskDatabase:
             # A pool of its own for each isolation level: changing it costs a trip each time.
             self.engine = dialects.mysql_engine(self.url, "READ COMMITTED")
             self._reader = dialects.mysql_engine(self.url, "REPEATABLE READ")
+        self.wakeups = Wakeups(_wakeup_key(parsed))
         self._reached = False
         self._clock: tuple[float, float] | None = None
 
@@ -75,11 +77,12 @@ class TaskDatabase:
             return False
         try:
             return dialects.create_database(self.url)
-        except (OperationalError, InterfaceError, InternalError) as error:
-            raise self._unusable(error) from error
+        except DBAPIError as error:
+            raise database_errors.explained(error, self.safe_url) from error
 
     def close(self) -> None:
         """Close all connections."""
+        self.wakeups.close()
         self.engine.dispose()
         self._reader.dispose()
 
@@ -99,18 +102,30 @@ class TaskDatabase:
             self._clock = (server, (asked + time.monotonic()) / 2)
         return self._clock[0] + time.monotonic() - self._clock[1]
 
+    def clock_offset(self) -> float:
+        """Return what to add to this machine's clock to get the database's [s]; 0 with sqlite."""
+        return 0.0 if self.is_sqlite else self.now() - time.time()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a reading transaction: everything read in it is of one moment."""
         try:
             with self._connect(self._reader) as connection, connection.begin():
                 yield connection
-        except (OperationalError, InterfaceError, InternalError) as error:
-            raise self._unusable(error) from error
+        except DBAPIError as error:
+            raise database_errors.explained(error, self.safe_url) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a writing transaction; it commits when the block ends well. See ``transact``."""
+        try:
+            with self._writing() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise database_errors.explained(error, self.safe_url) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
         with self._connect(self.engine) as connection:
             # sqlite gives the write lock at the first write and then refuses, without waiting, a
             # reader that wants to become a writer: take the lock at the start.
@@ -139,7 +154,7 @@ class TaskDatabase:
         results: list[T] = []
 
         def once() -> T:
-            with self.write() as connection:
+            with self._writing() as connection:
                 if token is None or _mark(connection, token):
                     results.append(work(connection))
             return results[-1]
@@ -162,14 +177,17 @@ class TaskDatabase:
         while True:
             try:
                 return once()
-            except (OperationalError, InterfaceError, InternalError) as error:
-                if dialects.collided(error):
+            except DBAPIError as last:
+                error = database_errors.root_error(last)
+                if database_errors.collided(error):
                     collisions += 1
-                    worth = collisions < RETRIES
+                    again = collisions < RETRIES
                 else:
-                    worth = dialects.is_away(error) and self._reached and time.monotonic() - began < self.patience
-                if not worth:
-                    raise self._unusable(error) from error
+                    away = database_errors.is_away(error) and self._reached
+                    self._refuse_too_large(error)
+                    again = away and time.monotonic() - began < self.patience
+                if not again:
+                    raise database_errors.explained(error, self.safe_url) from error
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 2.0)
 
@@ -179,15 +197,29 @@ class TaskDatabase:
             self._reached = True
             yield connection
 
-    def _unusable(self, error: DBAPIError) -> EASError:
-        return ServiceError(
-            f"the task database {self.safe_url} cannot be used: {error.orig}",
-            cure="check that it runs and that EAS_DATABASE_URL (or `eas db init`) names it; then `eas db init`",
-        )
+    def _refuse_too_large(self, error: DBAPIError) -> None:
+        """Raise RequestError if a statement's size made the server close the connection: it would do so again."""
+        size = database_errors.suspected_size(error)
+        if not size:
+            return
+        try:
+            with self._connect(self._reader) as connection:
+                limit = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
+        except DBAPIError:
+            return  # it is away, whatever the size
+        if size >= limit:
+            raise database_errors.too_large(self.safe_url, size, limit) from error
+
+
+def _wakeup_key(url: URL) -> str:
+    """Return what all processes of one machine call this database, under any user name of the server."""
+    if url.get_backend_name() == "sqlite":
+        return str(Path(url.database or uuid.uuid4().hex).resolve())
+    return f"{url.host}:{url.port}/{url.database}"
 
 
 def _mark(connection: Connection, token: str) -> bool:
-    """Write down that the transaction of this token takes place; False if it did so before.
+    """Record that the transaction of this token takes place; False if it did so before.
 
     If that one is still being committed, the unique key makes us wait for it.
     """

@@ -27,21 +27,8 @@ def get(connection: Connection, job_id: int) -> AnyRow:
     if row is None:
         newest = connection.execute(select(JOBS.c.id, JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).all()
         known = ", ".join(f"{row.id} ({row.name})" for row in newest) or "none: submit one first"
-        raise UnknownJobError(f"there is no job {job_id} in the task database", cure=f"the newest jobs are: {known}")
+        raise UnknownJobError(f"there is no job {job_id} in the task database", hint=f"the newest jobs are: {known}")
     return row
-
-
-def unfinished(connection: Connection) -> list[AnyRow]:
-    """Return the jobs that are submitted or running, oldest first."""
-    states = [JobState.SUBMITTED, JobState.RUNNING]
-    return list(connection.execute(select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
-
-
-def open_leases(connection: Connection) -> list[AnyRow]:
-    """Return who drives each job that is submitted or running: what a supervisor looks at again and again."""
-    columns = (JOBS.c.id, JOBS.c.name, JOBS.c.priority, JOBS.c.revision, JOBS.c.driver, JOBS.c.driver_seen_at)
-    states = [JobState.SUBMITTED, JobState.RUNNING]
-    return list(connection.execute(select(*columns).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
 
 
 def take_lease(connection: Connection, job_id: int, driver: str, lease: float, now: float) -> bool:
@@ -52,27 +39,27 @@ def take_lease(connection: Connection, job_id: int, driver: str, lease: float, n
 
 
 def keep_lease(connection: Connection, job_id: int, driver: str, now: float) -> bool:
-    """Renew the lease; False where somebody else has taken the job over."""
+    """Renew the lease; False where another process has taken the job over."""
     guarded = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.driver == driver).values(driver_seen_at=now)
     return connection.execute(guarded).rowcount == 1
 
 
 def require_driver(connection: Connection, job_id: int, driver: str, revision: int | None = None) -> None:
-    """Hold a job until the commit: nobody can take it over or change its tasks meanwhile.
+    """Lock a job until the commit: no other process can take it over or change its tasks meanwhile.
 
     Raises JobChangedError if it is not at ``revision`` any more (None: whatever that is), and
-    LostLeaseError if somebody else drives it.
+    LostLeaseError if another process drives it.
     """
     query = select(JOBS.c.driver, JOBS.c.revision).where(JOBS.c.id == job_id)
     row = connection.execute(query.with_for_update()).one_or_none()
     if row is not None and revision is not None and row.revision != revision:
-        raise JobChangedError(f"the tasks of job {job_id} were changed", cure="load the job again")
+        raise JobChangedError(f"the tasks of job {job_id} were changed", hint="load the job again")
     if row is None or row.driver != driver:
-        raise LostLeaseError(f"job {job_id} was taken over by another process", cure="leave it to that one")
+        raise LostLeaseError(f"job {job_id} was taken over by another process", hint="leave it to that one")
 
 
 def drop_lease(connection: Connection, job_id: int, driver: str) -> None:
-    """Let others drive the job at once."""
+    """Release the job's lease, so that another process can drive it at once."""
     guarded = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.driver == driver)
     connection.execute(guarded.values(driver=None, driver_seen_at=None))
 

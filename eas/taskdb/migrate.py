@@ -12,7 +12,6 @@ from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, func, insert, inspect, select, text
-from sqlalchemy.exc import OperationalError
 
 from eas.errors import RequestError, ServiceError
 from eas.registry import Registry
@@ -63,7 +62,7 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
         if before is not None and before not in _known_revisions():
             raise RequestError(
                 f"the task database {database.safe_url} has schema {before}, which this release does not know",
-                cure="use the release of eas that made it, or a later one",
+                hint="use the release of eas that made it, or a later one",
             )
         if not database.is_sqlite:
             _check_server(connection, database)
@@ -103,11 +102,12 @@ def _alone(database: TaskDatabase) -> Iterator[None]:
         return
     # A connection of its own: the lock must outlast the transaction that it guards.
     with database.read() as connection:
-        name = select(func.concat("eas-migrate-", func.sha1(func.database())))
+        # Not SHA1(): MySQL 9.6 and later have it in a component only.
+        name = select(func.concat("eas-migrate-", func.sha2(func.database(), 256)))
         lock = connection.execute(name).scalar_one()[:64]
         if connection.execute(select(func.get_lock(lock, 120))).scalar() != 1:
             raise ServiceError(
-                "another process has been migrating the task database for 2 minutes", cure="try again later"
+                "another process has been migrating the task database for 2 minutes", hint="try again later"
             )
         try:
             yield
@@ -120,31 +120,54 @@ def _check_server(connection: Connection, database: TaskDatabase) -> None:
         version = ".".join(map(str, connection.dialect.server_version_info or ()))
         raise RequestError(
             f"the server of {database.safe_url} is version {version}, which cannot skip locked rows",
-            cure="use MySQL 8 or MariaDB 10.6, or later ones",
+            hint="use MySQL 8 or MariaDB 10.6, or later ones",
         )
 
 
 def _clear_remains(connection: Connection, database: TaskDatabase) -> None:
     """Remove tables that a killed ``initialise`` left: MySQL commits each one as it is made."""
+    _refuse_foreign(connection, database)
     present = set(inspect(connection).get_table_names())
-    ours = [table for table in tables.metadata.sorted_tables if table.name in present]
-    filled = [table.name for table in ours if connection.execute(select(func.count()).select_from(table)).scalar()]
-    if filled:
-        raise RequestError(
-            f"the database {database.safe_url} has tables of other origin: {', '.join(filled)}",
-            cure="give the task database a database of its own",
-        )
-    for table in reversed(ours):
-        table.drop(connection)
+    for table in reversed(tables.metadata.sorted_tables):
+        if table.name in present:
+            table.drop(connection)
+
+
+def _refuse_foreign(connection: Connection, database: TaskDatabase) -> None:
+    """Raise RequestError for a database without our schema in which another program keeps something."""
+    present = set(inspect(connection).get_table_names()) - {"alembic_version"}
+    declared = [table for table in tables.metadata.sorted_tables if table.name in present]
+    foreign = present - {table.name for table in declared}
+    filled = {table.name for table in declared if connection.execute(select(func.count()).select_from(table)).scalar()}
+    if not foreign | filled:
+        return
+    names = sorted(foreign | filled)
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    whose = "the EAS prototype" if any(name.startswith("eas_") for name in names) else "another program"
+    raise RequestError(
+        f"the database {database.safe_url} holds tables of {whose} ({shown}), and no schema of this package; "
+        "nothing was changed",
+        hint="give the task database a database of its own",
+    )
 
 
 def require_schema(database: TaskDatabase) -> None:
     """Raise ServiceError unless the database has the schema that this release declares."""
     with database.read() as connection:
         found = current_revision(connection)
+        if found is None:
+            _refuse_foreign(connection, database)
     if found != head_revision():
         state = "is empty" if found is None else f"has schema {found}, but this release needs {head_revision()}"
-        raise ServiceError(f"the task database {database.safe_url} {state}", cure="run `eas db init`")
+        raise ServiceError(f"the task database {database.safe_url} {state}", hint="run `eas db init`")
+
+
+def schema_mismatch(database: TaskDatabase) -> str:
+    """Return how the schema differs from this release's; empty if it does not, or if there is none."""
+    found = database.fetch(current_revision)
+    if found is None or found == head_revision():
+        return ""
+    return f"the task database has schema {found} by now, and this release works with {head_revision()}"
 
 
 def ensure_schema(database: TaskDatabase, registry: Registry) -> None:
@@ -156,13 +179,7 @@ def ensure_schema(database: TaskDatabase, registry: Registry) -> None:
         found = current_revision(connection)
         ready = found == head_revision() and _registry_is_filled(connection, registry)
     if not ready:
-        try:
-            initialise(database, registry)
-        except OperationalError as error:
-            raise ServiceError(
-                f"the task database {database.safe_url} cannot be made: {error.orig}",
-                cure="check that its folder can be written to",
-            ) from error
+        initialise(database, registry)
 
 
 def _registry_is_filled(connection: Connection, registry: Registry) -> bool:

@@ -32,7 +32,7 @@ def _pause(connection: Connection, task_type: str, now: float) -> bool:
         with connection.begin_nested():
             connection.execute(insert(SETTINGS).values(task_type=task_type, paused_at=now))
     except IntegrityError:
-        return False  # somebody else was quicker
+        return False  # another process was quicker
     return True
 
 

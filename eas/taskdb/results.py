@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from eas.model import AttemptResult, NewVersion, QueuedAttempt
 from eas.states import AttemptState, TaskState
-from eas.taskdb import attempts, new_products, tables, workers
+from eas.taskdb import attempts, dynamic_outputs, tables, workers
+from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
-from eas.taskdb.products import add_versions, chunks
+from eas.taskdb.products import add_versions
 
 ATTEMPTS = tables.attempts
 GONE = "its process is gone"
@@ -24,10 +25,11 @@ SILENT = "its heartbeats stopped"
 
 
 class Closed(NamedTuple):
-    """What came of closing attempts: the accepted ids, and retries that were queued."""
+    """What came of closing attempts: the accepted ids, retries that were queued, and the jobs of all."""
 
     accepted: frozenset[int]
     requeued: tuple[QueuedAttempt, ...]
+    jobs: frozenset[int] = frozenset()
 
 
 def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResult], now: float) -> Closed:
@@ -52,7 +54,7 @@ def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResu
     failed = [held[each.attempt_id] for each in accepted if each.state is not AttemptState.DONE]
     _tasks_done(connection, done, now)
     requeued = retry_or_give_up(connection, failed, TaskState.FAILED, now)
-    return Closed(frozenset(held), tuple(requeued))
+    return Closed(frozenset(held), tuple(requeued), frozenset(row.job_id for row in held.values()))
 
 
 def _close(connection: Connection, held: Mapping[int, AnyRow], ids: Sequence[int], state: str, now: float) -> None:
@@ -83,7 +85,7 @@ def _result_row(result: AttemptResult) -> dict[str, object]:
 
 
 def broken_off(row: AnyRow, reason: str, now: float) -> dict[str, object]:
-    """Return the result of a claimed attempt that was not brought to its end: nobody knows what it used."""
+    """Return the result of a claimed attempt that was broken off; its resource use is unknown."""
     # Who claimed it may have read the clock a little ahead of us.
     began = min(row.claimed_at, now)
     return {
@@ -112,7 +114,7 @@ def _record_versions(
     for part in chunks(makers):
         query = select(link).where(link.c.task_id.in_(part), link.c.direction == "out")
         made.update({(row.task_id, row.semantic): row.product_id for row in connection.execute(query)})
-    new = new_products.add(connection, held, results)
+    new = dynamic_outputs.add(connection, held, results)
 
     def product_of(attempt_id: int, version: NewVersion) -> int:
         if version.semantic:
@@ -125,7 +127,7 @@ def _record_versions(
             {
                 "product_id": product_of(each.attempt_id, version),
                 "attempt_id": each.attempt_id,
-                "semantic": version.semantic or new_products.semantic_of(product_of(each.attempt_id, version)),
+                "semantic": version.semantic or dynamic_outputs.semantic_of(product_of(each.attempt_id, version)),
                 "store_path": version.store_path,
                 "size": version.size,
                 "sha256": version.sha256,
@@ -243,7 +245,7 @@ def reap(connection: Connection, since: float, now: float) -> Stalled:
 
 
 def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float, why: str = GONE) -> Stalled:
-    """Close what these workers run as stalled, because their processes are known to be gone; ``why`` says how."""
+    """Close what these workers run as stalled: their processes have ended; ``why`` is the reason."""
     workers.lose(connection, worker_ids, why, now)
     held = (ATTEMPTS.c.state == AttemptState.RUNNING) & ATTEMPTS.c.worker_id.in_(worker_ids)
     return _close_stalled(connection, held, why, now)

@@ -20,8 +20,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects.mysql import LONGTEXT, VARCHAR
+
+from eas import column_sizes
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -69,7 +72,7 @@ worker_types = Table(
 task_types = Table(
     "task_types",
     metadata,
-    Column("name", String(80), primary_key=True),
+    Column("name", String(column_sizes.TASK_TYPE), primary_key=True),
     Column("worker_type", ForeignKey("worker_types.name")),
     Column("control", Boolean, nullable=False),
 )
@@ -78,15 +81,16 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", ID, primary_key=True, autoincrement=False),
-    Column("name", name_type(255), nullable=False),
-    Column("working_directory", name_type(500), nullable=False),
+    Column("name", name_type(column_sizes.NAME), nullable=False),
+    Column("working_directory", name_type(column_sizes.PRODUCT), nullable=False),
     Column("state", STATE, nullable=False),
     Column("chain", LONG, nullable=False),
     Column("source", String(500), nullable=False),
-    Column("seed", String(80), nullable=False),
+    Column("seed", String(column_sizes.SEED), nullable=False),
     Column("if_exists", String(10), nullable=False),
     Column("retries", Integer, nullable=False),
     Column("backoff", Double(), nullable=False),
+    Column("max_stalls", Integer, nullable=False, server_default="5"),
     Column("priority", Integer, nullable=False),
     Column("submitted_at", TIME, nullable=False),
     Column("started_at", TIME),
@@ -95,7 +99,7 @@ jobs = Table(
     # The lease of the orchestrator that drives the job.
     Column("driver", String(80)),
     Column("driver_seen_at", TIME),
-    # Counted up by whoever but its orchestrator changes its tasks, which then loads it anew.
+    # Incremented by every other process that changes its tasks: its orchestrator then loads it again.
     Column("revision", Integer, nullable=False, server_default="0"),
     Index(None, "state"),
     Index(None, "name"),
@@ -108,12 +112,12 @@ tasks = Table(
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Column("parent_id", ForeignKey("tasks.id", ondelete="CASCADE")),
     Column("ordinal", Integer, nullable=False),
-    Column("address", String(255), nullable=False),
+    Column("address", String(column_sizes.ADDRESS), nullable=False),
     Column("path", Text, nullable=False),
-    Column("task_type", name_type(80)),
-    Column("name", name_type(255)),
-    Column("job_name", name_type(255), nullable=False),
-    Column("working_directory", name_type(500), nullable=False),
+    Column("task_type", name_type(column_sizes.TASK_TYPE)),
+    Column("name", name_type(column_sizes.NAME)),
+    Column("job_name", name_type(column_sizes.NAME), nullable=False),
+    Column("working_directory", name_type(column_sizes.PRODUCT), nullable=False),
     Column("state", STATE, nullable=False),
     Column("metadata", LONG, nullable=False),
     Column("settings", LONG, nullable=False),
@@ -139,11 +143,13 @@ products = Table(
     "products",
     metadata,
     Column("id", ID, primary_key=True, autoincrement=False),
-    Column("working_directory", name_type(500), nullable=False),
-    Column("name", name_type(500), nullable=False),
+    Column("working_directory", name_type(column_sizes.PRODUCT), nullable=False),
+    Column("name", name_type(column_sizes.PRODUCT), nullable=False),
     # SHA-256 of both: MySQL cannot index 1,000 characters of utf8mb4.
     Column("key", String(64), nullable=False, unique=True),
     Column("current_version_id", BigInteger),
+    # The task that has claimed to make it, see ``product_claims``.
+    Column("maker_task_id", BigInteger),
 )
 """File products; ``current_version_id`` is the newest version that passed QC."""
 
@@ -152,8 +158,10 @@ task_products = Table(
     metadata,
     Column("task_id", ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
     Column("direction", String(3), primary_key=True),
-    Column("semantic", name_type(80), primary_key=True),
+    Column("semantic", name_type(column_sizes.SEMANTIC), primary_key=True),
     Column("product_id", ForeignKey("products.id"), nullable=False),
+    # An output that the chain does not name: an attempt registered it while it ran.
+    Column("dynamic", Boolean, nullable=False, server_default=false()),
     Index("ix_task_products_product", "product_id", "direction", "task_id"),
 )
 """Which task reads (``in``) or makes (``out``) which file product, under which semantic name."""
@@ -164,7 +172,7 @@ product_versions = Table(
     Column("id", ID, primary_key=True, autoincrement=False),
     Column("product_id", ForeignKey("products.id"), nullable=False),
     Column("attempt_id", BigInteger, nullable=False),
-    Column("semantic", name_type(80), nullable=False),
+    Column("semantic", name_type(column_sizes.SEMANTIC), nullable=False),
     Column("store_path", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
@@ -210,7 +218,7 @@ attempts = Table(
     Column("task_id", ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
     Column("job_id", BigInteger, nullable=False),
     Column("number", Integer, nullable=False),
-    Column("task_type", name_type(80), nullable=False),
+    Column("task_type", name_type(column_sizes.TASK_TYPE), nullable=False),
     Column("state", STATE, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("available_at", TIME, nullable=False),
@@ -254,7 +262,7 @@ attempt_inputs = Table(
     "attempt_inputs",
     metadata,
     Column("attempt_id", ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True),
-    Column("semantic", name_type(80), primary_key=True),
+    Column("semantic", name_type(column_sizes.SEMANTIC), primary_key=True),
     Column("version_id", ForeignKey("product_versions.id"), nullable=False),
 )
 """Which version of each input an attempt read."""
@@ -272,12 +280,14 @@ log_entries = Table(
     Column("traceback", LONG),
     Index(None, "attempt_id"),
     Index("ix_log_entries_errors", "job_id", "level"),
+    # Warnings and errors of all jobs, the newest first.
+    Index("ix_log_entries_level", "level"),
 )
 
 queue_settings = Table(
     "queue_settings",
     metadata,
-    Column("task_type", name_type(80), primary_key=True),
+    Column("task_type", name_type(column_sizes.TASK_TYPE), primary_key=True),
     Column("paused_at", TIME),
 )
 """Task types whose queue an operator paused."""
@@ -291,10 +301,10 @@ commits = Table(
 )
 """Transactions of the last minutes: whose answer was lost can look here whether it was committed."""
 
-duties = Table(
-    "duties",
+periodic_locks = Table(
+    "periodic_locks",
     metadata,
     Column("name", String(40), primary_key=True),
     Column("done_at", TIME, nullable=False),
 )
-"""When housekeeping that any process may do was last begun, so that not all of them do it."""
+"""When maintenance that any process may run was last begun, so that not all of them run it."""

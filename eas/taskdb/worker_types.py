@@ -21,7 +21,7 @@ class Assigned(NamedTuple):
 
 
 def assign(connection: Connection, assigned: Mapping[str, Assigned]) -> list[str]:
-    """Write down what worker types get; return the names of those that the task database does not know."""
+    """Record what worker types are assigned; return the names of those that the task database does not know."""
     unknown = []
     for name, each in assigned.items():
         values = {"assigned_cpu": each.cpu, "assigned_gpu": each.gpu, "assigned_memory": each.memory}

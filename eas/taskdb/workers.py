@@ -20,22 +20,28 @@ class Process(NamedTuple):
     started: float
 
 
+class Host(NamedTuple):
+    """A machine, or a pod: its name, CPUs and memory [GB]."""
+
+    name: str
+    cpus: int
+    memory: float
+
+
 def register(
     connection: Connection,
     *,
     worker_id: str,
-    host: str,
-    host_cpus: int,
-    host_memory: float,
+    host: Host,
     process: Process,
     worker_types: Sequence[str],
     cpus: int,
     now: float,
 ) -> None:
-    """Write down a worker that starts now, under an id of its own. ``host_memory`` in GB."""
+    """Record a worker that starts now, under an id of its own, with ``cpus`` assigned to it."""
     row = {
         "id": worker_id,
-        "host_id": _host(connection, host, host_cpus, host_memory),
+        "host_id": _host(connection, host),
         "machine": process.machine,
         "pid": process.pid,
         "process_started": process.started,
@@ -48,13 +54,13 @@ def register(
     connection.execute(insert(tables.workers), row)
 
 
-def _host(connection: Connection, name: str, cpus: int, memory: float) -> int:
-    known = select(tables.hosts.c.id).where(tables.hosts.c.name == name)
+def _host(connection: Connection, host: Host) -> int:
+    known = select(tables.hosts.c.id).where(tables.hosts.c.name == host.name)
     found = connection.execute(known).scalar()
     if found is None:
         try:
             with connection.begin_nested():
-                connection.execute(insert(tables.hosts).values(name=name, cpus=cpus, memory=memory))
+                connection.execute(insert(tables.hosts).values(**host._asdict()))
         except IntegrityError:
             pass  # another worker of this host was quicker
         found = connection.execute(known).scalar_one()
@@ -62,14 +68,14 @@ def _host(connection: Connection, name: str, cpus: int, memory: float) -> int:
 
 
 def keep_alive(connection: Connection, worker_id: str, now: float) -> None:
-    """Write down that a worker lives, also where others have given it up in the meantime."""
+    """Record a worker's heartbeat, also if others have recorded it as lost in the meantime."""
     worker = tables.workers
     here = (worker.c.id == worker_id) & (worker.c.state != "left")
     connection.execute(update(worker).where(here).values(heartbeat_at=now, state="alive", ended_at=None, reason=None))
 
 
 def leave(connection: Connection, worker_id: str, reason: str, now: float) -> None:
-    """Write down that a worker left by itself, and why."""
+    """Record that a worker exited by itself, and why."""
     worker = tables.workers
     values = {"state": "left", "ended_at": now, "reason": reason}
     connection.execute(update(worker).where(worker.c.id == worker_id).values(**values))
@@ -83,7 +89,7 @@ def alive_on(connection: Connection, machine: str) -> dict[str, Process]:
 
 
 def lose(connection: Connection, worker_ids: Sequence[str], reason: str, now: float) -> None:
-    """Write down that workers are gone without having left."""
+    """Record that workers are lost: their processes ended without saying so."""
     worker = tables.workers
     lost = worker.c.id.in_(worker_ids) & (worker.c.state == "alive")
     connection.execute(update(worker).where(lost).values(state="lost", ended_at=now, reason=reason))

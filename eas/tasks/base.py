@@ -19,6 +19,8 @@ class TaskContext:
 
     Attributes
     ----------
+    task_type:
+        Its type, for messages.
     settings:
         The descriptor's other keys (``specs``, ``cadence``, ...), evaluated.
     metadata:
@@ -40,6 +42,13 @@ class TaskContext:
         CPUs assigned to the worker.
     seed:
         From the job's seed and the task's place in the chain: the same whenever it is run again.
+    log:
+        Where messages go; `eas logs` shows them.
+
+    Examples
+    --------
+    >>> context.settings.get("cadence", 25.0), sorted(context.inputs), sorted(context.outputs)
+    (25.0, ['lightcurve'], ['debugging'])
     """
 
     task_type: str
@@ -56,36 +65,85 @@ class TaskContext:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("eas.task"))
 
     def input(self, name: str) -> InputProduct:
-        """Return the input ``name``, or raise TaskFailure saying that the chain must give it."""
+        """Return an input.
+
+        Parameters
+        ----------
+        name:
+            Its semantic name.
+
+        Raises
+        ------
+        TaskFailure
+            The chain gives no such input.
+
+        Examples
+        --------
+        >>> context.input("lightcurve").file_name
+        'input.lc'
+        """
         try:
             return self.inputs[name]
         except KeyError:
             raise TaskFailure(
-                f"{self.task_type} needs the input {name!r}", cure="give it in the task's `inputs`"
+                f"{self.task_type} needs the input {name!r}", hint="give it in the task's `inputs`"
             ) from None
 
     def output(self, name: str) -> Path:
-        """Return the path to write output ``name`` to, or raise TaskFailure."""
+        """Return the path to write an output to.
+
+        Parameters
+        ----------
+        name:
+            Its semantic name.
+
+        Raises
+        ------
+        TaskFailure
+            The chain gives no such output.
+
+        Examples
+        --------
+        >>> context.output("plot")
+        Traceback (most recent call last):
+        eas.errors.TaskFailure: example needs the output 'plot'
+          -> give it in the task's `outputs`
+        """
         try:
             return self.outputs[name]
         except KeyError:
             raise TaskFailure(
-                f"{self.task_type} needs the output {name!r}", cure="give it in the task's `outputs`"
+                f"{self.task_type} needs the output {name!r}", hint="give it in the task's `outputs`"
             ) from None
 
     def new_output(self, file_name: str) -> Path:
         """Announce a file product that the chain does not name, and return the path to write it to.
 
-        For task types with ``dynamic_outputs`` in the registry. Raises TaskFailure for any other,
-        and for a name that was given before.
+        For task types with ``dynamic_outputs`` in the registry.
+
+        Parameters
+        ----------
+        file_name:
+            Its name in the working directory.
+
+        Raises
+        ------
+        TaskFailure
+            The task type has no ``dynamic_outputs``, or the name was given before.
+
+        Examples
+        --------
+        >>> ingesting = replace(context, new_directory=folder)
+        >>> ingesting.new_output("star_1.lc").name
+        'new-0'
         """
         if self.new_directory is None:
             raise TaskFailure(
                 f"{self.task_type} may not make {file_name!r}, which is none of its outputs",
-                cure="set dynamic_outputs in the registry's entry of the task type",
+                hint="set dynamic_outputs in the registry's entry of the task type",
             )
         if not file_name or file_name in self.new_outputs or file_name in self.outputs:
-            raise TaskFailure(f"{self.task_type} makes the file product {file_name!r} twice", cure="choose other names")
+            raise TaskFailure(f"{self.task_type} makes the file product {file_name!r} twice", hint="choose other names")
         path = self.new_outputs[file_name] = self.new_directory / f"new-{len(self.new_outputs)}"
         return path
 
@@ -95,17 +153,63 @@ class Task(ABC):
 
     An instance serves one attempt: ``run`` in the warm child process, then ``check``. After a
     crash ``check`` runs in a fresh process, with ``metadata`` None.
+
+    Examples
+    --------
+    >>> class Depth(Task):
+    ...     def run(self, context):
+    ...         curve = read_input(context, "lightcurve")
+    ...         return {"depth": 1 - float(curve.fluxes.min())}
+    ...
+    ...     def check(self, context, metadata):
+    ...         return check_metadata(metadata, ["depth"])
+    >>> metadata = Depth().run(context)
+    >>> round(metadata["depth"], 2), [each.passed for each in Depth().check(context, metadata)]
+    (0.01, [True])
     """
 
     @abstractmethod
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
-        """Do the work and return the output metadata (numbers, strings, booleans, None)."""
+        """Do the work and return the output metadata (numbers, strings, booleans, None).
+
+        Parameters
+        ----------
+        context:
+            Settings, inputs, outputs and all else that the code gets to see.
+
+        Raises
+        ------
+        TaskFailure
+            A failure with a known reason. Any other exception fails the attempt, too, with its traceback.
+
+        Examples
+        --------
+        >>> class Mean(Task):
+        ...     def run(self, context):
+        ...         return {"mean_flux": finite(read_input(context, "lightcurve").fluxes.mean())}
+        >>> round(Mean().run(context)["mean_flux"], 3)
+        0.999
+        """
 
     def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
         """Look at what ``run`` made and say what was seen; any failed check fails the attempt.
 
-        ``metadata`` is what ``run`` returned, or None where it did not return. The default asks
-        only that every output exists and is not empty.
+        The default asks only that every output exists and is not empty.
+
+        Parameters
+        ----------
+        context:
+            The same as that of ``run``.
+        metadata:
+            What ``run`` returned; None where it did not return.
+
+        Examples
+        --------
+        >>> class Idle(Task):
+        ...     def run(self, context):
+        ...         return {}
+        >>> Idle().check(context, Idle().run(context))
+        [Check(name='debugging exists', passed=False, detail='was not written')]
         """
         return [exists(name, path) for name, path in context.outputs.items()]
 
@@ -114,12 +218,42 @@ class Task(ABC):
 
         Any failed check fails the attempt; but the products that passed are there for others even
         then. The default asks that the file exists and is not empty.
+
+        Parameters
+        ----------
+        context:
+            The same as that of ``run``.
+        file_name:
+            Name of the file product.
+        path:
+            Its file.
+
+        Examples
+        --------
+        >>> class Idle(Task):
+        ...     def run(self, context):
+        ...         return {}
+        >>> Idle().check_new(context, "input.lc", folder / "input.lc")[0].passed
+        True
         """
         return [exists(file_name, path)]
 
 
 def exists(name: str, path: Path) -> Check:
-    """Check that output ``name`` was written to ``path`` and is not empty."""
+    """Check that output ``name`` was written to ``path`` and is not empty: never raises.
+
+    Parameters
+    ----------
+    name:
+        What the output is called in messages.
+    path:
+        Where it should be.
+
+    Examples
+    --------
+    >>> exists("picture", folder / "picture.png")
+    Check(name='picture exists', passed=False, detail='was not written')
+    """
     size = path.stat().st_size if path.is_file() else None
     detail = "was not written" if size is None else f"{size} bytes"
     return Check(f"{name} exists", bool(size), detail)

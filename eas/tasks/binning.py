@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from eas.errors import TaskFailure
 from eas.lightcurves import files, resampling
+from eas.lightcurves.cleaning import flag_unmeasured
 from eas.lightcurves.lightcurve import LightCurveError
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import Task, TaskContext
+from eas.tasks.declarations import CADENCE
 from eas.tasks.lightcurves import check_lightcurve, read_input
-from eas.tasks.settings import Number
-
-CADENCE: Final = Number("cadence", unit="s", low=0, above=True)
+from eas.tasks.settings import warn_text_numbers
 
 
 class Binning(Task):
-    """Bins ``lightcurve`` to ``cadence`` [s], conserving flux.
+    """Bins the good samples of ``lightcurve`` to ``cadence`` [s], conserving flux.
+
+    Fluxes that are not finite or not above 0 are no measurements and are left out, with a warning.
 
     The output metadata are the light curve's: its transit statistics (``mes``,
     ``pixels_in_transit``, ...) still count the samples that it was made with.
@@ -25,13 +26,18 @@ class Binning(Task):
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Bin, write and return the light curve's metadata."""
+        warn_text_numbers(context.settings, [CADENCE], "", context.log)
         cadence = CADENCE.required(context.settings)
         output = context.output("lightcurve")
-        lightcurve = read_input(context, "lightcurve")
+        lightcurve, unmeasured = flag_unmeasured(read_input(context, "lightcurve"))
+        if unmeasured:
+            context.log.warning(
+                "%d of %d samples are left out: their fluxes are not finite or not above 0", unmeasured, len(lightcurve)
+            )
         try:
             binned = resampling.bin_to(lightcurve, cadence)
         except LightCurveError as error:
-            raise TaskFailure(error.what, cure=error.cure) from error
+            raise TaskFailure(error.what, hint=error.hint) from error
         context.log.info("%d samples binned to %d of %g s", len(lightcurve), len(binned), cadence)
         files.write(output, binned)
         return dict(binned.metadata)

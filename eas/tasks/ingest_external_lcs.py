@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from eas.errors import TaskFailure
-from eas.lightcurves import files, lcsg
+from eas.lightcurves import astropy_tables, files, lcsg
 from eas.lightcurves.lightcurve import LightCurve, LightCurveError
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import Task, TaskContext
-from eas.tasks.lightcurves import check_lightcurve
+from eas.tasks.declarations import INPUT_PATH, LC_TYPE
+from eas.tasks.lightcurves import check_lightcurve, warn
 
-READERS: Final = {"lcsg": lcsg.read}
+READERS: Final = {"lcsg": lcsg.read, "fits": astropy_tables.read_fits, "ecsv": astropy_tables.read_ecsv}
 """By ``lc_type``."""
-LC_TYPE: Final = "lcsg"
 SHOWN: Final = 10
 
 
@@ -24,8 +24,9 @@ class IngestExternalLCs(Task):
     """Makes one file product of each file that the glob ``input_path`` finds below the input directory.
 
     A product has the file's own name, in the task's working directory, and is a light curve file
-    like any other: later tasks, also of other jobs, take it by that name. What the file says of
-    itself travels in its comments, so a search knows ``orbital_period``. A file that cannot be read
+    like any other: later tasks, also of other jobs, take it by that name. The metadata of the file (LCSG:
+    comments; FITS: headers; ECSV: its header) are in its comments, so a search knows ``orbital_period``.
+    What had to be assumed is in the log. A file that cannot be read
     fails the attempt, which names it and the line; the products of the others stay.
     """
 
@@ -37,6 +38,7 @@ class IngestExternalLCs(Task):
         for path in _found(context):
             try:
                 lightcurve = read(path)
+                warn(context, path.name, lightcurve)
             except LightCurveError as error:
                 context.log.error("%s", error.what)
                 problems.append(error.what)
@@ -49,7 +51,7 @@ class IngestExternalLCs(Task):
             raise TaskFailure(
                 f"{len(problems)} of {len(problems) + count} files cannot be ingested: "
                 f"{'; '.join(problems[:SHOWN])}{more}",
-                cure="mend or remove these files and run the task again; the others are there already",
+                hint="mend or remove these files and run the task again; the others are there already",
             )
         return {}
 
@@ -64,28 +66,28 @@ class IngestExternalLCs(Task):
 
 
 def _reader(context: TaskContext) -> lcsg.Reader:
-    kind = context.settings.get("lc_type", LC_TYPE)
+    kind = context.settings.get(LC_TYPE.name, LC_TYPE.default)
     if kind not in READERS:
-        raise TaskFailure(f"lc_type is {kind!r}", cure=f"give one of {', '.join(READERS)}")
+        raise TaskFailure(f"lc_type is {kind!r}", hint=f"give one of {', '.join(READERS)}")
     return READERS[kind]
 
 
 def _found(context: TaskContext) -> list[Path]:
     """Return the files that ``input_path`` finds, by name; raise TaskFailure for none, or two of one name."""
-    pattern = context.settings.get("input_path")
+    pattern = context.settings.get(INPUT_PATH.name)
     root = context.input_directory.resolve()
     if not isinstance(pattern, str) or not pattern.strip():
-        raise TaskFailure(f"input_path is {pattern!r}", cure=f"give a glob for files below {root}, as lcs/*.csv")
+        raise TaskFailure(f"input_path is {pattern!r}", hint=f"give a glob for files below {root}, as lcs/*.csv")
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-        raise TaskFailure(f"input_path {pattern!r} leaves the input directory", cure=f"give a path below {root}")
+        raise TaskFailure(f"input_path {pattern!r} leaves the input directory", hint=f"give a path below {root}")
     found = sorted(_files(root, pattern), key=lambda path: (path.name, path))
     if not found:
-        raise TaskFailure(f"no file below {root} is like {pattern!r}", cure="correct input_path, or put files there")
+        raise TaskFailure(f"no file below {root} is like {pattern!r}", hint="correct input_path, or put files there")
     for one, other in itertools.pairwise(found):
         if one.name == other.name:
             raise TaskFailure(
                 f"two files have the name {one.name}: {one.relative_to(root)} and {other.relative_to(root)}",
-                cure="ingest them in two tasks with different working directories",
+                hint="ingest them in two tasks with different working directories",
             )
     return found
 

@@ -19,17 +19,63 @@ TRANSIT_STATISTICS: Final = ("integrated_transit_power", "pixels_in_transit", "p
 """Names of a light curve's metadata that describe its transits as a whole."""
 
 
-def read_input(context: TaskContext, name: str) -> LightCurve:
-    """Read the input ``name``, with the metadata of whoever made it; raise TaskFailure otherwise."""
+def read_input(context: TaskContext, name: str, *, quiet: bool = False) -> LightCurve:
+    """Read an input that is a light curve, with the metadata of the task that made it.
+
+    Parameters
+    ----------
+    context:
+        Where the inputs come from, and where warnings are logged.
+    name:
+        Semantic name of the input.
+    quiet:
+        Whether not to log what the reader had to assume: QC reads the input again.
+
+    Returns
+    -------
+    LightCurve
+        n samples: times [days], relative fluxes, flags and uncertainties, each of shape (n,).
+
+    Raises
+    ------
+    TaskFailure
+        There is no such input, or it is no light curve.
+
+    Examples
+    --------
+    >>> curve = read_input(context, "lightcurve")
+    >>> curve.times.shape, curve.metadata["orbital_period"]
+    ((2880,), 3.0)
+    """
     product = context.input(name)
     try:
-        return files.read(product.path, product.metadata)
+        lightcurve = files.read(product.path, product.metadata)
     except LightCurveError as error:
-        raise TaskFailure(f"the input {name!r} ({product.file_name}): {error.what}", cure=error.cure) from error
+        raise TaskFailure(f"the input {name!r} ({product.file_name}): {error.what}", hint=error.hint) from error
+    if not quiet:
+        warn(context, product.file_name, lightcurve)
+    return lightcurve
+
+
+def warn(context: TaskContext, name: str, lightcurve: LightCurve) -> None:
+    """Log what the reader of the light curve ``name`` had to assume or could not use."""
+    for warning in lightcurve.warnings:
+        context.log.warning("%s: %s", name, warning)
 
 
 def finite(value: float | np.floating[Any] | None) -> float | None:
-    """Return ``value`` as a Python float, or None for what is missing, NaN or infinite."""
+    """Return a number as a Python float, or None for what is missing, NaN or infinite.
+
+    Parameters
+    ----------
+    value:
+        A number in any unit, or None.
+
+    Examples
+    --------
+    >>> finite(1), finite(float("nan"))
+    (1.0, None)
+    """
     return float(value) if value is not None and math.isfinite(value) else None
 
 
@@ -44,8 +90,25 @@ def check_lightcurve(
     """Check the light curve that should be in ``path``: never raises.
 
     It exists, parses, has finite numbers in its good samples, uncertainties that are not negative
-    and increasing times; and where promised, a fixed step of ``cadence`` [s] and a number of
-    ``samples``. Checks that cannot be made any more are left out: an earlier one has failed.
+    and increasing times; and where promised, a fixed step and a number of samples. Checks that cannot be
+    made any more are left out: an earlier one has failed.
+
+    Parameters
+    ----------
+    name:
+        What the light curve is called in messages.
+    path:
+        Its file; None where the task was given no name for it.
+    cadence:
+        The promised step [s].
+    samples:
+        The promised number of samples.
+
+    Examples
+    --------
+    >>> write_lightcurve(folder / "curve.lc", lightcurve)
+    >>> all(check.passed for check in check_lightcurve("curve", folder / "curve.lc", cadence=600, samples=2880))
+    True
     """
     if path is None:
         return [Check(f"{name} exists", False, "the task was given no file name for it")]
@@ -68,7 +131,20 @@ def check_lightcurve(
 
 
 def check_metadata(metadata: Metadata | None, names: Sequence[str]) -> list[Check]:
-    """Check that each of ``names`` is a finite number in what the task returned: never raises."""
+    """Check that metadata are finite numbers: never raises.
+
+    Parameters
+    ----------
+    metadata:
+        What the task returned; None where it did not.
+    names:
+        The metadata that must be finite numbers.
+
+    Examples
+    --------
+    >>> check_metadata({"depth": 0.01}, ["depth"])
+    [Check(name='depth is finite', passed=True, detail='0.01')]
+    """
     if metadata is None:
         return [Check("metadata", False, "the task's code did not return any")]
     return [Check(f"{each} is finite", is_finite(metadata.get(each)), f"{metadata.get(each)}") for each in names]

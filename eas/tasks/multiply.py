@@ -25,7 +25,7 @@ class Multiply(Task):
         try:
             product = resampling.multiply(first, second)
         except LightCurveError as error:
-            raise TaskFailure(error.what, cure=error.cure) from error
+            raise TaskFailure(error.what, hint=error.hint) from error
         if uncovered := int((product.flags > first.flags).sum()):
             context.log.warning(
                 "%d of %d samples are flagged bad because lightcurve_2 has no good sample there",

@@ -39,7 +39,7 @@ def table(name: str) -> Path:
     """Return the path of a table; raise TaskFailure, saying how to fetch it, where it is missing."""
     path = directory() / name
     if not path.is_file():
-        raise TaskFailure(f"psls' data table {name} is not in {directory()}", cure=f"fetch it once: {COMMAND}")
+        raise TaskFailure(f"psls' data table {name} is not in {directory()}", hint=f"fetch it once: {COMMAND}")
     return path
 
 
@@ -70,7 +70,7 @@ def _download(into: Path) -> Path:
     try:
         wanted = f"psls=={version('psls')}"
     except PackageNotFoundError as error:
-        raise EASError("psls is not installed here", cure="pip install 'eas-prefect[psls-batman]'") from error
+        raise EASError("psls is not installed here", hint="pip install 'eas-prefect[psls-batman]'") from error
     options = ["--quiet", "--no-deps", "--no-binary", "psls", "--dest", str(into)]
     command = [sys.executable, "-m", "pip", "download", *options, wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no input from outside
@@ -79,7 +79,7 @@ def _download(into: Path) -> Path:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ServiceError(
             f"pip could not download the source distribution of {wanted}: {last}",
-            cure="see that pip is installed and the package index can be reached, then try again",
+            hint="see that pip is installed and the package index can be reached, then try again",
         )
     return found[0]
 
@@ -94,7 +94,7 @@ def _extract(archive: Path, name: str, target: Path) -> None:
                 with source, target.open("wb") as stream:
                     shutil.copyfileobj(source, stream)
                 return
-    raise EASError(f"{archive.name} has no {MEMBERS[name]}/{name}", cure="install the version of psls that is locked")
+    raise EASError(f"{archive.name} has no {MEMBERS[name]}/{name}", hint="install the version of psls that is locked")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eas.lightcurves.lightcurve import FloatArray
+from eas.tasks import numba_cache  # noqa: F401 - says where the compiled code below is kept
 
 IntArray = npt.NDArray[np.int64]
 
@@ -43,12 +44,6 @@ def depths(values: FloatArray, length: int) -> FloatArray:
     running = np.concatenate([np.zeros(1), np.cumsum(values)])
     sums: FloatArray = running[:-length] - running[length:]
     return sums
-
-
-def fewest_and_most(samples: int, length: int, shortest: int, longest: int) -> tuple[int, int]:
-    """Return the numbers of transits that may be in ``samples``, none missed at either end."""
-    fewest = max(1, (samples + length - 1) // longest)
-    return fewest, (samples - length) // shortest + 1
 
 
 @numba.njit(cache=True)
@@ -165,11 +160,10 @@ def _search_rows(
     longest: IntArray,
     fewest: int,
     order: IntArray,
-    statistics: FloatArray,
-    counts: IntArray,
-) -> None:
-    """Fill ``statistics`` and ``counts``, shapes (durations, rows), in parallel."""
+) -> tuple[FloatArray, IntArray]:
+    """Return statistics and counts, shapes (durations, rows), evaluated in parallel in this order."""
     rows = len(shortest)
+    statistics, counts = np.empty((len(lengths), rows)), np.zeros((len(lengths), rows), np.int64)
     for job in numba.prange(len(order)):
         task = order[job]
         which, row = task // rows, task % rows
@@ -180,6 +174,7 @@ def _search_rows(
         best, count = _search_row(sums, samples, length, shortest[row], longest[row], fewest, one, other)
         statistics[which, row] = best
         counts[which, row] = count
+    return statistics, counts
 
 
 def search(
@@ -216,20 +211,15 @@ def search(
         raise ValueError("a transit is longer than the light curve")
     parts = [depths(values, int(length)) for length in lengths]
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    size = (len(lengths), len(shortest))
-    statistics, counts = np.empty(size), np.zeros(size, np.int64)
     threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     # Each thread gets one stretch of the list, and wide windows cost more: deal them out like cards.
-    order = np.argsort(np.arange(statistics.size) % threads, kind="stable")
+    order = np.argsort(np.arange(len(lengths) * len(shortest)) % threads, kind="stable")
     before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:
-        _search_rows(
-            np.concatenate(parts), offsets, len(values), lengths, shortest, longest, fewest, order, statistics, counts
-        )
+        return _search_rows(np.concatenate(parts), offsets, len(values), lengths, shortest, longest, fewest, order)
     finally:
         numba.set_num_threads(before)
-    return statistics, counts
 
 
 def best_sequence(values: FloatArray, row: Row) -> IntArray:
@@ -248,8 +238,8 @@ def best_sequence(values: FloatArray, row: Row) -> IntArray:
         levels.append((first, found[width - 1 : width + last - first].copy()))
     low, high = samples - row.longest, row.transits * row.longest - length
     places = [_best_place(levels[-1], low, high)]
-    for level in reversed(levels[:-1]):
-        places.append(_best_place(level, places[-1] - row.longest, places[-1] - row.shortest))
+    for earlier in reversed(levels[:-1]):
+        places.append(_best_place(earlier, places[-1] - row.longest, places[-1] - row.shortest))
     return np.array(places[::-1], np.int64)
 
 

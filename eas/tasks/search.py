@@ -1,36 +1,34 @@
-"""What all transit searches have in common: what is searched, the outcome, QC, debugging output."""
+"""What all transit searches have in common: what is searched, the outcome, debugging output."""
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import io
+import json
+import math
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-import numpy as np
-
-from eas.errors import EASError, TaskFailure
-from eas.lightcurves.lightcurve import LightCurve
-from eas.model import Check, Metadata, Scalar
-from eas.tasks.base import TaskContext, exists
+from eas.errors import TaskFailure
+from eas.lightcurves.cleaning import Cleaned, clean
+from eas.lightcurves.lightcurve import LightCurve, LightCurveError
+from eas.model import Metadata, Scalar
+from eas.tasks.base import TaskContext
+from eas.tasks.declarations import LC_DURATION, period_range
 from eas.tasks.lightcurves import is_finite, read_input
-from eas.tasks.settings import Number, dictionary, warn_unknown
+from eas.tasks.settings import Number, dictionary, warn_text_numbers, warn_unknown
 
 Outcome: TypeAlias = Literal["PASS", "FAIL", "UNDEFINED"]
 
 PERIOD_TOLERANCE: Final = 0.03
 """Largest deviation from the true period that counts as a detection, as a fraction of it."""
+TARGET: Final = "orbital_period"
 CARRIED: Final = ("mes", "integrated_transit_power", "pixels_in_transit")
 """Metadata of the light curve that a search's own metadata repeat."""
-LC_DURATION: Final = Number("lc_duration", None, "days", low=0, above=True)
-FEWEST_SAMPLES: Final = 3
-FAR_FROM_ONE: Final = 0.01
-"""A median flux that differs from 1 by more is divided out, so that a depth means the same everywhere."""
-DEPTH_FACTOR: Final = 3.0
-"""QC measures the depth once more, in the folded light curve; a search may differ from it by this factor."""
 
 
 @dataclass(frozen=True)
@@ -39,28 +37,82 @@ class Search:
 
     Attributes
     ----------
-    lightcurve:
-        The good samples of the first ``lc_duration`` days.
+    cleaned:
+        The first ``lc_duration`` days of the light curve, cleaned.
     period_min, period_max:
-        The range of periods [days].
+        The range of periods [days]; empty where ``period_min`` is not below ``period_max``.
+    carried:
+        Metadata of the light curve that the result repeats.
+    target:
+        The light curve's own period [days]; None where it has none.
+    no_target:
+        Why there is no ``target``.
+
+    Examples
+    --------
+    >>> search = prepare_search(context, period_min=1.0)
+    >>> search.target, len(search.lightcurve), search.carried
+    (3.0, 2880, {'mes': None, 'integrated_transit_power': None, 'pixels_in_transit': None})
     """
 
-    lightcurve: LightCurve
+    cleaned: Cleaned
     period_min: float
     period_max: float
+    carried: Metadata = field(default_factory=dict)
+    target: float | None = None
+    no_target: str = ""
+
+    @property
+    def lightcurve(self) -> LightCurve:
+        """The samples that are searched.
+
+        Examples
+        --------
+        >>> prepare_search(context, period_min=1.0).lightcurve.times.shape
+        (2880,)
+        """
+        return self.cleaned.lightcurve
 
     @property
     def span(self) -> float:
-        """Time from the first to the last sample [days]."""
+        """Time from the first to the last sample [days].
+
+        Examples
+        --------
+        >>> round(prepare_search(context, period_min=1.0).span)
+        20
+        """
         return span(self.lightcurve)
 
+    @property
+    def nothing_to_find(self) -> str:
+        """Why no search is made; empty where one is.
+
+        Examples
+        --------
+        >>> prepare_search(context, period_min=15.0).nothing_to_find
+        'no period to search: period_min is 15 days, period_max 9.99653 days, in 19.9931 days of data'
+        """
+        if self.period_min >= self.period_max:
+            return (
+                f"no period to search: period_min is {self.period_min:g} days, period_max "
+                f"{self.period_max:g} days, in {self.span:g} days of data"
+            )
+        return "" if self.cleaned.scatter else "the fluxes do not vary"
+
     def settings(self) -> dict[str, Scalar]:
-        """Return the settings in use, from which the search can be repeated, as metadata."""
+        """Return the settings in use, from which the search can be repeated, as metadata; times in days.
+
+        Examples
+        --------
+        >>> prepare_search(context, period_min=1.0).settings()["period_min"]
+        1.0
+        """
         return {
             "lc_duration": self.span,
             "period_min": self.period_min,
             "period_max": self.period_max,
-            "samples_searched": len(self.lightcurve),
+            **self.cleaned.metadata(),
         }
 
 
@@ -69,10 +121,10 @@ def prepare(
     *,
     period_min: float,
     longest_duration: float = 0.0,
-    further: Sequence[str] = (),
+    further: Sequence[Number] = (),
     fewest_transits: float = 2,
 ) -> Search:
-    """Read the input and the settings that all searches share.
+    """Read the input and the settings that all searches share; log what was dropped and assumed.
 
     Parameters
     ----------
@@ -83,51 +135,57 @@ def prepare(
     longest_duration:
         Longest transit that is tried [days]: periods must be longer.
     further:
-        Names in ``search_settings`` that this search reads besides the range of periods.
+        Settings in ``search_settings`` that this search reads besides the range of periods.
     fewest_transits:
-        So many of the longest period fit into the span searched, by default.
+        The number of times that the default of the longest period fits into the span searched.
 
     Raises
     ------
     TaskFailure
-        Settings that cannot be used, or too little data for them.
+        Settings that cannot be used, or a light curve that cannot be searched.
+
+    Examples
+    --------
+    >>> search = prepare_search(context, period_min=1.0)
+    >>> search.period_min, round(search.period_max), search.target
+    (1.0, 10, 3.0)
     """
     given = dictionary(context.settings, "search_settings")
-    warn_unknown(given, ("period_min", "period_max", *further), "search_settings", context.log)
-    lightcurve = _searched(context)
-    limit = span(lightcurve)
-    low = Number("period_min", period_min, "days", low=longest_duration, above=True)
-    high = Number("period_max", limit / fewest_transits, "days", low=0, above=True)
-    shortest, longest = low.required(given, "search_settings"), high.required(given, "search_settings")
-    if longest > limit:
-        context.log.warning("period_max %g days is cut to the %g days that are searched", longest, limit)
-        longest = limit
-    if shortest >= longest:
+    low, high = period_range(period_min, longest_duration)
+    numbers = (low, high, *further)
+    warn_unknown(given, [each.name for each in numbers], "search_settings", context.log)
+    warn_text_numbers(given, numbers, "search_settings", context.log)
+    warn_text_numbers(context.settings, [LC_DURATION], "", context.log)
+    cleaned = searched(context)
+    for assumption in cleaned.assumptions:
+        context.log.warning("%s", assumption)
+    limit = span(cleaned.lightcurve)
+    shortest, longest = low.required(given, "search_settings"), high.read(given, "search_settings")
+    if longest is not None and shortest >= longest:
         raise TaskFailure(
-            f"no period to search: period_min is {shortest:g} days, period_max {longest:g} days, "
-            f"in {limit:g} days of data",
-            cure="lower search_settings.period_min, or search a longer light curve (lc_duration): "
-            "two transits need twice the period",
+            f"no period to search: period_min is {shortest:g} days, period_max {longest:g} days",
+            hint="give search_settings.period_min below period_max",
         )
-    return Search(lightcurve, shortest, longest)
+    if longest is not None and longest > limit:
+        context.log.warning("period_max %g days is cut to the %g days that are searched", longest, limit)
+    carried = {name: _number(context, cleaned, name)[0] for name in CARRIED}
+    target, no_target = _number(context, cleaned, TARGET)
+    if target is not None and target <= 0:
+        target, no_target = None, f"the light curve's {TARGET} is {target:g} days"
+    if no_target:
+        context.log.info("the outcome will be UNDEFINED: %s", no_target)
+    longest = limit / fewest_transits if longest is None else min(longest, limit)
+    return Search(cleaned, shortest, longest, carried, target, no_target)
 
 
-def _searched(context: TaskContext) -> LightCurve:
-    lightcurve = read_input(context, "lightcurve")
+def searched(context: TaskContext, *, quiet: bool = False) -> Cleaned:
+    """Return the samples that a search uses, and that its QC measures again; raise TaskFailure if there are none."""
+    lightcurve = read_input(context, "lightcurve", quiet=quiet)
     duration = LC_DURATION.read(context.settings)
-    part = lightcurve if duration is None else lightcurve.first(duration)
-    part = part.select(part.good & np.isfinite(part.fluxes) & np.isfinite(part.times))
-    if len(part) < FEWEST_SAMPLES:
-        raise TaskFailure(f"only {len(part)} good samples to search", cure="raise lc_duration, or check the flags")
-    if not (np.diff(part.times) > 0).all():
-        raise TaskFailure("the times do not increase from sample to sample", cure="sort the light curve by time")
-    level = float(np.median(part.fluxes))
-    if level <= 0:
-        raise TaskFailure(f"the median flux is {level:g}", cure="give fluxes relative to the star's own, about 1")
-    if abs(level - 1) <= FAR_FROM_ONE:
-        return part
-    context.log.info("fluxes are divided by their median, %g", level)
-    return part.evolve(fluxes=part.fluxes / level, uncertainties=part.uncertainties / level)
+    try:
+        return clean(lightcurve if duration is None else lightcurve.first(duration))
+    except LightCurveError as error:
+        raise TaskFailure(f"the light curve cannot be searched: {error.what}", hint=error.hint) from error
 
 
 def span(lightcurve: LightCurve) -> float:
@@ -135,8 +193,13 @@ def span(lightcurve: LightCurve) -> float:
     return float(lightcurve.times[-1] - lightcurve.times[0])
 
 
-def outcome(period: Scalar, target: Scalar) -> Outcome:
-    """Judge the period found against the light curve's own, both [days]: PASS where it is right to within 3%."""
+def outcome(period: Scalar, target: Scalar, *, searched: bool = True) -> Outcome:
+    """Judge the period found against the light curve's own, both [days]: PASS where it is right to within 3%.
+
+    FAIL where no period was ``searched``, whether there is a target or not.
+    """
+    if not searched:
+        return "FAIL"
     if not is_finite(target):
         return "UNDEFINED"
     if not is_finite(period):
@@ -146,77 +209,118 @@ def outcome(period: Scalar, target: Scalar) -> Outcome:
 
 
 def result(search: Search, found: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return a search's output metadata: what was ``found``, the outcome and the settings used."""
-    known = search.lightcurve.metadata
-    target = known.get("orbital_period")
+    """Return a search's output metadata: what was found, the outcome and the settings used.
+
+    Parameters
+    ----------
+    search:
+        What was searched.
+    found:
+        What the search found; ``period`` [days] decides the outcome, and is None where nothing was detected.
+
+    Examples
+    --------
+    >>> search_result(prepare_search(context, period_min=1.0), {"period": 3.01, "depth": 0.01})["outcome"]
+    'PASS'
+    """
+    period = found.get("period")
+    has_range = search.period_min < search.period_max
     return {
         **found,
-        "outcome": outcome(found.get("period"), target),
-        "target_period": target if is_finite(target) else None,
-        **{name: known.get(name) for name in CARRIED},
+        "outcome": outcome(period, search.target, searched=has_range),
+        "outcome_reason": _reason(search, period),
+        "target_period": search.target,
+        **search.carried,
         **search.settings(),
     }
 
 
-def check_search(
-    context: TaskContext, metadata: Metadata | None, statistics: Sequence[str], *, periodic: bool = True
-) -> list[Check]:
-    """Check a search's output: never raises.
+def nothing_found(
+    context: TaskContext, search: Search, statistics: Sequence[str], settings: Mapping[str, Scalar]
+) -> dict[str, Scalar]:
+    """Return the result of a search that is not made, with a warning; write ``debugging`` where it is asked for.
 
-    The period lies in the range searched and all ``statistics`` are finite (or, where nothing was
-    detected, all are None); the light curve, folded, shows a dip as deep as the search says (not
-    where transits need not be ``periodic``); the outcome is the one that the periods give; outputs
-    exist.
+    Parameters
+    ----------
+    context:
+        Where the warning is logged, and where outputs go.
+    search:
+        What would be searched; ``nothing_to_find`` says why it is not.
+    statistics:
+        Names of metadata that are None in the result.
+    settings:
+        Settings of this search, which the result repeats.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> search = replace(prepare_search(context, period_min=1.0), period_max=0.5)
+    >>> nothing_found(context, search, ["power"], {})["outcome"]
+    'FAIL'
     """
-    outputs = [exists(name, path) for name, path in context.outputs.items()]
-    if metadata is None:
-        return [Check("metadata", False, "the search did not return any"), *outputs]
-    period, target, verdict = metadata.get("period"), metadata.get("target_period"), metadata.get("outcome")
-    expected = outcome(period, target)
-    judged = Check("outcome", verdict == expected, f"{verdict}; period {period}, target {target} give {expected}")
-    dip = _check_dip(context, metadata) if periodic else []
-    return [*_check_found(metadata, period, statistics), *dip, judged, *outputs]
+    context.log.warning("nothing is searched: %s", search.nothing_to_find)
+    metadata = result(search, dict.fromkeys(("period", *statistics))) | dict(settings)
+    if "debugging" in context.outputs:
+        write_debugging(context.outputs["debugging"], {"settings.json": to_json({"result": metadata})})
+    return metadata
 
 
-def _check_found(metadata: Metadata, period: Scalar, statistics: Sequence[str]) -> list[Check]:
-    seen = {name: metadata.get(name) for name in statistics}
-    if period is None:
-        found = [name for name, value in seen.items() if value is not None]
-        return [Check("nothing detected", not found, f"no period; {', '.join(found) or 'no statistic'} given")]
-    low, high = metadata.get("period_min"), metadata.get("period_max")
-    numbers = [each for each in (low, period, high) if isinstance(each, int | float)]
-    # The grid's ends are reciprocals of frequencies: rounded.
-    inside = len(numbers) == 3 and numbers[0] * (1 - 1e-9) <= numbers[1] <= numbers[2] * (1 + 1e-9)
-    return [
-        Check("period in range", inside, f"{period} days, searched {low} to {high}"),
-        *(Check(f"{name} is finite", is_finite(value), f"{value}") for name, value in seen.items()),
-    ]
+def _reason(search: Search, period: Scalar) -> str:
+    """Return why the outcome is what it is."""
+    if search.period_min >= search.period_max:
+        return search.nothing_to_find
+    if search.target is None:
+        return search.no_target
+    if not isinstance(period, int | float):
+        return search.nothing_to_find or "no dip was found"
+    deviation = abs(period - search.target) / search.target
+    return f"the period found deviates by {deviation:.2%} from the light curve's, {search.target:g} days"
 
 
-def _check_dip(context: TaskContext, metadata: Metadata) -> list[Check]:
-    """Measure the depth where the search says that the transits are; empty where it does not say."""
-    names = ("period", "first_transit", "duration", "depth")
-    numbers = [value for name in names if isinstance(value := metadata.get(name), int | float) and is_finite(value)]
-    if len(numbers) < len(names) or "lightcurve" not in context.inputs:
-        return []
-    period, first, duration, depth = numbers
-    if period <= 0:
-        return []
+def _number(context: TaskContext, cleaned: Cleaned, name: str) -> tuple[float | None, str]:
+    """Return the light curve's metadata ``name`` as a number, or None and why it is none."""
+    known = cleaned.lightcurve.metadata
+    value = known.get(name)
+    if value is None:
+        near = difflib.get_close_matches(name, [each for each in known if each != name], n=1)
+        other = f"; it has {near[0]!r}" if near else ""
+        return None, f"the light curve has no {name}{other}"
+    if isinstance(value, str) and math.isfinite(number := _to_number(value)):
+        context.log.warning("the light curve's %s is text, %r, and is read as the number", name, value)
+        return number, ""
+    if is_finite(value):
+        assert isinstance(value, int | float)
+        return value, ""
+    context.log.warning("the light curve's %s is ignored: %r is not a number", name, value)
+    return None, f"the light curve's {name} is {value!r}, not a number"
+
+
+def _to_number(text: str) -> float:
     try:
-        lightcurve = _searched(context)
-    except EASError as error:
-        return [Check("depth seen again", False, error.what)]
-    away = np.abs((lightcurve.times - first + period / 2) % period - period / 2)
-    inside, outside = away <= duration / 2, away > duration
-    if not (inside.any() and outside.any()):
-        return [Check("depth seen again", False, "no samples in and out of the transits found")]
-    seen = float(np.mean(lightcurve.fluxes[outside]) - np.mean(lightcurve.fluxes[inside]))
-    passed = 0 < seen <= depth * DEPTH_FACTOR and depth <= seen * DEPTH_FACTOR
-    return [Check("depth seen again", passed, f"{depth:.3g} was found, the folded light curve has {seen:.3g}")]
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def to_json(value: Mapping[str, object]) -> bytes:
+    """Return the JSON text of a member of the debugging output."""
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
 def write_debugging(path: Path, members: Mapping[str, bytes]) -> None:
-    """Write ``members`` (name to content) as a tar.gz whose bytes depend on them alone."""
+    """Write a tar.gz file whose bytes depend on its members alone.
+
+    Parameters
+    ----------
+    path:
+        The file to write.
+    members:
+        Name to content.
+
+    Examples
+    --------
+    >>> write_debugging(folder / "debugging.tar.gz", {"settings.json": b"{}"})
+    """
     with (
         path.open("wb") as raw,
         gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream,

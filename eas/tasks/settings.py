@@ -1,4 +1,8 @@
-"""Reading a task's settings: numbers within their range, unknown names reported, errors with a cure."""
+"""A task type's settings: how they are declared, and how a task reads them.
+
+A declaration is a tuple of `Setting`, named in the registry's entry of the task type. Chains are
+checked against it before anything runs; documentation and JSON Schema are made from it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,12 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from eas.errors import TaskFailure
+
+Fault: TypeAlias = tuple[str, str]
+"""What is wrong with a value, and how to mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +25,28 @@ class Number:
 
     Attributes
     ----------
+    name:
+        Its key in the descriptor, or in a dictionary of it.
     default:
-        Used where the setting is missing or null; None where nothing stands in for it.
+        Used where the setting is missing or null; None where there is no substitute.
     unit:
         For messages, such as ``days``.
     low, high:
-        The range; ``low`` itself is excluded where ``above`` is true, ``high`` where ``below`` is.
+        The range.
+    above, below:
+        Whether ``low`` itself is excluded, and ``high`` itself.
+    whole:
+        Whether it must be a whole number.
+    needed:
+        Whether a task cannot run without it.
+    meaning:
+        What it is, for documentation; and what is used where there is no default.
+
+    Examples
+    --------
+    >>> threshold = Number("threshold", default=5, unit="standard deviations", low=0, above=True)
+    >>> threshold.read({}), threshold.read({"threshold": 3.5})
+    (5, 3.5)
     """
 
     name: str
@@ -33,13 +56,34 @@ class Number:
     high: float = math.inf
     above: bool = False
     below: bool = False
+    whole: bool = False
+    needed: bool = False
+    meaning: str = ""
 
     def read(self, given: Mapping[str, Any], where: str = "") -> float | None:
-        """Return the number in ``given``, or the default.
+        """Return the number that was given, or the default.
 
         Integers stay integers; booleans count as 0 and 1, and text that holds a number as that
-        number (an expression may format one). ``where``: the dictionary's name, for messages.
-        Raises TaskFailure for anything else, and outside the range.
+        number (an expression may format one).
+
+        Parameters
+        ----------
+        given:
+            Settings of a task, or one of its dictionaries.
+        where:
+            The dictionary's name, for messages.
+
+        Raises
+        ------
+        TaskFailure
+            It is no number, or outside the range.
+
+        Examples
+        --------
+        >>> Number("cadence", unit="s", low=0, above=True).read({"cadence": -1})
+        Traceback (most recent call last):
+        eas.errors.TaskFailure: cadence is -1
+          -> give a number above 0 [s]
         """
         value = given.get(self.name)
         if value is None:
@@ -47,19 +91,69 @@ class Number:
         number = _number(value)
         if number is None or not self._contains(number):
             path = f"{where}.{self.name}" if where else self.name
-            raise TaskFailure(f"{path} is {value!r}", cure=f"give a number {self.range()}".rstrip())
+            raise TaskFailure(f"{path} is {value!r}", hint=self.hint())
         return number
 
     def required(self, given: Mapping[str, Any], where: str = "") -> float:
-        """Return the number in ``given`` or the default; raise TaskFailure where there is neither."""
+        """Return the number that was given, or the default, where one of them must be there.
+
+        Parameters
+        ----------
+        given:
+            Settings of a task, or one of its dictionaries.
+        where:
+            The dictionary's name, for messages.
+
+        Raises
+        ------
+        TaskFailure
+            There is neither; or as `read`.
+
+        Examples
+        --------
+        >>> Number("cadence", unit="s").required({"cadence": 600})
+        600
+        """
         number = self.read(given, where)
         if number is None:
             path = f"{where}.{self.name}" if where else self.name
-            raise TaskFailure(f"the setting {path} is missing", cure=f"give a number {self.range()}".rstrip())
+            raise TaskFailure(f"the setting {path} is missing", hint=self.hint())
         return number
 
+    def fault(self, value: Any) -> Fault | None:
+        """Return what is wrong with a value, and what to give instead; None where nothing is.
+
+        Parameters
+        ----------
+        value:
+            What a chain gives; not null.
+
+        Examples
+        --------
+        >>> Number("cadence", unit="s", low=0).fault("soon")
+        ("is 'soon'", 'give a number of at least 0 [s]')
+        """
+        number = _number(value)
+        return None if number is not None and self._contains(number) else (f"is {_shown(value)}", self.hint())
+
+    def hint(self) -> str:
+        """Return what to give.
+
+        Examples
+        --------
+        >>> Number("duration_count", low=1, whole=True).hint()
+        'give a whole number of at least 1'
+        """
+        return f"give a {'whole ' if self.whole else ''}number {self.range()}".rstrip()
+
     def range(self) -> str:
-        """Return the range in words, with the unit."""
+        """Return the range in words, with the unit.
+
+        Examples
+        --------
+        >>> Number("eccentricity", low=0, high=1, below=True).range()
+        'of at least 0 and below 1'
+        """
         words = []
         if math.isfinite(self.low):
             words.append(f"{'above' if self.above else 'of at least'} {self.low:g}")
@@ -70,7 +164,159 @@ class Number:
     def _contains(self, number: float) -> bool:
         above = number > self.low if self.above else number >= self.low
         below = number < self.high if self.below else number <= self.high
-        return math.isfinite(number) and above and below
+        return math.isfinite(number) and above and below and not (self.whole and number != int(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Switch(Number):
+    """A setting that is true or false; 1 and 0 count as these. Its attributes are those of `Number`.
+
+    Examples
+    --------
+    >>> noise = Switch("enable_random_noise", default=True)
+    >>> noise.read({}), noise.read({"enable_random_noise": 0}), noise.fault("no")
+    (True, 0, ("is 'no'", 'give a number of at least 0 and of at most 1 [true or false]'))
+    """
+
+    unit: str = "true or false"
+    low: float = 0
+    high: float = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A setting that is one of some words.
+
+    Attributes
+    ----------
+    name:
+        Its key in the descriptor, or in a dictionary of it.
+    choices, default:
+        The words, and which of them is used where the setting is missing.
+    needed:
+        Whether a task cannot run without it.
+    meaning:
+        What it is, for documentation.
+
+    Examples
+    --------
+    >>> Choice("mode", ("main_sequence", "red_giant"), default="main_sequence").default
+    'main_sequence'
+    """
+
+    name: str
+    choices: tuple[str, ...]
+    default: str
+    needed: bool = False
+    meaning: str = ""
+
+    def fault(self, value: Any) -> Fault | None:
+        """Return what is wrong with a value, and what to give instead; None where nothing is.
+
+        Parameters
+        ----------
+        value:
+            What a chain gives; not null.
+
+        Examples
+        --------
+        >>> Choice("mode", ("main_sequence", "red_giant"), default="main_sequence").fault("dwarf")
+        ("is 'dwarf'", 'give one of main_sequence, red_giant')
+        """
+        known = isinstance(value, str) and value in self.choices
+        return None if known else (f"is {_shown(value)}", f"give one of {', '.join(self.choices)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A setting that is a text which is not empty.
+
+    Attributes
+    ----------
+    name:
+        Its key in the descriptor, or in a dictionary of it.
+    needed:
+        Whether a task cannot run without it.
+    meaning:
+        What it is, for documentation.
+
+    Examples
+    --------
+    >>> Text("input_path", needed=True).needed
+    True
+    """
+
+    name: str
+    needed: bool = False
+    meaning: str = ""
+
+    def fault(self, value: Any) -> Fault | None:
+        """Return what is wrong with a value, and what to give instead; None where nothing is.
+
+        Parameters
+        ----------
+        value:
+            What a chain gives; not null.
+
+        Examples
+        --------
+        >>> Text("input_path").fault(3), Text("input_path").fault("stars/*.csv")
+        (('is 3', 'give a text'), None)
+        """
+        given = isinstance(value, str) and value.strip()
+        return None if given else (f"is {_shown(value)}", "give a text")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A dictionary of settings, such as ``specs``.
+
+    Attributes
+    ----------
+    name:
+        Its key in the descriptor.
+    settings:
+        What it may hold.
+    needed:
+        Whether a task cannot run without it.
+
+    Examples
+    --------
+    >>> specs = Group("specs", (Number("noise", default=0, low=0), Text("star")))
+    >>> [each.name for each in specs.settings]
+    ['noise', 'star']
+    """
+
+    name: str
+    settings: tuple[Number | Choice | Text, ...]
+    needed: bool = False
+
+    def fault(self, value: Any) -> Fault | None:
+        """Return what is wrong with a value, and what to give instead; None where nothing is.
+
+        The settings in it are checked one by one, each by its own declaration.
+
+        Parameters
+        ----------
+        value:
+            What a chain gives; not null.
+
+        Examples
+        --------
+        >>> Group("specs", ()).fault([1, 2]), Group("specs", ()).fault({"noise": 0})
+        (('is [1, 2]', 'give specs as a dictionary of settings'), None)
+        """
+        fault = f"is {_shown(value)}", f"give {self.name} as a dictionary of settings"
+        return None if isinstance(value, Mapping) else fault
+
+
+Setting: TypeAlias = Number | Choice | Text | Group
+"""One declared setting."""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _number(value: Any) -> float | None:
@@ -84,18 +330,66 @@ def _number(value: Any) -> float | None:
         return None
 
 
+def is_text_number(value: Any) -> bool:
+    """Return whether ``value`` is text that `Number.read` reads as a number."""
+    return isinstance(value, str) and _number(value) is not None
+
+
+def warn_text_numbers(given: Mapping[str, Any], numbers: Iterable[Number], where: str, log: logging.Logger) -> None:
+    """Log a warning for each of ``numbers`` that is given as text, which `Number.read` reads as the number."""
+    for number in numbers:
+        value = given.get(number.name)
+        if is_text_number(value):
+            path = f"{where}.{number.name}" if where else number.name
+            log.warning("%s is text, %r, and is read as the number: give it without quotes", path, value)
+
+
 def dictionary(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the dictionary of settings called ``name``, empty where it is missing or null."""
+    """Return a dictionary of settings, empty where it is missing or null.
+
+    Parameters
+    ----------
+    settings:
+        All settings of a task.
+    name:
+        Which of them is a dictionary.
+
+    Raises
+    ------
+    TaskFailure
+        It is something else.
+
+    Examples
+    --------
+    >>> dictionary({"search_settings": {"period_min": 2}}, "search_settings")
+    {'period_min': 2}
+    """
     found = settings.get(name)
     if found is None:
         return {}
     if not isinstance(found, Mapping):
-        raise TaskFailure(f"{name} is {found!r}", cure=f"give {name} as a dictionary of settings")
+        raise TaskFailure(f"{name} is {found!r}", hint=f"give {name} as a dictionary of settings")
     return found
 
 
 def warn_unknown(given: Mapping[str, Any], known: Iterable[str], where: str, log: logging.Logger) -> None:
-    """Log a warning for each name in ``given`` that nothing reads, with the nearest that is read."""
+    """Log a warning for each setting that nothing reads, with the nearest that is read.
+
+    Parameters
+    ----------
+    given:
+        Settings of a task, or one of its dictionaries.
+    known:
+        Names of the settings that the task type reads.
+    where:
+        Name of the dictionary, for messages.
+    log:
+        Where the warnings go.
+
+    Examples
+    --------
+    >>> warn_unknown({"period_mni": 2}, ["period_min", "period_max"], "search_settings", context.log)
+    """
     names = sorted(known)
     for name in given:
         if name in names:

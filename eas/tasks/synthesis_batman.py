@@ -10,28 +10,15 @@ import numpy as np
 
 from eas.errors import TaskFailure
 from eas.lightcurves import files
-from eas.lightcurves.constants import SECONDS_PER_DAY, SUN_RADIUS_IN_JUPITER_RADII
+from eas.lightcurves.constants import SECONDS_PER_DAY
 from eas.lightcurves.lightcurve import FloatArray, LightCurve
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import Task, TaskContext
+from eas.tasks.declarations import BATMAN_SPECS as SPECS
 from eas.tasks.lightcurves import TRANSIT_STATISTICS, check_lightcurve, check_metadata, is_finite
-from eas.tasks.settings import Number, dictionary, warn_unknown
+from eas.tasks.settings import dictionary, warn_text_numbers, warn_unknown
 from eas.tasks.transit_model import Transit, noise_per_sample, transit_statistics
 
-SPECS: Final = (
-    Number("duration", 730, "days", low=0, above=True),
-    Number("t0", 1, "days"),
-    Number("eccentricity", 0, low=0, high=1, below=True),
-    Number("star_radius", SUN_RADIUS_IN_JUPITER_RADII, "Jupiter radii", low=0, above=True),
-    Number("planet_radius", 1, "Jupiter radii", low=0),
-    Number("orbital_period", 365, "days", low=0, above=True),
-    Number("semi_major_axis", 1, "AU", low=0, above=True),
-    Number("orbital_angle", 0, "degrees from edge-on", low=-90, high=90),
-    Number("impact_parameter", None, "stellar radii", low=0, high=1),
-    Number("noise", 0, "of a 25 s sample, relative flux", low=0),
-    Number("mes_assume_noise", None, "of a 25 s sample, relative flux", low=0),
-    Number("sampling_cadence", 25, "s", low=0, above=True),
-)
 MOST_SAMPLES: Final = 50_000_000
 """Forty years at 25 s; more would not fit a worker's memory."""
 
@@ -51,21 +38,24 @@ def sample_times(duration: float, cadence: float) -> FloatArray:
     if not 2 <= count <= MOST_SAMPLES:
         raise TaskFailure(
             f"a duration of {duration:g} days at a cadence of {cadence:g} s makes {count} samples",
-            cure=f"choose specs.duration and specs.sampling_cadence for 2 to {MOST_SAMPLES} samples",
+            hint=f"choose specs.duration and specs.sampling_cadence for 2 to {MOST_SAMPLES} samples",
         )
-    return np.arange(count) * float(cadence) / SECONDS_PER_DAY
+    times: FloatArray = np.arange(count, dtype=np.float64) * float(cadence) / SECONDS_PER_DAY
+    return times
 
 
 class SynthesisBatman(Task):
     """Writes ``lightcurve``; the specs in use and the transit statistics are its output metadata.
 
     ``orbital_angle`` and ``impact_parameter`` are both returned, the one computed from the other.
-    ``mes`` is None where no noise is given or assumed.
+    ``mes`` is 1e8 where no noise is given or assumed.
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Synthesise, write and return the metadata."""
-        warn_unknown(dictionary(context.settings, "specs"), [each.name for each in SPECS], "specs", context.log)
+        given = dictionary(context.settings, "specs")
+        warn_unknown(given, [each.name for each in SPECS], "specs", context.log)
+        warn_text_numbers(given, SPECS, "specs", context.log)
         specs = read_specs(context.settings)
         output = context.output("lightcurve")
         lightcurve = synthesise(specs, context.seed)
@@ -99,7 +89,7 @@ def synthesise(specs: Mapping[str, float | None], seed: int) -> LightCurve:
     times = sample_times(known["duration"], cadence)
     model = transit.flux(times, cadence)
     if not np.isfinite(model).all():
-        raise TaskFailure("batman gave fluxes that are not finite", cure="check the specs of the orbit")
+        raise TaskFailure("batman gave fluxes that are not finite", hint="check the specs of the orbit")
     orbital_angle, impact_parameter = transit.geometry()
     metadata: dict[str, Scalar] = {
         **specs,
@@ -124,5 +114,5 @@ def check_statistics(metadata: Metadata | None, samples: int) -> list[Check]:
     return [
         *checks,
         Check("pixels add up", inside + outside == samples, f"{inside} + {outside}, of {samples} samples"),
-        Check("mes is finite or unknown", mes is None or is_finite(mes), f"{mes}"),
+        Check("mes is finite", is_finite(mes), f"{mes}"),
     ]

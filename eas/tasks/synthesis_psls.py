@@ -27,31 +27,16 @@ from eas.lightcurves import files
 from eas.lightcurves.constants import PLATO_CADENCE, SECONDS_PER_DAY
 from eas.lightcurves.lightcurve import FloatArray, LightCurve
 from eas.model import Check, Metadata, Scalar
-from eas.tasks import psls_data, synthesis_batman
+from eas.tasks import psls_data
 from eas.tasks.base import Task, TaskContext
+from eas.tasks.declarations import CAMERAS, GROUPS, MASTER_SEED, MODE, NSR, PSLS_NUMBERS, PSLS_ORBIT, SWITCHES
 from eas.tasks.lightcurves import check_lightcurve
 from eas.tasks.psls_config import STAR_ID, STARS, configuration, noise_of_sample
-from eas.tasks.settings import Number, dictionary, warn_unknown
+from eas.tasks.settings import Number, dictionary, warn_text_numbers, warn_unknown
 from eas.tasks.synthesis_batman import check_statistics, sample_times
 from eas.tasks.transit_model import Transit, transit_statistics
 
-MODE: Final = "main_sequence"
-ORBIT: Final = tuple(each for each in synthesis_batman.SPECS if each.name not in ("noise", "mes_assume_noise"))
-SWITCHES: Final = {
-    "enable_transits": True,
-    "mask_updates": False,
-    "enable_systematics": False,
-    "enable_random_noise": True,
-}
-NSR: Final = Number("nsr", 73, "ppm in one hour, of one camera", low=0)
-GROUPS: Final = Number("number_camera_groups", 4, low=1, high=4)
-CAMERAS: Final = Number("number_cameras_per_group", 6, low=1, high=6)
-MASTER_SEED: Final = Number("master_seed", None, low=0, high=2**32 - 1)
-NAMES: Final = (
-    *(each.name for each in (*ORBIT, NSR, GROUPS, CAMERAS, MASTER_SEED)),
-    *SWITCHES,
-    "mode",
-)
+NAMES: Final = (*(each.name for each in PSLS_NUMBERS), MODE.name)
 PPM: Final = 1e-6
 PROGRAM: Final = "import psls; psls.main()"
 
@@ -62,13 +47,13 @@ def read_specs(settings: Mapping[str, Any], seed: int = 0) -> dict[str, Scalar]:
     Raises TaskFailure for one that cannot be used.
     """
     given = dictionary(settings, "specs")
-    specs: dict[str, Scalar] = {each.name: each.read(given, "specs") for each in ORBIT}
-    mode = given.get("mode", MODE)
+    specs: dict[str, Scalar] = {each.name: each.read(given, "specs") for each in PSLS_ORBIT}
+    mode = given.get(MODE.name, MODE.default)
     if mode not in STARS:
-        raise TaskFailure(f"specs.mode is {mode!r}", cure=f"give one of {', '.join(STARS)}")
+        raise TaskFailure(f"specs.mode is {mode!r}", hint=f"give one of {', '.join(STARS)}")
     specs["mode"] = mode
-    for name, default in SWITCHES.items():
-        specs[name] = bool(Number(name, default, "true or false", low=0, high=1).required(given, "specs"))
+    for switch in SWITCHES:
+        specs[switch.name] = bool(switch.required(given, "specs"))
     specs["nsr"] = NSR.required(given, "specs")
     specs["number_camera_groups"] = _whole(GROUPS, given)
     specs["number_cameras_per_group"] = _whole(CAMERAS, given)
@@ -78,16 +63,13 @@ def read_specs(settings: Mapping[str, Any], seed: int = 0) -> dict[str, Scalar]:
     if cadence % PLATO_CADENCE:
         raise TaskFailure(
             f"specs.sampling_cadence is {cadence:g} s, but psls adds up whole exposures of PLATO's cameras",
-            cure="give a multiple of 25 s",
+            hint="give a multiple of 25 s",
         )
     return specs
 
 
 def _whole(number: Number, given: Mapping[str, Any]) -> int:
-    value = number.required(given, "specs")
-    if value != int(value):
-        raise TaskFailure(f"specs.{number.name} is {value:g}", cure="give a whole number")
-    return int(value)
+    return int(number.required(given, "specs"))
 
 
 def _number(specs: Mapping[str, Scalar], name: str) -> float:
@@ -100,12 +82,14 @@ class SynthesisPSLS(Task):
     """Writes ``lightcurve``; the specs in use and the transit statistics are its output metadata.
 
     The transit statistics are those of batman's noise-free transits; ``mes`` is in units of the
-    random noise alone, and None without it. Uncertainties are the random noise too.
+    random noise alone, and 1e8 without it. Uncertainties are the random noise too.
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Synthesise, write and return the metadata."""
-        warn_unknown(dictionary(context.settings, "specs"), NAMES, "specs", context.log)
+        given = dictionary(context.settings, "specs")
+        warn_unknown(given, NAMES, "specs", context.log)
+        warn_text_numbers(given, PSLS_NUMBERS, "specs", context.log)
         specs = read_specs(context.settings, context.seed)
         if specs["mask_updates"] and not specs["enable_systematics"]:
             context.log.warning("specs.mask_updates changes nothing without specs.enable_systematics")
@@ -156,7 +140,7 @@ def _transits(specs: Mapping[str, Scalar], times: FloatArray, cadence: float) ->
     )
     fluxes = transit.flux(times, cadence)
     if not np.isfinite(fluxes).all():
-        raise TaskFailure("batman gave fluxes that are not finite", cure="check the specs of the orbit")
+        raise TaskFailure("batman gave fluxes that are not finite", hint="check the specs of the orbit")
     orbital_angle, impact_parameter = transit.geometry()
     return fluxes, {"orbital_angle": orbital_angle, "impact_parameter": impact_parameter}
 
@@ -205,7 +189,7 @@ def _run(content: Mapping[str, Any], folder: Path) -> FloatArray:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise TaskFailure(
             f"psls failed with exit code {done.returncode}: {lines[-1] if lines else 'it said nothing'}",
-            cure="check the specs; out of memory, try a longer sampling_cadence or fewer cameras",
+            hint="check the specs; out of memory, try a longer sampling_cadence or fewer cameras",
         )
     table: FloatArray = np.loadtxt(result, ndmin=2)
     return table

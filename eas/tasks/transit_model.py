@@ -57,7 +57,7 @@ class Transit:
         if self.periastron <= 1 + self.radius_ratio:
             raise TaskFailure(
                 f"the planet touches the star: at periastron it is {self.periastron:.3g} stellar radii from its centre",
-                cure="give a larger semi_major_axis [AU], a smaller star_radius [Jupiter radii] or less eccentricity",
+                hint="give a larger semi_major_axis [AU], a smaller star_radius [Jupiter radii] or less eccentricity",
             )
 
     @property

@@ -7,7 +7,6 @@ The method is that of Kovacs, Zucker and Mazeh (2002, A&A 391, 369); astropy's
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -18,13 +17,13 @@ from astropy.timeseries import BoxLeastSquares
 from eas.lightcurves.lightcurve import FloatArray, LightCurve
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import Task, TaskContext
+from eas.tasks.declarations import BOX_PERIOD_MIN, LONGEST_BOX
 from eas.tasks.lightcurves import finite
-from eas.tasks.search import Search, check_search, prepare, result, write_debugging
+from eas.tasks.search import Search, nothing_found, prepare, result, to_json, write_debugging
+from eas.tasks.search_qc import check_search
 
-DURATIONS: Final = np.linspace(0.05, 0.2, 10)
+DURATIONS: Final = np.linspace(0.05, LONGEST_BOX, 10)
 """Transit durations that are tried [days]."""
-PERIOD_MIN: Final = 0.5
-"""Default of the shortest period [days]."""
 MINIMUM_N_TRANSIT: Final = 2
 FREQUENCY_FACTOR: Final = 2.0
 STATISTICS: Final = ("power", "depth", "duration", "first_transit", "transit_count")
@@ -37,15 +36,17 @@ COLUMNS: Final = ("period", "power", "depth", "depth_err", "duration", "transit_
 class TransitSearchBLSReference(Task):
     """Searches ``lightcurve`` for a periodic box-shaped dip.
 
-    Output metadata: ``period`` [days], ``power`` (gain in log-likelihood), ``depth`` [relative
-    flux], ``duration`` [days], ``first_transit`` (its middle) [days], ``transit_count``; all None
-    where no dip was found at all. The optional output ``debugging`` is a tar.gz of the periodogram
-    and the settings used.
+    Output metadata: ``period`` [days], ``power`` (gain in log-likelihood, in units of the
+    uncertainties or, where there are none, of the scatter), ``depth`` [relative flux], ``duration``
+    [days], ``first_transit`` (its middle) [days], ``transit_count``; all None where no dip was found
+    at all. The optional output ``debugging`` is a tar.gz of the periodogram and the settings used.
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Search, write ``debugging`` where asked for, and return what was found."""
-        search = prepare(context, period_min=PERIOD_MIN, longest_duration=float(DURATIONS.max()))
+        search = prepare(context, period_min=BOX_PERIOD_MIN, longest_duration=LONGEST_BOX)
+        if search.nothing_to_find:
+            return nothing_found(context, search, STATISTICS, {})
         model = _model(search.lightcurve)
         periods = _periods(model, search)
         work = len(periods) * len(search.lightcurve)
@@ -66,8 +67,7 @@ class TransitSearchBLSReference(Task):
 
 
 def _model(lightcurve: LightCurve) -> BoxLeastSquares:
-    known = np.isfinite(lightcurve.uncertainties).all() and (lightcurve.uncertainties > 0).all()
-    return BoxLeastSquares(lightcurve.times, lightcurve.fluxes, dy=lightcurve.uncertainties if known else None)
+    return BoxLeastSquares(lightcurve.times, lightcurve.fluxes, dy=lightcurve.uncertainties)
 
 
 def _periods(model: BoxLeastSquares, search: Search) -> FloatArray:
@@ -111,5 +111,4 @@ def _debugging(periodogram: Any, metadata: Mapping[str, Scalar]) -> dict[str, by
         "objective": str(periodogram.objective),
         "result": dict(metadata),
     }
-    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    return {"settings.json": text.encode(), "periodogram.csv": table.getvalue()}
+    return {"settings.json": to_json(settings), "periodogram.csv": table.getvalue()}

@@ -6,7 +6,6 @@ The algorithm is in `eas.tasks.qats`; here are the light curve's preparation, th
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,32 +16,26 @@ import numpy as np
 from eas.errors import TaskFailure
 from eas.lightcurves.constants import SECONDS_PER_DAY
 from eas.lightcurves.lightcurve import BoolArray, FloatArray, LightCurve
+from eas.lightcurves.statistics import robust_scatter
 from eas.model import Check, Metadata, Scalar
 from eas.tasks import qats
 from eas.tasks.base import Task, TaskContext
+from eas.tasks.declarations import QATS_NUMBERS as NUMBERS
+from eas.tasks.declarations import QATS_PERIOD_MIN as PERIOD_MIN
 from eas.tasks.lightcurves import is_finite
 from eas.tasks.qats import IntArray
-from eas.tasks.search import Search, check_search, prepare, result, write_debugging
-from eas.tasks.settings import Number, dictionary
+from eas.tasks.search import Search, nothing_found, prepare, result, to_json, write_debugging
+from eas.tasks.search_qc import check_search
+from eas.tasks.settings import dictionary
 
-DURATION_MIN: Final = Number("duration_min", 0.05, "days", low=0, above=True)
-DURATION_MAX: Final = Number("duration_max", 0.2, "days", low=0, above=True)
-DURATION_COUNT: Final = Number("duration_count", 16, low=1, high=1000)
-MIN_TRANSIT_COUNT: Final = Number("min_transit_count", 2, low=2)
-MAX_TTV_MAG: Final = Number("max_ttv_mag", 0.0005, "of the period", low=1e-6, high=0.5)
-NUMBERS: Final = (DURATION_MIN, DURATION_MAX, DURATION_COUNT, MIN_TRANSIT_COUNT, MAX_TTV_MAG)
 SERIES: Final = (
     *("period", "transit_count", "period_span", "first_transit", "last_transit"),
     *("max_ttv_mag", "min_transit_count"),
 )
 """What QC compares."""
-PERIOD_MIN: Final = 4
-"""Default of the shortest period [days]."""
 STATISTICS: Final = ("power", "transit_count", "period_span", "first_transit", "last_transit", "depth", "duration")
 MOST_STEPS: Final = 50_000_000
 MOST_RANGES: Final = 5_000_000
-GAUSSIAN: Final = 1.4826
-"""Standard deviation of a normal distribution / its median absolute deviation."""
 ROUNDING: Final = 1e-6
 """[samples]"""
 LABORIOUS: Final = 2e11
@@ -100,9 +93,11 @@ class TransitSearchQATS(Task):
             context,
             period_min=PERIOD_MIN,
             longest_duration=numbers["duration_max"],
-            further=tuple(numbers),
+            further=NUMBERS,
             fewest_transits=numbers["min_transit_count"],
         )
+        if search.nothing_to_find:
+            return nothing_found(context, search, STATISTICS, numbers)
         series = fixed_step(search.lightcurve)
         grid = make_grid(search, series, numbers)
         self._announce(context, series, grid)
@@ -145,13 +140,13 @@ def fixed_step(lightcurve: LightCurve) -> Series:
     if count > MOST_STEPS:
         raise TaskFailure(
             f"the light curve spans {count} steps of {step * SECONDS_PER_DAY:g} s",
-            cure="bin it to a longer cadence first",
+            hint="bin it to a longer cadence first",
         )
     numbers = np.bincount(places, minlength=count)
     present = numbers > 0
     fluxes = np.bincount(places, lightcurve.fluxes - 1, count)[present] / numbers[present]
     fluxes -= np.median(fluxes)
-    scatter = GAUSSIAN * float(np.median(np.abs(fluxes))) or float(np.std(fluxes))
+    scatter = robust_scatter(fluxes)
     values = np.zeros(count)
     if scatter:
         values[present] = fluxes / scatter
@@ -168,14 +163,14 @@ def make_grid(search: Search, series: Series, numbers: Mapping[str, float]) -> G
     if shortest_duration > longest_duration:
         raise TaskFailure(
             f"search_settings.duration_min is {shortest_duration:g} days, duration_max {longest_duration:g}",
-            cure="give duration_min below duration_max",
+            hint="give duration_min below duration_max",
         )
     durations = np.linspace(shortest_duration, longest_duration, int(numbers["duration_count"]))
     lengths = np.unique(np.maximum(np.rint(durations / series.step), 1).astype(np.int64))
     variation = numbers["max_ttv_mag"]
     count = math.floor(math.log(search.period_max / search.period_min) / math.log1p(variation / 2)) + 1
     if count > MOST_RANGES:
-        raise TaskFailure(f"{count} ranges of periods would be needed", cure="raise search_settings.max_ttv_mag")
+        raise TaskFailure(f"{count} ranges of periods would be needed", hint="raise search_settings.max_ttv_mag")
     periods = search.period_min / series.step * (1 + variation / 2) ** np.arange(count)
     # At short periods neighbouring ranges often hold the same whole numbers of samples.
     bounds = np.stack([np.floor(periods), np.ceil(periods * (1 + variation))], axis=1)
@@ -184,7 +179,7 @@ def make_grid(search: Search, series: Series, numbers: Mapping[str, float]) -> G
     ranges = np.clip(ranges, lowest, math.floor(search.period_max / series.step + ROUNDING))
     ranges = ranges[ranges[:, 0] >= lowest]
     if not len(ranges) or lengths[-1] > len(series.values):
-        raise TaskFailure("no transit of these durations fits into the light curve", cure="lower duration_max")
+        raise TaskFailure("no transit of these durations fits into the light curve", hint="lower duration_max")
     shortest, longest = np.ascontiguousarray(ranges.T)
     return Grid(lengths, shortest, longest, int(numbers["min_transit_count"]))
 
@@ -220,8 +215,8 @@ def _statistics(series: Series, row: qats.Row | None, places: IntArray) -> dict[
 
 
 def _middles(series: Series, row: qats.Row, places: IntArray) -> FloatArray:
-    middles: FloatArray = series.begin + (places + (row.length - 1) / 2) * series.step
-    return middles
+    middles = series.begin + (places + (row.length - 1) / 2) * series.step
+    return middles.astype(np.float64)
 
 
 def _check_series(metadata: Metadata) -> list[Check]:
@@ -251,7 +246,7 @@ def _debugging(
     columns = [grid.shortest * series.step, grid.longest * series.step, statistics[best], counts[best]]
     columns.append(grid.lengths[best[0]] * series.step)
     members = {
-        "settings.json": (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode(),
+        "settings.json": to_json(settings),
         "grid.csv": _table(header, columns),
     }
     if row is not None:

@@ -6,12 +6,14 @@ The method and its code ``transitleastsquares`` are those of Hippke and Heller (
 from __future__ import annotations
 
 import io
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from eas.tasks import numba_cache  # noqa: F401 - before the package compiles its functions
+
+# isort: split
 import numpy as np
 from transitleastsquares import transitleastsquares
 from transitleastsquares.backends.fused import FusedPLBackend, FusedThreadsBackend
@@ -20,12 +22,13 @@ from eas.errors import TaskFailure
 from eas.lightcurves.lightcurve import LightCurve
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import Task, TaskContext
+from eas.tasks.declarations import BOX_PERIOD_MIN
 from eas.tasks.lightcurves import finite
-from eas.tasks.search import Search, check_search, prepare, result, write_debugging
+from eas.tasks.search import Search, nothing_found, prepare, result, to_json, write_debugging
+from eas.tasks.search_qc import check_search
 
-PERIOD_MIN: Final = 0.5
-"""Default of the shortest period [days]."""
 STATISTICS: Final = ("sde", "depth", "duration", "first_transit", "transit_count")
+NAMES: Final = ("period_uncertainty", "snr", *STATISTICS)
 NO_DIP: Final = 1e-12
 """A depth that is rounding alone."""
 
@@ -56,7 +59,9 @@ class TransitSearchTLS(Task):
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Search, write ``debugging`` where asked for, and return what was found."""
-        search = prepare(context, period_min=PERIOD_MIN)
+        search = prepare(context, period_min=BOX_PERIOD_MIN)
+        if search.nothing_to_find:
+            return nothing_found(context, search, NAMES, {})
         found = power(search, context)
         metadata = result(search, _statistics(found))
         if "debugging" in context.outputs:
@@ -68,11 +73,9 @@ class TransitSearchTLS(Task):
         return check_search(context, metadata, STATISTICS)
 
 
-def power(search: Search, context: TaskContext) -> Mapping[str, Any] | None:
-    """Return what the package found, or None for fluxes that do not vary; raise TaskFailure if it cannot search."""
+def power(search: Search, context: TaskContext) -> Mapping[str, Any]:
+    """Return what the package found; raise TaskFailure if it cannot search."""
     lightcurve = search.lightcurve
-    if np.ptp(lightcurve.fluxes) == 0:
-        return None
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -87,7 +90,7 @@ def power(search: Search, context: TaskContext) -> Mapping[str, Any] | None:
     except ValueError as error:
         raise TaskFailure(
             f"transitleastsquares cannot search this light curve: {error}",
-            cure="widen the range of periods, or check that the fluxes are positive and about 1",
+            hint="widen the range of periods, or check that the fluxes are positive and about 1",
         ) from error
     for text in sorted({str(each.message) for each in caught}):
         context.log.warning("transitleastsquares: %s", text)
@@ -98,17 +101,14 @@ def power(search: Search, context: TaskContext) -> Mapping[str, Any] | None:
 
 
 def _model(lightcurve: LightCurve) -> transitleastsquares:
-    sigmas = lightcurve.uncertainties
-    known = np.isfinite(sigmas).all() and (sigmas > 0).all()
-    return transitleastsquares(lightcurve.times, lightcurve.fluxes, sigmas if known else None, verbose=False)
+    return transitleastsquares(lightcurve.times, lightcurve.fluxes, lightcurve.uncertainties, verbose=False)
 
 
-def _statistics(found: Mapping[str, Any] | None) -> dict[str, Scalar]:
-    names = ("period", "period_uncertainty", "snr", *STATISTICS)
+def _statistics(found: Mapping[str, Any]) -> dict[str, Scalar]:
     # The package's `depth` is the flux at mid-transit.
-    depth = 1 - float(found["depth"]) if found is not None else math.nan
-    if found is None or not math.isfinite(found["period"]) or not depth > NO_DIP:
-        return dict.fromkeys(names)
+    depth = 1 - float(found["depth"])
+    if not math.isfinite(found["period"]) or not depth > NO_DIP:
+        return dict.fromkeys(("period", *NAMES))
     return {
         "period": float(found["period"]),
         "period_uncertainty": finite(found["period_uncertainty"]),
@@ -121,9 +121,8 @@ def _statistics(found: Mapping[str, Any] | None) -> dict[str, Scalar]:
     }
 
 
-def _debugging(found: Mapping[str, Any] | None, metadata: Mapping[str, Scalar]) -> dict[str, bytes]:
+def _debugging(found: Mapping[str, Any], metadata: Mapping[str, Scalar]) -> dict[str, bytes]:
     table = io.BytesIO()
-    spectrum = np.column_stack([found[name] for name in ("periods", "power", "chi2")]) if found else np.empty((0, 3))
+    spectrum = np.column_stack([found[name] for name in ("periods", "power", "chi2")])
     np.savetxt(table, spectrum, "%.10g", delimiter=",", header="period,power,chi2", comments="")
-    text = json.dumps({"result": dict(metadata)}, indent=2, sort_keys=True) + "\n"
-    return {"settings.json": text.encode(), "spectrum.csv": table.getvalue()}
+    return {"settings.json": to_json({"result": dict(metadata)}), "spectrum.csv": table.getvalue()}

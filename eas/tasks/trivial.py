@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
 
 from eas.model import Scalar
 from eas.tasks.base import Task, TaskContext
-from eas.tasks.settings import Number
-
-DURATION: Final = Number("duration", default=10, unit="s", low=0, high=1e8)
+from eas.tasks.declarations import DURATION
+from eas.tasks.settings import warn_text_numbers
 
 
 class Null(Task):
@@ -18,6 +16,7 @@ class Null(Task):
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Sleep; a duration of 0 returns at once."""
+        warn_text_numbers(context.settings, [DURATION], "", context.log)
         if duration := DURATION.required(context.settings):
             time.sleep(duration)
         return {}
@@ -28,7 +27,7 @@ class DeliberateError(Exception):
 
 
 class Error(Task):
-    """Raises, to show what becomes of a task that does."""
+    """Raises, to show the outcome of a task that does."""
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Raise DeliberateError."""

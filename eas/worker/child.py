@@ -1,4 +1,4 @@
-"""The warm child process that runs attempts: ``python -m eas.worker.child FD PARENT``.
+"""The child process that runs attempts: ``python -m eas.worker.child FD PARENT``.
 
 It imports only what is light, so that it starts quickly; the task types import the rest when they
 are first used.
@@ -10,19 +10,19 @@ import os
 import socket
 import sys
 
-from eas.worker.surroundings import die_with
+from eas.worker.sandbox import die_with
 
 
 def main(fd: int, parent: int) -> None:
     """Serve the process ``parent``, connected by the socket ``fd``, until it is gone."""
     die_with(parent)
-    from eas.worker.attempt import Runner
-    from eas.worker.channel import Channel
+    from eas.worker.child_ipc import Channel
+    from eas.worker.child_runner import ChildRunner
 
     channel = Channel(socket.socket(fileno=fd))
     options = channel.next()
     if options is not None:
-        Runner(channel, options).serve()
+        ChildRunner(channel, options).serve()
     os._exit(0)  # no thread or exit handler of a task's code may keep this process
 
 

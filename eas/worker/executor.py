@@ -1,8 +1,8 @@
-"""Runs attempts in a warm child process, and survives whatever their code does.
+"""Runs attempts in a child process, and survives any fault of their code.
 
 The child runs one attempt after the other, so an empty one costs a fraction of a millisecond.
-After a crash, a leak, a process or thread left behind, or a number of attempts, a fresh child takes
-over. Several requests are sent ahead; those that a child did not come to go to the next one.
+After a crash, a leak, a process or thread left behind, or a number of attempts, a new child takes
+over. Several requests are sent ahead; those that a child did not begin go to the next one.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from eas.errors import EASError
-from eas.model import LogEntry, Usage
-from eas.worker.flights import Flight
-from eas.worker.processes import sample
-from eas.worker.protocol import Message, Outcome, Work
+from eas.model import AttemptResult, LogEntry, Usage
+from eas.worker.child_process import ChildOptions, ChildProcess, End, crash_usage
+from eas.worker.in_flight import PendingAttempt
+from eas.worker.processes import Guard, sample
+from eas.worker.protocol import Message, Work
 from eas.worker.scratch import remove
-from eas.worker.warm import ChildOptions, End, WarmChild, crash_usage
 
 _JUDGING_LIMIT = 600.0
 """QC may take so long [s], or as long as the code itself where that has a lower limit."""
@@ -53,16 +54,14 @@ class Executor:
     input_directory:
         What tasks see as ``TaskContext.input_directory``.
     recycle_after:
-        A child is replaced after so many attempts.
+        Number of attempts after which a child is replaced.
     recycle_memory:
-        ... or when it holds more than so many MB after an attempt (default: half of
+        ... and the memory [MB] above which it is replaced after an attempt (default: half of
         ``memory_limit``, else 4 GB).
     window:
-        So many requests are sent ahead by ``run_many``.
+        Number of requests that ``run_many`` sends ahead.
     python_path:
         Directories in which the child looks for modules first.
-    on_tick:
-        Called about every ``tick`` seconds while waiting; what it raises ends the call.
     """
 
     def __init__(
@@ -75,8 +74,6 @@ class Executor:
         recycle_memory: float | None = None,
         window: int = 32,
         python_path: Iterable[Path] = (),
-        on_tick: Callable[[], None] | None = None,
-        tick: float = 1.0,
     ) -> None:
         if recycle_memory is None:
             recycle_memory = memory_limit / 2 if memory_limit else _RECYCLE_MEMORY
@@ -84,16 +81,16 @@ class Executor:
             threads, memory_limit, input_directory, recycle_after, recycle_memory, tuple(python_path)
         )
         self._window = window
-        self._on_tick, self._tick = on_tick, tick
-        self._child: WarmChild | None = None
+        self._child: ChildProcess | None = None
+        self._guard: Guard | None = None
         self._failed_starts = 0
         self._scratch: Path | None = None
-        self._flights: deque[Flight] = deque()
-        self._outcomes: deque[Outcome] = deque()
+        self._pending: deque[PendingAttempt] = deque()
+        self._results: deque[AttemptResult] = deque()
         self._interrupts: dict[int | None, str] = {}
         self._draining = self._halted = False
         self._stop_reason: str | None = None
-        self._start_deadline = self._next_tick = 0.0
+        self._start_deadline = 0.0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -109,17 +106,29 @@ class Executor:
     def close(self) -> None:
         """End the child, with whatever it is doing; twice changes nothing."""
         self._discard()
-        self._flights.clear()
+        self._pending.clear()
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
         for fd in {self._wake_read, self._wake_write} - {-1}:
             os.close(fd)
         self._wake_read = self._wake_write = -1
+
+    def remove_if_killed(self, folder: Path) -> None:
+        """Let ``folder`` be removed where this process is killed and cannot do it itself."""
+        self._guarded().remove(folder)
+
+    def _guarded(self) -> Guard:
+        if self._guard is None:
+            self._guard = Guard()
+        return self._guard
 
     # -- from any thread, or from a signal handler ---------------------------------------------
 
     def interrupt(self, reason: str, attempt_id: int | None = None) -> None:
         """Abort the running attempt (None), or ``attempt_id`` now or as soon as its turn comes.
 
-        Its outcome says ``interrupted``, and ``reason``. Without effect where nothing is running.
+        Its result says ``interrupted``, and ``reason``. Without effect where nothing is running.
         """
         self._interrupts[attempt_id] = reason
         self._wake()
@@ -141,15 +150,15 @@ class Executor:
 
     # -- from the thread that uses it ----------------------------------------------------------
 
-    def run(self, work: Work) -> Outcome:
+    def run(self, work: Work) -> AttemptResult:
         """Run one attempt. Raises EASError if no child can be started, or after ``stop`` or ``drain``."""
-        outcome = next(self.run_many([work]), None)
-        if outcome is None:
-            raise EASError(f"attempt {work.attempt_id} was not begun, because the worker is stopping")
-        return outcome
+        result = next(self.run_many([work]), None)
+        if result is None:
+            raise EASError(f"attempt {work.attempt.attempt_id} was not begun, because the worker is stopping")
+        return result
 
-    def run_many(self, works: Iterable[Work]) -> Iterator[Outcome]:
-        """Run attempts in their order, yielding each outcome as it comes.
+    def run_many(self, works: Iterable[Work]) -> Iterator[AttemptResult]:
+        """Run attempts in their order, yielding each result as it comes.
 
         After ``stop`` or ``drain`` it ends early: attempts that it did not yield were not begun.
         Raises EASError if no child can be started.
@@ -162,56 +171,54 @@ class Executor:
         try:
             while True:
                 self._fill(source)
-                if not self._flights and not self._outcomes:
+                if not self._pending and not self._results:
                     return
-                while not self._outcomes and self._flights:
+                while not self._results and self._pending:
                     self._advance()
-                if self._outcomes:
-                    yield self._outcomes.popleft()
+                if self._results:
+                    yield self._results.popleft()
         finally:
-            if self._flights:  # the caller has gone away, or an error is on its way
+            if self._pending:  # the caller has gone away, or an error is on its way
                 self._discard()
-            self._flights.clear()
-            self._outcomes.clear()
+            self._pending.clear()
+            self._results.clear()
 
     def _fill(self, source: Iterator[Work]) -> None:
         """Send requests ahead, as many as the window takes."""
         if self._draining:
             return
-        if self._child is not None and self._child.lost and not self._flights:
+        if self._child is not None and self._child.lost and not self._pending:
             self._discard()
-        for work in itertools.islice(source, self._window - len(self._flights)):
-            flight = Flight(work)
-            self._flights.append(flight)
+        for work in itertools.islice(source, self._window - len(self._pending)):
+            pending = PendingAttempt(work)
+            self._pending.append(pending)
             if self._child is not None:
-                self._child.send(flight.to_message())
+                self._child.send(pending.to_message())
 
     def _advance(self) -> None:
         """Wait for one thing to happen, and deal with it."""
         child = self._child or self._start_child()
         if child is None:
             return
-        flight = self._flights[0]
-        if child.ready and not flight.since:
-            flight.begin(self._judging_limit(flight.work), _FIRST_SAMPLE)
-        for message in child.wait(self._timeout(child, flight)):
+        pending = self._pending[0]
+        if child.ready and not pending.since:
+            pending.begin(self._judging_limit(pending.work), _FIRST_SAMPLE)
+        for message in child.wait(self._timeout(child, pending)):
             self._handle(child, message)
-        self._call_tick()
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
-        if self._child is child and self._flights:
+        if self._child is child and self._pending:
             self._supervise(child)
 
-    def _timeout(self, child: WarmChild, flight: Flight) -> float:
+    def _timeout(self, child: ChildProcess, pending: PendingAttempt) -> float:
         """Return the seconds until something is to be done even if nothing happens."""
-        times = [self._next_tick]
         if not child.ready:
-            times.append(self._start_deadline)
-        elif flight.since:
-            times += [flight.next_sample, *([] if flight.deadline is None else [flight.deadline])]
-        return max(0.0, min(times) - time.monotonic())
+            due = self._start_deadline
+        else:
+            due = min(pending.next_sample, math.inf if pending.deadline is None else pending.deadline)
+        return max(0.0, due - time.monotonic())
 
-    def _supervise(self, child: WarmChild) -> None:
+    def _supervise(self, child: ChildProcess) -> None:
         """End the running attempt if it is to be ended, and look at its memory."""
         if self._stop_reason is not None:
             return self._abort(child, self._stop_reason)
@@ -219,65 +226,65 @@ class Executor:
             self._halted = True
             child.send({"do": "halt"})
         if child.lost:
-            return self._bury(child, "")
+            return self._release(child, "")
         if not child.ready:
             if time.monotonic() > self._start_deadline:
-                self._bury(child, f"it was not ready after {_START_LIMIT:g} s")
+                self._release(child, f"it was not ready after {_START_LIMIT:g} s")
             return None
-        return self._limit(child, self._flights[0])
+        return self._limit(child, self._pending[0])
 
-    def _limit(self, child: WarmChild, flight: Flight) -> None:
-        """End ``flight`` if somebody asked for it, or if it takes too much time or memory."""
-        if flight.work.attempt_id in self._interrupts or None in self._interrupts:
-            reasons = [self._interrupts.pop(key, None) for key in (flight.work.attempt_id, None)]
+    def _limit(self, child: ChildProcess, pending: PendingAttempt) -> None:
+        """End ``pending`` if that was asked for, or if it takes too much time or memory."""
+        if pending.attempt_id in self._interrupts or None in self._interrupts:
+            reasons = [self._interrupts.pop(key, None) for key in (pending.attempt_id, None)]
             return self._abort(child, next(filter(None, reasons), "interrupted"))
         now = time.monotonic()
-        if flight.since and flight.deadline is not None and now >= flight.deadline:
-            return self._bury(child, f"ran longer than {flight.limit:g} s")
-        if flight.since and now >= flight.next_sample:
-            memory, cpu = sample(child.pid, flight.peak)
-            flight.peak, flight.cpu = max(flight.peak, memory), max(flight.cpu, cpu - child.totals[0])
+        if pending.since and pending.deadline is not None and now >= pending.deadline:
+            return self._release(child, f"ran longer than {pending.limit:g} s")
+        if pending.since and now >= pending.next_sample:
+            memory, cpu = sample(child.pid, pending.peak)
+            pending.peak, pending.cpu = max(pending.peak, memory), max(pending.cpu, cpu - child.totals[0])
             done = time.monotonic()
-            flight.next_sample = done + max(_SAMPLE_EVERY, (done - now) / _SAMPLE_SHARE)
+            pending.next_sample = done + max(_SAMPLE_EVERY, (done - now) / _SAMPLE_SHARE)
             limit = self._options.memory_limit
             if limit is not None and memory > limit:
-                return self._bury(child, f"used more than {limit:g} MB of memory")
+                return self._release(child, f"used more than {limit:g} MB of memory")
         return None
 
     # -- messages ------------------------------------------------------------------------------
 
-    def _handle(self, child: WarmChild, message: Message) -> None:
+    def _handle(self, child: ChildProcess, message: Message) -> None:
         said = message["say"]
         if said == "ready":
             child.ready, self._failed_starts = True, 0
             child.totals, child.resident = tuple(message["totals"]), message["resident"]
         elif said == "halted":
-            self._flights.clear()
-        elif not self._flights:
+            self._pending.clear()
+        elif not self._pending:
             return
         elif said == "log":
-            self._flights[0].log.append(LogEntry(*message["entry"]))
+            self._pending[0].log.append(LogEntry(*message["entry"]))
         elif said == "ran":
-            flight = self._flights[0]
-            flight.ran = message
-            flight.restrict(self._judging_limit(flight.work))
-        elif said == "result" and message["id"] == self._flights[0].work.attempt_id:
+            pending = self._pending[0]
+            pending.ran = message
+            pending.restrict(self._judging_limit(pending.work))
+        elif said == "result" and message["id"] == self._pending[0].attempt_id:
             self._finish(child, message)
 
-    def _finish(self, child: WarmChild, result: Message) -> None:
-        flight = self._flights.popleft()
-        self._scratch = flight.work.scratch
-        child.totals = tuple(result["totals"])
-        flight.log += child.output()
-        retire = result["retire"]
+    def _finish(self, child: ChildProcess, message: Message) -> None:
+        pending = self._pending.popleft()
+        self._scratch = pending.work.scratch
+        child.totals = tuple(message["totals"])
+        pending.log += child.output()
+        retire = message["retire"]
         if retire.startswith("the task left"):
-            flight.note(logging.WARNING, f"{retire}: ended with the child process")
-        self._outcomes.append(flight.finish(result))
-        self._interrupts.pop(flight.work.attempt_id, None)
+            pending.note(logging.WARNING, f"{retire}: ended with the child process")
+        self._results.append(pending.finish(message))
+        self._interrupts.pop(pending.attempt_id, None)
         if retire:
             self._discard()
-        elif self._flights:
-            self._flights[0].begin(self._judging_limit(self._flights[0].work), _FIRST_SAMPLE)
+        elif self._pending:
+            self._pending[0].begin(self._judging_limit(self._pending[0].work), _FIRST_SAMPLE)
 
     @staticmethod
     def _judging_limit(work: Work) -> float:
@@ -285,19 +292,19 @@ class Executor:
 
     # -- children ------------------------------------------------------------------------------
 
-    def _start_child(self) -> WarmChild | None:
+    def _start_child(self) -> ChildProcess | None:
         """Start a child and send it all requests again; None if nothing is to be run any more."""
         if self._draining:  # what no child has begun will not be begun
-            self._flights = deque(each for each in self._flights if each.operation == "check")
-            if not self._flights:
+            self._pending = deque(each for each in self._pending if each.operation == "check")
+            if not self._pending:
                 return None
-        self._child = child = WarmChild(self._options)
+        self._child = child = ChildProcess(self._options, self._guarded())
         child.watch(self._wake_read)
         self._start_deadline = time.monotonic() + _START_LIMIT
         self._halted = self._draining
-        for flight in self._flights:
-            flight.since = 0.0
-            child.send(flight.to_message())
+        for pending in self._pending:
+            pending.since = 0.0
+            child.send(pending.to_message())
         return child
 
     def _discard(self) -> None:
@@ -309,70 +316,63 @@ class Executor:
             if self._scratch is not None:
                 remove(self._scratch)
 
-    def _lose(self, child: WarmChild, aimed: bool) -> tuple[Flight | None, End]:
+    def _lose(self, child: ChildProcess, aimed: bool) -> tuple[PendingAttempt | None, End]:
         """Kill the child; return the attempt that it was at, after all results that it still sent.
 
         Where the kill was ``aimed`` at an attempt that ended at that very moment, None is returned:
-        the one after it is innocent, and goes to the next child.
+        the one after it did not run yet, and goes to the next child.
         """
-        target = self._flights[0]
+        target = self._pending[0]
         end = child.kill()
         self._child = None
         for message in list(child.receive()):
             self._handle(child, message)
-        flight = self._flights[0] if self._flights else None
-        if flight is not None and aimed and flight is not target:
-            flight.log.clear()
-            flight.ran, flight.began, flight.since = None, 0.0, 0.0
-            flight = None
-        if flight is not None:
-            flight.log += child.output()
+        pending = self._pending[0] if self._pending else None
+        if pending is not None and aimed and pending is not target:
+            pending.log.clear()
+            pending.ran, pending.began, pending.since = None, 0.0, 0.0
+            pending = None
+        if pending is not None:
+            pending.log += child.output()
         child.close()
-        return flight, end
+        return pending, end
 
-    def _usage(self, flight: Flight, end: End) -> Usage:
-        wall = time.monotonic() - flight.since if flight.since else 0.0
-        return crash_usage(end, wall, flight.peak, flight.cpu)
+    def _usage(self, pending: PendingAttempt, end: End) -> Usage:
+        wall = time.monotonic() - pending.since if pending.since else 0.0
+        return crash_usage(end, wall, pending.peak, pending.cpu)
 
-    def _bury(self, child: WarmChild, cause: str) -> None:
+    def _release(self, child: ChildProcess, cause: str) -> None:
         """Deal with a child that died, or that must be killed because of ``cause``."""
-        flight, end = self._lose(child, aimed=bool(cause))
-        if flight is None:
+        pending, end = self._lose(child, aimed=bool(cause))
+        if pending is None:
             return
         if not child.ready:
-            self._count_failed_start(flight, cause or end.reason)
+            self._count_failed_start(pending, cause or end.reason)
             return
         reason = cause or end.reason
-        flight.note(logging.ERROR, reason)
-        outcome = flight.crash(reason, self._usage(flight, end))
-        if outcome is not None:
-            self._flights.popleft()
-            self._outcomes.append(outcome)
-            remove(flight.work.scratch)
+        pending.note(logging.ERROR, reason)
+        result = pending.crash(reason, self._usage(pending, end))
+        if result is not None:
+            self._pending.popleft()
+            self._results.append(result)
+            remove(pending.work.scratch)
 
-    def _abort(self, child: WarmChild, reason: str) -> None:
+    def _abort(self, child: ChildProcess, reason: str) -> None:
         child.ask_to_end(_GRACE)
-        flight, end = self._lose(child, aimed=True)
-        if flight is not None:
-            self._flights.popleft()
-            self._outcomes.append(flight.abort(reason, self._usage(flight, end)))
-            remove(flight.work.scratch)
+        pending, end = self._lose(child, aimed=True)
+        if pending is not None:
+            self._pending.popleft()
+            self._results.append(pending.abort(reason, self._usage(pending, end)))
+            remove(pending.work.scratch)
         if self._draining:
-            self._flights.clear()
+            self._pending.clear()
 
-    def _count_failed_start(self, flight: Flight, reason: str) -> None:
+    def _count_failed_start(self, pending: PendingAttempt, reason: str) -> None:
         """Try again, or raise EASError when no child comes up at all."""
         self._failed_starts += 1
         if self._failed_starts >= _START_TRIES:
-            said = " | ".join(entry.message for entry in flight.log[-2:])
+            said = " | ".join(entry.message for entry in pending.log[-2:])
             raise EASError(
                 f"cannot start the worker's child process: {reason}; it said: {said or 'nothing'}",
-                cure="see that `python -m eas.worker.child` can start on this host",
+                hint="see that `python -m eas.worker.child` can start on this host",
             )
-
-    def _call_tick(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_tick:
-            self._next_tick = now + self._tick
-            if self._on_tick is not None:
-                self._on_tick()

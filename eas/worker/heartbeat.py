@@ -1,4 +1,4 @@
-"""A worker's signs of life, and its share of the housekeeping: two threads beside the one that works."""
+"""A worker's heartbeats, and its share of the maintenance: two threads beside the one that works."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Set
 from types import TracebackType
 from typing import Self
 
-from eas.control import reaper
 from eas.filestore import FileStore
+from eas.maintenance import reaper
 from eas.queues.base import JobQueue
 from eas.taskdb import attempts
 from eas.taskdb.engine import TaskDatabase
@@ -25,17 +25,17 @@ GLANCE_INTERVAL = 5.0
 
 
 class Heartbeat:
-    """Writes heartbeats and keeps house for as long as the block lasts.
+    """Writes heartbeats and runs maintenance for as long as the block lasts.
 
     Parameters
     ----------
     store:
-        Where housekeeping shows what killed workers made.
+        Where maintenance publishes the products of killed workers.
     lease:
         Heartbeat age that makes an attempt stalled [s]; heartbeats come five times as often.
     held:
         What the worker believes to hold; only ever added to after the claim is committed.
-    let_go:
+    on_lost:
         Called for each attempt that is not the worker's any more: stalled, or cancelled.
     """
 
@@ -48,7 +48,7 @@ class Heartbeat:
         store: FileStore,
         lease: float,
         held: Set[int],
-        let_go: Callable[[int], None],
+        on_lost: Callable[[int], None],
     ) -> None:
         self.database = database
         self.queue = queue
@@ -56,11 +56,11 @@ class Heartbeat:
         self.store = store
         self.lease = lease
         self._held = held
-        self._let_go = let_go
+        self._on_lost = on_lost
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(target=self._beat, name="heartbeat", daemon=True),
-            threading.Thread(target=self._keep_house, name="housekeeping", daemon=True),
+            threading.Thread(target=self._run_maintenance, name="maintenance", daemon=True),
         ]
 
     def __enter__(self) -> Self:
@@ -93,23 +93,23 @@ class Heartbeat:
     def _one_beat(self) -> None:
         held = set(self._held)
         # The time of the try that succeeds: the database may have been away for a while.
-        ours = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, self.database.now()))
-        self._lose(held - ours)
+        kept = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, self.database.now()))
+        self._lose(held - kept)
 
     def _glance(self) -> None:
-        """Look, between heartbeats, whether what is held is still ours."""
+        """Check, between heartbeats, that the held attempts still belong to this worker."""
         held = set(self._held)
         self._lose(held - self.database.fetch(lambda c: attempts.held_by(c, self.worker_id)))
 
     def _lose(self, lost: set[int]) -> None:
         for attempt_id in lost:
             if attempt_id in self._held:
-                self._let_go(attempt_id)
+                self._on_lost(attempt_id)
 
-    def _keep_house(self) -> None:
+    def _run_maintenance(self) -> None:
         """Reap and sweep, apart from the heartbeats: a broker that is away must not hold those up."""
         while not self._ended.wait(min(self.lease / 2, reaper.LONGEST_INTERVAL)):
             try:
-                reaper.tend(self.database, self.queue, self.lease, self.store)
+                reaper.run_due(self.database, self.queue, self.lease, self.store)
             except Exception as error:
-                LOG.warning("no housekeeping: %s", error)
+                LOG.warning("maintenance was not run: %s", error)

@@ -10,7 +10,7 @@ from eas.model import LogEntry
 
 _CHUNK = 1 << 16
 _KEEP = 1 << 15
-"""So many bytes are kept of an attempt's first output, and of its last."""
+"""Number of bytes that are kept of an attempt's first output, and of its last."""
 
 
 class _Clip:
@@ -69,7 +69,7 @@ class OutputStream:
         os.set_blocking(fd, False)
 
     def read(self) -> bool:
-        """Take in a chunk of what is there; say whether there may be more."""
+        """Read a chunk of the available output; return whether there may be more."""
         try:
             data = os.read(self.fd, _CHUNK)
         except BlockingIOError:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
-from eas.worker.protocol import MEGABYTE, TAG
+from eas.worker.protocol import FAMILY, MEGABYTE, TAG
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -31,11 +33,18 @@ _PRIVATE_VALUE = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def environment(
-    current: Mapping[str, str], *, threads: int, tag: str, temporary: str, python_path: tuple[Path, ...] = ()
+    current: Mapping[str, str],
+    *,
+    threads: int,
+    tag: str,
+    family: str,
+    temporary: str,
+    python_path: tuple[Path, ...] = (),
 ) -> dict[str, str]:
     """Return the environment for a child: ``current`` without passwords, with limits on threads.
 
-    ``tag`` marks all descendants; ``temporary`` is the directory for their temporary files;
+    ``tag`` marks all descendants, ``family`` those of all children of the worker.
+    ``temporary`` is the directory for their temporary files;
     ``python_path`` comes first among the directories that modules are looked for in.
     """
     kept = {
@@ -44,7 +53,7 @@ def environment(
         if not _PRIVATE_NAME.search(name) and not _PRIVATE_VALUE.search(value)
     }
     kept |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    kept |= {TAG: tag, "TMPDIR": temporary}
+    kept |= {TAG: tag, FAMILY: family, "TMPDIR": temporary}
     if python_path:
         kept["PYTHONPATH"] = os.pathsep.join([*map(str, python_path), *filter(None, [kept.get("PYTHONPATH")])])
     return kept
@@ -131,5 +140,48 @@ def describe_end(process: subprocess.Popen[bytes], status: int) -> str:
     if code >= 0:
         return f"the task's process ended with exit code {code} before its code had returned"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"{-code}"
-    hint = " (by somebody else; the kernel does that when memory runs out)" if -code == signal.SIGKILL else ""
+    hint = " (by another process; the kernel does that when memory runs out)" if -code == signal.SIGKILL else ""
     return f"killed by signal {name}{hint}"
+
+
+class Guard:
+    """A process that kills all descendants of a worker's children when the worker is gone, even by SIGKILL.
+
+    Attributes
+    ----------
+    family:
+        What marks these descendants.
+    """
+
+    def __init__(self) -> None:
+        self.family = secrets.token_hex(16)
+        self._process: subprocess.Popen[bytes] | None = None
+        if not psutil.LINUX:
+            return  # nowhere else can a process be found by its environment this simply
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), FAMILY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={},
+            start_new_session=True,
+        )
+        self._write(self.family.encode())
+
+    def _write(self, word: bytes) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # the guard was killed: nothing is lost but its help
+                self._process.stdin.write(word + b"\0")
+                self._process.stdin.flush()
+
+    def remove(self, folder: Path | str) -> None:
+        """Let ``folder`` be removed, too, once the worker is gone."""
+        self._write(os.fsencode(folder))
+
+    def close(self) -> None:
+        """Kill what is left, and end."""
+        if self._process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()

@@ -1,21 +1,23 @@
-"""What the worker and its warm child process say to each other, and the records they speak of.
+"""Messages between a worker and its child process, and the record that a request holds.
 
 Each message is a JSON object behind its length (4 bytes, big-endian), on a socket of its own: the
-task's code may print what it likes. Never pickle: the child runs other people's code. The child
-takes ``run``, ``check`` and ``halt``; it says ``ready``, ``log``, ``ran``, ``result`` and ``halted``.
-This module is imported by the child, so it imports little.
+task's code may print what it likes. Never pickle: the child runs code of third parties. The child
+takes ``run``, ``check`` and ``halt``; it says ``ready``, ``log``, ``ran``, ``result`` and ``halted``
+(``answers`` checks what it says). This module is imported by the child, so it imports little.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from eas.model import Check, InputProduct, LogEntry, Metadata, Usage
+from eas.model import ClaimedAttempt, InputProduct
+from eas.tasks.base import TaskContext
 
 Message: TypeAlias = dict[str, Any]
 
@@ -27,38 +29,37 @@ MAX_MESSAGE = 64 * MEGABYTE
 TAG = "EAS_WORKER_CHILD"
 """Environment variable by which every descendant of a child can be known again."""
 
+FAMILY = "EAS_WORKER_FAMILY"
+"""Environment variable by which every descendant of all children of a worker can be known again."""
+
 _LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An attempt as the executor needs it.
+    """A claimed attempt, and where its child process finds the code and the files.
 
     Attributes
     ----------
     implementation:
         ``module:Class`` of a subclass of ``eas.tasks.base.Task``.
+    scratch:
+        Directory that is made for the attempt, is its working directory, and is removed after it.
     inputs:
         Semantic name to the version to read (absolute path).
     outputs:
         Semantic name to the absolute path to write; its directory exists.
-    scratch:
-        Directory that is made for the attempt, is its working directory, and is removed after it.
     new_directory:
         Where the task may make files that the chain does not name; None where it may not.
     time_limit:
         Seconds after which the task's code is stopped; None for no limit.
     """
 
-    attempt_id: int
-    task_type: str
+    attempt: ClaimedAttempt
     implementation: str
     scratch: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Metadata = field(default_factory=dict)
     inputs: Mapping[str, InputProduct] = field(default_factory=dict)
     outputs: Mapping[str, Path] = field(default_factory=dict)
-    seed: int = 0
     new_directory: Path | None = None
     time_limit: float | None = None
 
@@ -66,78 +67,34 @@ class Work:
         """Return the message that asks for ``operation``: ``run``, or ``check`` for its QC alone."""
         return {
             "do": operation,
-            "id": self.attempt_id,
-            "type": self.task_type,
+            "id": self.attempt.attempt_id,
+            "type": self.attempt.task_type,
             "code": self.implementation,
             "scratch": str(self.scratch),
-            "settings": self.settings,
-            "metadata": self.metadata,
+            "settings": self.attempt.settings,
+            "metadata": self.attempt.metadata,
             "inputs": {key: (each.file_name, str(each.path), each.metadata) for key, each in self.inputs.items()},
             "outputs": {key: str(path) for key, path in self.outputs.items()},
-            "seed": self.seed,
+            "seed": self.attempt.seed,
             "new": None if self.new_directory is None else str(self.new_directory),
         }
 
-    @classmethod
-    def from_message(cls, message: Message) -> Work:
-        """Return the work that a ``run`` or ``check`` message asks for."""
-        return cls(
-            attempt_id=message["id"],
-            task_type=message["type"],
-            implementation=message["code"],
-            scratch=Path(message["scratch"]),
-            settings=message["settings"],
-            metadata=message["metadata"],
-            inputs={key: InputProduct(name, Path(path), meta) for key, (name, path, meta) in message["inputs"].items()},
-            outputs={key: Path(path) for key, path in message["outputs"].items()},
-            seed=message["seed"],
-            new_directory=None if message["new"] is None else Path(message["new"]),
-        )
 
-
-@dataclass(frozen=True, slots=True)
-class NewFile:
-    """A file that an attempt made under a name of its own; ``passed``: by its own QC."""
-
-    file_name: str
-    path: Path
-    passed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt went.
-
-    Attributes
-    ----------
-    succeeded:
-        Whether the task's own code returned as it should.
-    reason:
-        One line: why it failed, or which check did; empty exactly where ``passed``.
-    started, ended:
-        Unix time [s].
-    interrupted:
-        Whether it was aborted by ``Executor.interrupt`` or ``stop``; then no QC ran.
-    new_files:
-        What it made besides the outputs that the chain names.
-    """
-
-    attempt_id: int
-    succeeded: bool
-    reason: str
-    started: float
-    ended: float
-    usage: Usage = field(default_factory=Usage)
-    metadata: Metadata = field(default_factory=dict)
-    checks: tuple[Check, ...] = ()
-    log: tuple[LogEntry, ...] = ()
-    interrupted: bool = False
-    new_files: tuple[NewFile, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether the code succeeded and every check passed: the attempt is done."""
-        return self.succeeded and all(check.passed for check in self.checks)
+def to_context(message: Message, input_directory: Path, threads: int) -> TaskContext:
+    """Return what a task's code sees of a ``run`` or ``check`` message: the child's counterpart of ``to_message``."""
+    return TaskContext(
+        task_type=message["type"],
+        settings=message["settings"],
+        metadata=message["metadata"],
+        inputs={key: InputProduct(name, Path(path), meta) for key, (name, path, meta) in message["inputs"].items()},
+        outputs={key: Path(path) for key, path in message["outputs"].items()},
+        scratch=Path(message["scratch"]),
+        input_directory=input_directory,
+        new_directory=None if message["new"] is None else Path(message["new"]),
+        threads=threads,
+        seed=message["seed"],
+        log=logging.getLogger(f"eas.task.{message['type']}"),
+    )
 
 
 def encode(message: Message) -> bytes:
@@ -152,25 +109,26 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Message]:
-        """Take in ``data`` and return the messages that are complete now.
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Add ``data`` and yield the messages that are complete now.
 
-        Raises ValueError when this cannot be our protocol.
+        Raises ValueError or RecursionError at the first that cannot be our protocol.
         """
         self._buffer += data
-        messages: list[Message] = []
         start = 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer, start)
-            if size > MAX_MESSAGE:
-                raise ValueError(f"a message of {size} bytes")
-            end = start + _LENGTH.size + size
-            if len(self._buffer) < end:
-                break
-            messages.append(json.loads(self._buffer[start + _LENGTH.size : end]))
-            start = end
-        del self._buffer[:start]
-        return messages
+        try:
+            while len(self._buffer) - start >= _LENGTH.size:
+                (size,) = _LENGTH.unpack_from(self._buffer, start)
+                if size > MAX_MESSAGE:
+                    raise ValueError(f"a message of {size} bytes")
+                end = start + _LENGTH.size + size
+                if len(self._buffer) < end:
+                    break
+                message = json.loads(self._buffer[start + _LENGTH.size : end])
+                start = end
+                yield message
+        finally:
+            del self._buffer[:start]
 
 
 def clip(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""What an attempt used, measured inside the warm child process. Imported by the child.
+"""What an attempt used, measured inside the child process. Imported by the child.
 
 Reading ``/proc`` costs more than an empty task, so the memory's high-water mark is read (and reset
 for the next attempt) only after attempts that can have moved it.

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 OLD = 120.0
-"""A process that has not touched its file for so long [s] hangs."""
+"""A process that has not touched its file for this time [s] hangs."""
 EVERY = 5.0
 
 
@@ -23,12 +23,12 @@ def file() -> Path:
 
 
 def touch() -> None:
-    """Say that this process is alive."""
+    """Record that this process is alive."""
     file().touch()
 
 
 def keep_touching() -> None:
-    """Touch the file from a thread of its own, for as long as this process can run threads at all."""
+    """Touch the file from a thread of its own, as long as this process can run threads."""
 
     def run() -> None:
         while True:
@@ -51,7 +51,7 @@ def main() -> int:
     found = age()
     if found < OLD:
         return 0
-    sys.stderr.write(f"not heard of for {found:.0f} s\n")
+    sys.stderr.write(f"no sign of life for {found:.0f} s\n")
     return 1
 
 

@@ -1,37 +1,44 @@
-"""A small client of the Kubernetes API: what ``eas deploy`` and its like need, as plain dictionaries.
+"""A small client of the Kubernetes API for ``eas deploy`` and similar commands; objects are plain dictionaries.
 
 Finding and authenticating with the cluster is left to ``kubernetes_asyncio``, which Prefect's worker
-uses too: kubeconfig files with all their ways to log in, and the service account inside a pod.
+uses too: kubeconfig files with all their ways to log in, and the service stats inside a pod.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+import yaml
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
 from kubernetes_asyncio.config.config_exception import ConfigException
+from kubernetes_asyncio.stream import WsApiClient
 
 from eas.errors import EASError, ServiceError
 
 FIELD_MANAGER = "eas-deploy"
 TIMEOUT = 30.0
+OUTAGE = 60.0
+"""How long an API server that has answered before may be away [s]; a control plane restarts in less."""
+UNAVAILABLE = frozenset({429, 500, 502, 503, 504})
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 Object = dict[str, Any]
 
 
 class ClusterError(ServiceError):
-    """The cluster could not be reached, or refused what was asked of it."""
+    """The cluster could not be reached, or refused the request."""
 
 
 class NoRightsError(ClusterError):
-    """The cluster knows who asks, and that they may not."""
+    """The caller is authenticated, but not authorised."""
 
 
 class Kind(NamedTuple):
@@ -48,11 +55,13 @@ KINDS = {
     "Deployment": Kind("apis/apps/v1", "deployments"),
     "Event": Kind("api/v1", "events"),
     "Job": Kind("apis/batch/v1", "jobs"),
+    "Lease": Kind("apis/coordination.k8s.io/v1", "leases"),
     "Namespace": Kind("api/v1", "namespaces", namespaced=False),
     "NetworkPolicy": Kind("apis/networking.k8s.io/v1", "networkpolicies"),
     "Node": Kind("api/v1", "nodes", namespaced=False),
     "PersistentVolumeClaim": Kind("api/v1", "persistentvolumeclaims"),
     "Pod": Kind("api/v1", "pods"),
+    "PriorityClass": Kind("apis/scheduling.k8s.io/v1", "priorityclasses", namespaced=False),
     "PodDisruptionBudget": Kind("apis/policy/v1", "poddisruptionbudgets"),
     "Role": Kind("apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": Kind("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
@@ -64,12 +73,13 @@ KINDS = {
 
 
 class Cluster:
-    """One namespace of a cluster. Raises ClusterError and its children, with what to do."""
+    """One namespace of a cluster. Raises ClusterError and its subclasses, with a hint."""
 
     def __init__(self, api: ApiClient, namespace: str) -> None:
         self.namespace = namespace
         self.host = str(api.configuration.host)
         self._api = api
+        self._answered = False
 
     async def get(self, kind: str, name: str) -> Object | None:
         """Return an object, or None where there is none."""
@@ -81,38 +91,61 @@ class Cluster:
         found = await self._ask("GET", self._path(kind), query=query)
         return list((found or {}).get("items") or [])
 
-    async def apply(self, manifest: Object) -> Object:
-        """Make an object, or change it to what ``manifest`` says: server-side apply, so twice changes nothing."""
+    async def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        """Create or update an object by server-side apply; idempotent. A dry run stores nothing."""
         path = self._path(manifest["kind"], manifest["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
         return await self._ask("PATCH", path, query=query, body=manifest, content=APPLY) or {}
 
     async def create(self, manifest: Object) -> Object:
-        """Make an object that must not be there yet."""
+        """Create an object that must not exist yet."""
         return await self._ask("POST", self._path(manifest["kind"]), body=manifest) or {}
 
     async def create_if_absent(self, manifest: Object) -> bool:
-        """Make an object unless there is one of its name; return whether it was made."""
+        """Create an object unless one with its name exists; return whether it was created."""
         return await self._ask("POST", self._path(manifest["kind"]), body=manifest, exists=True) is not None
 
     async def patch(self, kind: str, name: str, change: Object) -> Object | None:
         """Merge a change into an object; None where there is no such object."""
         return await self._ask("PATCH", self._path(kind, name), body=change, content=MERGE, missing=True)
 
+    async def replace(self, kind: str, name: str, change: Object, version: str) -> Object | None:
+        """Merge a change into an object of this resource version; None where it is another one by now."""
+        body = {"metadata": {"resourceVersion": version}} | change
+        return await self._ask("PATCH", self._path(kind, name), body=body, content=MERGE, missing=True, exists=True)
+
     async def delete(self, kind: str, name: str, grace: int | None = None) -> bool:
-        """Delete an object and, after it, what belongs to it; return whether it was there."""
+        """Delete an object and its dependents; return whether it existed."""
         body: Object = {"propagationPolicy": "Background"}
         if grace is not None:
             body["gracePeriodSeconds"] = grace
         return await self._ask("DELETE", self._path(kind, name), body=body, missing=True) is not None
 
-    async def log(self, pod: str, lines: int = 20) -> str:
-        """Return the last lines that a pod's container wrote; empty where there are none to be had."""
+    async def log(self, pod: str, lines: int = 20, container: str = "") -> str:
+        """Return the last lines of a container's log; empty where there is none."""
+        query = {"tailLines": str(lines)} | ({"container": container} if container else {})
         try:
-            answer = await self._send("GET", f"{self._path('Pod', pod)}/log", {"tailLines": str(lines)})
+            answer = await self._send("GET", f"{self._path('Pod', pod)}/log", query)
         except (ApiException, ClusterError):
             return ""
         return answer.decode("utf-8", "replace")
+
+    async def execute(self, pod: str, container: str, command: Sequence[str], seconds: float) -> str:
+        """Return what a command in a container writes to its standard output.
+
+        Raises ClusterError where it cannot be run there, or has not ended after ``seconds``.
+        """
+        query = [("container", container), ("stdout", "true"), *(("command", each) for each in command)]
+        headers: dict[str, str] = {}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        url = f"{self.host}{self._path('Pod', pod)}/exec"
+        try:
+            async with WsApiClient(configuration=self._api.configuration) as api, asyncio.timeout(seconds):
+                answer = await api.request("GET", url, query_params=query, headers=headers)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            what = str(error) or f"no answer within {seconds:g} s"
+            raise ClusterError(f"{command[0]} cannot be run in pod {pod}: {what}", hint="see `eas status`") from None
+        return bytes(answer.data).decode()
 
     # -- HTTP ----------------------------------------------------------------------------------
 
@@ -132,7 +165,7 @@ class Cluster:
         missing: bool = False,
         exists: bool = False,
     ) -> Object | None:
-        """Send a request; ``missing`` and ``exists`` say that 404 and 409 are answers, not errors."""
+        """Send a request; ``missing`` and ``exists`` mean that 404 and 409 are results, not errors."""
         try:
             answer = await self._send(method, path, query, body, content)
         except ApiException as error:
@@ -150,24 +183,47 @@ class Cluster:
         body: Object | None = None,
         content: str = "application/json",
     ) -> bytes:
+        """Send a request; one that fails although the server has answered before is repeated for a while."""
+        deadline = time.monotonic() + OUTAGE
+        pause = 0.2
+        while True:
+            try:
+                answer = await self._send_once(method, path, query, body, content)
+            except ApiException as error:
+                self._answered = True
+                if error.status not in UNAVAILABLE or time.monotonic() + pause > deadline:
+                    raise
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if not self._answered or time.monotonic() + pause > deadline:
+                    raise ClusterError(
+                        f"the Kubernetes cluster at {self.host} cannot be reached: {error or 'no answer in time'}",
+                        hint="start it (`minikube start`) or choose another one (`kubectl config use-context NAME`)",
+                    ) from error
+            else:
+                self._answered = True
+                return answer
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    async def _send_once(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Object | None, content: str
+    ) -> bytes:
         headers = {"Accept": "application/json", "Content-Type": content}
-        parameters = dict(query or {})
-        try:
-            await self._api.update_params_for_auth(headers, [], ["BearerToken"])
-            answer = await self._api.rest_client.request(
-                method, self.host + path, query_params=parameters, headers=headers, body=body, _request_timeout=TIMEOUT
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterError(
-                f"the Kubernetes cluster at {self.host} cannot be reached: {error or 'no answer in time'}",
-                cure="start it (`minikube start`) or choose another one (`kubectl config use-context NAME`)",
-            ) from error
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        answer = await self._api.rest_client.request(
+            method,
+            self.host + path,
+            query_params=dict(query or {}),
+            headers=headers,
+            body=body,
+            _request_timeout=TIMEOUT,
+        )
         return bytes(answer.data)
 
 
 @asynccontextmanager
 async def connect(namespace: str, context: str | None = None) -> AsyncIterator[Cluster]:
-    """Give a cluster: the one of the kubeconfig, or, inside a pod, the one around it."""
+    """Yield a cluster: the one of the kubeconfig or, inside a pod, the one it runs in."""
     settings = Configuration()
     try:
         if "KUBERNETES_SERVICE_HOST" in os.environ and not _has_kubeconfig():
@@ -176,13 +232,25 @@ async def connect(namespace: str, context: str | None = None) -> AsyncIterator[C
             raise ConfigException(f"there is no file {_kubeconfig()}")
         else:
             await config.load_kube_config(_kubeconfig(), context, client_configuration=settings)
-    except (ConfigException, OSError, TypeError) as error:
+    except (yaml.YAMLError, TypeError, AttributeError, ValueError, KeyError) as error:
+        raise ClusterError(
+            f"{_kubeconfig()} is no valid kubeconfig file: {error}", hint="name another one in KUBECONFIG"
+        ) from None
+    except (ConfigException, OSError) as error:
         raise ClusterError(
             f"no Kubernetes cluster is configured: {error}",
-            cure="start one (`minikube start`), or name its kubeconfig file in KUBECONFIG",
+            hint="start one (`minikube start`), or name its kubeconfig file in KUBECONFIG",
         ) from None
     async with ApiClient(configuration=settings) as api:
         yield Cluster(api, namespace)
+
+
+async def namespace_exists(cluster: Cluster) -> bool:
+    """Whether the namespace is there; True where the caller may not look."""
+    try:
+        return await cluster.get("Namespace", cluster.namespace) is not None
+    except NoRightsError:
+        return True
 
 
 def _kubeconfig() -> str:
@@ -194,16 +262,16 @@ def _has_kubeconfig() -> bool:
 
 
 def _refusal(error: ApiException, method: str, path: str, namespace: str) -> EASError:
-    """Return what a refusal means, with what to do."""
+    """Return the error for a refused request, with a hint."""
     try:
         said = str(json.loads(error.body or b"{}").get("message") or error.reason)
     except (ValueError, AttributeError):
         said = str(error.reason)
     if error.status == 401:
-        return NoRightsError(f"the cluster does not know you: {said}", cure="log in to it, then try again")
+        return NoRightsError(f"the cluster does not know you: {said}", hint="log in to it, then try again")
     if error.status == 403:
         return NoRightsError(
             f"the cluster does not let you do this: {said}",
-            cure=f"ask its administrator for the rights of `admin` in the namespace {namespace}",
+            hint=f"ask its administrator for the rights of `admin` in the namespace {namespace}",
         )
-    return ClusterError(f"the cluster refused {method} {path}: {said}", cure="see the message; `eas status` shows more")
+    return ClusterError(f"the cluster refused {method} {path}: {said}", hint="see the message; `eas status` shows more")

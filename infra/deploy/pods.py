@@ -1,8 +1,7 @@
-"""What pods say of themselves, in words. Pure: status in; what is wrong, why, and what to do, out."""
+"""Diagnosis of pods. Pure: status in; problem, reason and hint out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 Object = dict[str, Any]
@@ -11,11 +10,10 @@ CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError"
 
 
 class Trouble(NamedTuple):
-    """What is wrong with a pod. ``lasting``: waiting alone will not mend it."""
+    """A problem of a pod."""
 
     what: str
-    cure: str
-    lasting: bool = True
+    hint: str
 
 
 def name_of(manifest: Object) -> str:
@@ -32,8 +30,14 @@ def is_ready(pod: Object) -> bool:
 
 
 def is_over(pod: Object) -> bool:
-    """Whether no container of a pod will run any more."""
+    """Whether no container of a pod will run again."""
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def is_unfinished(job: Object) -> bool:
+    """Whether a Job has pods that run or may run."""
+    conditions = job.get("status", {}).get("conditions") or []
+    return not any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
 
 
 def _statuses(pod: Object) -> list[Object]:
@@ -42,26 +46,40 @@ def _statuses(pod: Object) -> list[Object]:
 
 
 def restarts(pod: Object) -> int:
-    """Return how often containers of a pod were started again."""
+    """Return the number of restarts of a pod's containers."""
     return sum(int(each.get("restartCount", 0)) for each in _statuses(pod))
 
 
 def trouble(pod: Object) -> Trouble | None:
-    """Say what keeps a pod from running, or None."""
+    """Return what keeps a pod from running, or None."""
     name = name_of(pod)
-    for condition in pod.get("status", {}).get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Trouble(
-                f"pod {name} cannot be scheduled: {condition.get('message', 'no reason given')}", _room(condition)
-            )
+    if (unscheduled := _unscheduled(pod)) is not None:
+        return Trouble(f"pod {name} cannot be scheduled: {unscheduled or 'no reason given'}", _room(unscheduled))
     for each in _statuses(pod):
         if found := _container_trouble(name, each):
             return found
     return None
 
 
-def _room(condition: Object) -> str:
-    said = condition.get("message", "")
+def is_unscheduled(pod: Object) -> bool:
+    """Whether the scheduler has found no node for a pod yet."""
+    return _unscheduled(pod) is not None
+
+
+def lacks_room(pod: Object) -> bool:
+    """Whether a pod waits because no node has enough cores or memory left."""
+    return "Insufficient" in (_unscheduled(pod) or "")
+
+
+def _unscheduled(pod: Object) -> str | None:
+    """Return why the scheduler has found no node for a pod; None where it has found one, or has not looked yet."""
+    for each in pod.get("status", {}).get("conditions") or []:
+        if each.get("type") == "PodScheduled" and each.get("status") == "False":
+            return str(each.get("message", ""))
+    return None
+
+
+def _room(said: str) -> str:
     if "PersistentVolumeClaim" in said or "volume" in said:
         return "see `kubectl get pvc,storageclass`: set a storage class that can make the volume"
     if "Insufficient" in said:
@@ -73,8 +91,8 @@ def _container_trouble(pod: str, status: Object) -> Trouble | None:
     waiting = status.get("state", {}).get("waiting") or {}
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     if reason in PULL_TROUBLE:
-        cure = "build and load the images (`make images`), or give --registry and --tag"
-        return Trouble(f"pod {pod} cannot get its image {status.get('image', '')}: {said or reason}", cure)
+        hint = "build and load the images (`make images`), or give --registry and --tag"
+        return Trouble(f"pod {pod} cannot get its image {status.get('image', '')}: {said or reason}", hint)
     if reason in CONFIG_TROUBLE:
         return Trouble(f"pod {pod} cannot be started: {said or reason}", "see `kubectl describe pod`")
     if reason == "CrashLoopBackOff":
@@ -84,7 +102,7 @@ def _container_trouble(pod: str, status: Object) -> Trouble | None:
 
 
 def death(status: Object) -> str:
-    """Say how a container ended last, from its status; empty where it did not."""
+    """Return how a container ended last, from its status; empty where it did not."""
     for state in (status.get("state"), status.get("lastState")):
         ended = (state or {}).get("terminated")
         if ended and ended.get("reason") == "OOMKilled":
@@ -99,10 +117,10 @@ def death(status: Object) -> str:
 
 
 def end_of(pod: Object) -> str:
-    """Say why a pod is over: evicted, out of memory, past its deadline, ...; empty where all went well."""
+    """Return why a pod ended: evicted, out of memory, past its deadline, ...; empty on success."""
     status = pod.get("status", {})
     if status.get("reason"):
-        return f"its pod was ended by Kubernetes: {status['reason']}" + (
+        return f"Kubernetes ended its pod: {status['reason']}" + (
             f" ({status['message']})" if status.get("message") else ""
         )
     for each in _statuses(pod):
@@ -114,8 +132,14 @@ def end_of(pod: Object) -> str:
     return "its pod failed" if status.get("phase") == "Failed" else ""
 
 
-def table_row(pod: Object) -> tuple[str, str, str, str]:
-    """Return name, state, restarts and node of a pod, as `eas status` shows them."""
+def images(pod: Object) -> list[str]:
+    """Return the images of a pod's containers, without the registry: ``eas-tls:0.2.0``."""
+    found = [str(each.get("image", "")) for each in pod.get("spec", {}).get("containers") or []]
+    return sorted({each.rpartition("/")[2] for each in found})
+
+
+def table_row(pod: Object) -> tuple[str, str, str, str, str]:
+    """Return name, state, restarts, image and node of a pod, as `eas status` shows them."""
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp"):
         state = "leaving"
@@ -125,9 +149,5 @@ def table_row(pod: Object) -> tuple[str, str, str, str]:
         state = "ready" if is_ready(pod) else "running, not ready"
     else:
         state = str(status.get("phase", "unknown")).lower()
-    return name_of(pod), state, str(restarts(pod)), str(pod.get("spec", {}).get("nodeName", ""))
-
-
-def first_trouble(pods: Iterable[Object]) -> Trouble | None:
-    """Return the first trouble among pods, if there is any."""
-    return next((found for found in map(trouble, pods) if found), None)
+    node = str(pod.get("spec", {}).get("nodeName", ""))
+    return name_of(pod), state, str(restarts(pod)), ", ".join(images(pod)), node

@@ -1,4 +1,4 @@
-"""Tells what goes on while a command waits: a live table on a terminal, plain lines elsewhere."""
+"""Shows progress while a command waits: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from eas.plain_text import visible
+
 PLAIN_SECONDS = 10.0
 Row = tuple[str, str]
 
 
 class Progress:
-    """Shows steps, and what is still being waited for."""
+    """Shows steps, and what is still pending."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._live: Live | None = None
-        self._told = 0.0
+        self._printed_at = 0.0
         self._last: Sequence[Row] = ()
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         self._end()
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(visible(text)), soft_wrap=True)
 
     def waiting(self, rows: Sequence[Row]) -> None:
         """Show what is being waited for and how far it is; called often."""
@@ -37,11 +39,11 @@ class Progress:
                 self._live = Live(console=self.console, transient=True, refresh_per_second=4)
                 self._live.start()
             self._live.update(_table(rows))
-        elif rows != self._last or time.monotonic() - self._told > PLAIN_SECONDS:
+        elif rows != self._last or time.monotonic() - self._printed_at > PLAIN_SECONDS:
             self.console.print(
-                Text("waiting: " + "; ".join(f"{name}: {state}" for name, state in rows)), soft_wrap=True
+                Text(visible("waiting: " + "; ".join(f"{name}: {state}" for name, state in rows))), soft_wrap=True
             )
-            self._told, self._last = time.monotonic(), list(rows)
+            self._printed_at, self._last = time.monotonic(), list(rows)
 
     def _end(self) -> None:
         if self._live is not None:

@@ -1,31 +1,32 @@
-"""``python -m infra.deploy.reconcile``: pods and Jobs compared with SQL and Prefect, again and again.
+"""``python -m infra.deploy.reconcile``: compare pods and Jobs with SQL and Prefect, in a loop.
 
-SQL says what is true, but it learns of a pod that was evicted, killed for memory or deleted only when
-heartbeats have stopped for a whole lease. Kubernetes knows at once, and why: its word is written into
-SQL and into Prefect's run. Any number of these may run, and be killed at any line.
+SQL is the record, but it notices a pod that was evicted, killed for memory or deleted only when
+heartbeats have stopped for a whole lease. Kubernetes knows at once, and the reason: the reconciler writes
+both into SQL and into Prefect's run. Several may run at a time, and each may be killed at any point.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eas.app import App
-from eas.control import lost_workers, scaling
 from eas.errors import EASError
-from eas.taskdb import overview
+from eas.maintenance import release_lost_workers
+from eas.taskdb.queries import status
 from infra.deploy import alive, command, pods
 from infra.deploy.client import Cluster, connect
 from infra.deploy.flow_runs import FlowRuns
 from infra.deploy.status import CONFIG_MAP, KEY
+from infra.deploy.summary import summary
 
 LOG = logging.getLogger("eas.reconcile")
 Object = dict[str, Any]
@@ -33,9 +34,8 @@ JOBS = "eas-role=job"
 RUN_ID = "prefect.io/flow-run-id"
 EVERY = 5.0
 ORPHAN_AGE = 60.0
-"""A Job whose flow run has been over for so long [s] is removed: it had time to end by itself."""
+"""A Job is removed when its flow run ended at least this long ago [s]: it had time to end itself."""
 DELETED = "its pod was deleted"
-MOST_MESSAGE = 300
 
 
 @dataclass
@@ -86,92 +86,75 @@ def remember(found: Sequence[Object], seen: Seen) -> None:
     }
 
 
-def is_unfinished(job: Object) -> bool:
-    """Whether a Job has pods that run or may run."""
-    conditions = job.get("status", {}).get("conditions") or []
-    return not any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
-
-
 class Reconciler:
     """Compares, again and again; one object serves one process."""
 
     def __init__(self, app: App, cluster: Cluster, runs: FlowRuns) -> None:
         self.app, self.cluster, self.runs = app, cluster, runs
         self.seen = Seen()
-        # Kept while Prefect's server is away: a pod that vanishes is noticed once.
-        self.untold: dict[str, str] = {}
+        # Kept while Prefect's server is unavailable: a pod that vanishes is noticed only once.
+        self.unreported: dict[str, str] = {}
 
     async def look(self) -> None:
-        """Compare once, and mend what differs."""
+        """Compare once, and correct the differences."""
         prefix = f"k8s:{self.cluster.namespace}/"
-        hosts = self.app.database.fetch(lambda c: overview.alive_on(c, prefix))
+        hosts = self.app.database.fetch(lambda c: status.alive_on(c, prefix))
         found = await self.cluster.list("Pod", JOBS)
         if gone := lost(hosts, found, self.cluster.namespace, self.seen):
-            count = lost_workers.bury(self.app.database, self.app.queue, gone)
+            count = release_lost_workers.release_lost_workers(self.app.database, self.app.queue, gone)
             for worker_id, why in gone.items():
                 LOG.warning("worker %s: %s", worker_id, why)
-            LOG.warning("%d attempts handed back", count)
-        self.untold |= crashed(found, self.seen)
+            LOG.warning("%d attempts returned to the queue", count)
+        self.unreported |= crashed(found, self.seen)
         remember(found, self.seen)
-        for run in await self.runs.crash(self.untold):
-            LOG.warning("flow run %s: crashed: %s", run, self.untold[run])
-        self.untold = {}
-        await self._remove_orphans()
+        for run in await self.runs.crash(self.unreported):
+            LOG.warning("flow run %s: crashed: %s", run, self.unreported[run])
+        self.unreported = {}
+        await self._remove_unowned(found)
 
-    async def _remove_orphans(self) -> None:
-        """Delete Jobs whose flow run is over, or unknown, and that go on all the same."""
-        unfinished = [job for job in await self.cluster.list("Job", JOBS) if is_unfinished(job)]
+    async def _remove_unowned(self, found: Sequence[Object]) -> None:
+        """Delete Jobs that run, or wait for room, although their flow run has ended or is unknown."""
+        unfinished = [job for job in await self.cluster.list("Job", JOBS) if pods.is_unfinished(job)]
         owned = {pods.name_of(job): job["metadata"].get("labels", {}).get(RUN_ID, "") for job in unfinished}
+        waiting = {
+            owned.get(pod["metadata"].get("labels", {}).get("job-name", ""), "")
+            for pod in found
+            if pods.lacks_room(pod)
+        }
         over = await self.runs.over_for(set(owned.values()) - {""}, ORPHAN_AGE)
+        over |= await self.runs.over_for(waiting - {""}, 0.0)
         for name, run in owned.items():
             if run in over:
                 await self.cluster.delete("Job", name)
-                LOG.warning("Job %s removed: its flow run %s is over", name, run)
+                LOG.warning("Job %s removed: its flow run %s has ended", name, run)
 
-    async def tell(self) -> None:
+    async def report(self) -> None:
         """Write what `eas status` shows."""
         text = json.dumps(summary(self.app), sort_keys=True)
         await self.cluster.patch("ConfigMap", CONFIG_MAP, {"data": {KEY: text}})
 
 
-def summary(app: App) -> Object:
-    """Return queues, workers, unfinished jobs and the last errors as plain data, without secrets."""
-    loads = scaling.survey(app.database, app.registry, lease=app.settings.lease)
-    jobs, errors = app.database.fetch(lambda c: (overview.unfinished_jobs(c), overview.last_errors(c)))
-    return {
-        "at": round(time.time(), 1),
-        "queues": [
-            {"worker_type": each.worker_type, "queued": each.queued, "running": each.running, "workers": each.workers}
-            for each in loads
-        ],
-        "jobs": [{"id": row.id, "name": row.name, "state": row.state} for row in jobs],
-        "errors": [
-            {
-                "at": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.logged_at)),
-                "job": row.job_name,
-                "message": row.message[:MOST_MESSAGE],
-            }
-            for row in errors
-        ],
-    }
-
-
 async def run(namespace: str, prefect_url: str, stop: asyncio.Event) -> None:
-    """Look and tell until told to stop; what cannot be reached for now is tried again."""
+    """Compare and report until ``stop`` is set; services that cannot be reached are tried again."""
     with App.load() as app:
-        async with connect(namespace) as cluster, FlowRuns(prefect_url) as runs:
+        async with (
+            connect(namespace) as cluster,
+            FlowRuns(prefect_url, os.environ.get("PREFECT_API_AUTH_STRING", "")) as runs,
+        ):
             reconciler = Reconciler(app, cluster, runs)
-            while not stop.is_set():
-                try:
-                    await reconciler.look()
-                    await reconciler.tell()
-                except EASError as error:
-                    LOG.warning("%s", error)
-                alive.touch()
-                try:
-                    await asyncio.wait_for(stop.wait(), EVERY)
-                except TimeoutError:
-                    continue
+            # Apart: a Prefect server that does not answer holds up the looks, and must not hold up the reports.
+            await asyncio.gather(_repeat(reconciler.look, stop), _repeat(reconciler.report, stop))
+
+
+async def _repeat(step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            await step()
+        except EASError as error:
+            LOG.warning("%s", error)
+        alive.touch()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), EVERY)
 
 
 async def _main() -> None:
@@ -182,7 +165,7 @@ async def _main() -> None:
 
 
 def main() -> int:
-    """Run until told to stop; return the exit code."""
+    """Run until SIGTERM or SIGINT; return the exit code."""
     alive.touch()
     return command.run(lambda: asyncio.run(_main()))
 

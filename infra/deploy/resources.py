@@ -84,7 +84,7 @@ def assign(worker_type: WorkerType, node: Capacity | None, fraction: float | Non
     if cpu < LEAST_CPU or memory < LEAST_MEMORY:
         raise RequestError(
             f"{fraction:g} of {node.cpu:g} cores and {node.memory:.1f} GB is too little for {worker_type.name}",
-            cure="give a larger --limit-to-system-fraction, or a larger node",
+            hint="give a larger --limit-to-system-fraction, or a larger node",
         )
     return Assigned(cpu, min(worker_type.gpu, node.gpu), memory)
 

@@ -12,7 +12,7 @@ from infra.deploy.client import FIELD_MANAGER, Cluster
 
 Object = dict[str, Any]
 MANAGED = "app.kubernetes.io/managed-by"
-NAMES = ("mysql-auth", "rabbitmq-auth", "prefect-database", "eas-settings")
+NAMES = ("mysql-auth", "rabbitmq-auth", "prefect-database", "prefect-auth", "eas-web-auth", "eas-settings")
 
 
 async def ensure(cluster: Cluster, needed: set[str], queue: str) -> list[str]:
@@ -21,7 +21,7 @@ async def ensure(cluster: Cluster, needed: set[str], queue: str) -> list[str]:
     ``eas-settings`` is made of the passwords in the others; only its queue URL follows ``queue``
     (*sql* or *amqp*) later. Raises RequestError where one of the others is ours but lacks a password.
     """
-    wanted = [name for name in NAMES[:3] if name in needed]
+    wanted = [name for name in NAMES[:-1] if name in needed]
     made = [name for name in wanted if await cluster.create_if_absent(_secret(name, _fresh(name)))]
     if "eas-settings" in needed and await _ensure_settings(cluster, queue):
         made.append("eas-settings")
@@ -46,6 +46,8 @@ def _fresh(name: str) -> dict[str, str]:
         return {"password": password, "root-password": secrets.token_urlsafe(24)}
     if name == "prefect-database":
         return {"password": password, "url": f"postgresql+asyncpg://prefect:{password}@postgres:5432/prefect"}
+    if name == "prefect-auth":
+        return {"auth-string": f"eas:{password}"}
     return {"password": password}
 
 
@@ -65,7 +67,7 @@ async def _password(cluster: Cluster, name: str) -> str:
     if "password" in plain:
         return str(plain["password"])
     if "password" not in content:
-        raise RequestError(f"the Secret {name} has no key `password`", cure="add it, or delete the Secret")
+        raise RequestError(f"the Secret {name} has no key `password`", hint="add it, or delete the Secret")
     return base64.b64decode(content["password"]).decode()
 
 

@@ -1,4 +1,4 @@
-"""``python -m infra.deploy.setup``: what must be there before the first job, done inside the cluster.
+"""``python -m infra.deploy.setup``: prepare the services before the first job, inside the cluster.
 
 Schema and queues; what each worker type gets, into SQL; the work pool with EAS's job template; the
 deployments. Every step may be repeated. What `eas deploy` decided comes in ``EAS_DEPLOYMENT``.
@@ -20,14 +20,16 @@ from typing import Any
 
 import httpx
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, WorkPoolFilter, WorkPoolFilterName
+from sqlalchemy import Connection
 
 from eas.app import App
 from eas.errors import EASError, ServiceError
-from eas.queues.rabbitmq import RabbitMQQueue
+from eas.operations.init import init_database, init_queue
+from eas.settings import safe_url
 from eas.taskdb import worker_types
-from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.migrate import initialise
-from infra.deploy import command
+from infra.deploy import command, newest_setup
 from infra.deploy.resources import Assigned
 
 LOG = logging.getLogger("eas.setup")
@@ -35,37 +37,41 @@ Object = dict[str, Any]
 POOL = "eas-kubernetes"
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "infra" / "work_pools" / "kubernetes.json"
-PATIENCE = 120.0
-"""So long services may take to come up [s]."""
+PATIENCE = 300.0
+"""How long services may be away [s]."""
 
 
 def prepare_services(app: App, decided: Mapping[str, Any]) -> None:
-    """Make or migrate the schema, declare the queues, write down what worker types get."""
-    database = TaskDatabase(app.settings.database())
-    try:
-        database.create()
-        LOG.info("task database %s: %s", database.safe_url, initialise(database, app.registry))
-        given = {
-            name: worker_types.Assigned(each["cpu"], each["gpu"], each["memory"])
-            for name, each in decided.get("workers", {}).items()
-        }
-        unknown = database.transact(lambda c: worker_types.assign(c, given))
-        for name in unknown:
-            LOG.warning("the task database does not know the worker type %s", name)
-    finally:
-        database.close()
-    if isinstance(app.queue, RabbitMQQueue):
-        app.queue.declare([each.name for each in app.registry.task_types.values() if not each.control])
-        LOG.info("queues declared")
+    """Create or migrate the schema, declare the queues, record the resources of worker types."""
+    url = app.settings.database()
+    LOG.info("task database %s: %s", safe_url(url), init_database(url, app.registry))
+    number = decided.get("number")
+    given = {
+        name: worker_types.Assigned(each["cpu"], each["gpu"], each["memory"])
+        for name, each in decided.get("workers", {}).items()
+    }
+
+    def assign(connection: Connection) -> list[str]:
+        if number is not None:
+            newest_setup.claim(connection, int(number))
+        return worker_types.assign(connection, given)
+
+    unknown = app.database.transact(assign)
+    for name in unknown:
+        LOG.warning("the task database does not know the worker type %s", name)
+    declared = init_queue(app.settings.queue_url.get_secret_value(), url, app.registry)
+    LOG.info("%d queues declared", declared)
 
 
 def pool_template(template: Object, decided: Mapping[str, Any], namespace: str) -> Object:
-    """Return the base job template with this deployment's image and namespace as defaults."""
+    """Return the base job template with this deployment's image, namespace and address of `eas web` as defaults."""
     changed = copy.deepcopy(template)
     properties = changed["variables"]["properties"]
     properties["namespace"]["default"] = namespace
     if decided.get("image"):
         properties["image"]["default"] = decided["image"]
+    if decided.get("web_url"):
+        properties["env"]["default"]["EAS_WEB_URL"] = decided["web_url"]
     return changed
 
 
@@ -87,45 +93,67 @@ def deployments(content: Object, decided: Mapping[str, Any], root: Path = ROOT) 
         pool = each.setdefault("work_pool", {})
         pool["name"] = POOL
         if worker_type is not None:
-            pool["job_variables"] = pool.get("job_variables", {}) | _variables(workers[worker_type])
+            pool["job_variables"] = pool.get("job_variables", {}) | _variables(decided, worker_type)
         elif "workers" in each.get("parameters", {}):
-            each["parameters"]["workers"] = 0  # the scaler starts them, in pods of their own
+            each["parameters"]["workers"] = 0  # the scaler starts them, in their own pods
         kept.append(each)
     known = {each.get("parameters", {}).get("worker_type") for each in kept}
-    kept += [_work(name, each) for name, each in decided.get("workers", {}).items() if name not in known]
+    kept += [_work(name, decided) for name in decided.get("workers", {}) if name not in known]
     return changed | {"deployments": kept}
 
 
-def _variables(given: Mapping[str, Any]) -> Object:
+def _variables(decided: Mapping[str, Any], worker_type: str) -> Object:
+    given = decided["workers"][worker_type]
     assigned = Assigned(given["cpu"], given["gpu"], given["memory"])
-    return assigned.job_variables() | {"image": given["image"]}
+    priority = {"priority_class": decided["priority_class"]} if decided.get("priority_class") else {}
+    return assigned.job_variables() | {"image": given["image"]} | priority
 
 
-def _work(name: str, given: Mapping[str, Any]) -> Object:
+def _work(name: str, decided: Mapping[str, Any]) -> Object:
     """Return a deployment for a worker type of a third party, which prefect.yaml does not know."""
     return {
         "name": name,
         "entrypoint": "flows/work.py:work",
-        "description": "A worker of this type, which leaves when it is idle.",
+        "description": "A worker of this type, which exits when it is idle.",
         "tags": ["eas", "worker"],
         "enforce_parameter_schema": True,
         "parameters": {"worker_type": name},
-        "work_pool": {"name": POOL, "work_queue_name": name, "job_variables": _variables(given)},
+        "work_pool": {"name": POOL, "work_queue_name": name, "job_variables": _variables(decided, name)},
     }
 
 
-def prepare_prefect(decided: Mapping[str, Any], namespace: str) -> None:
-    """Make or update the work pool and the deployments."""
+def prepare_prefect(
+    decided: Mapping[str, Any], namespace: str, require_wanted: Callable[[], None] = lambda: None
+) -> None:
+    """Make or update the work pool and the deployments; ``require_wanted`` raises where that is not wanted any more."""
     template = pool_template(json.loads(TEMPLATE.read_text(encoding="utf-8")), decided, namespace)
     content = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         pool, file = Path(folder) / "pool.json", Path(folder) / "prefect.yaml"
         pool.write_text(json.dumps(template), encoding="utf-8")
         file.write_text(yaml.safe_dump(deployments(content, decided)), encoding="utf-8")
+        require_wanted()
         _prefect("work-pool", "create", POOL, "--type", "kubernetes", "--base-job-template", str(pool), "--overwrite")
         LOG.info("work pool %s: ready", POOL)
+        require_wanted()
         _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
-        LOG.info("deployments: ready")
+    if decided.get("workers"):
+        _remove_others(set(decided["workers"]))
+    LOG.info("deployments: ready")
+
+
+def _remove_others(workers: set[str]) -> None:
+    """Remove the `work` deployments of worker types that are not deployed any more: the scaler starts none then."""
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+    flow = FlowFilter(name=FlowFilterName(any_=["work"]))
+    try:
+        with get_client(sync_client=True) as client:
+            for each in client.read_deployments(flow_filter=flow, work_pool_filter=pool):
+                if each.parameters.get("worker_type") not in workers:
+                    client.delete_deployment(each.id)
+                    LOG.info("deployment work/%s: removed", each.name)
+    except httpx.HTTPError as error:
+        raise _unreachable(error) from None
 
 
 def require_server() -> None:
@@ -134,7 +162,12 @@ def require_server() -> None:
     try:
         httpx.get(f"{url}/health", timeout=5.0).raise_for_status()
     except httpx.HTTPError as error:
-        raise ServiceError(f"the Prefect server at {url} cannot be reached: {error}", cure="see `eas status`") from None
+        raise _unreachable(error) from None
+
+
+def _unreachable(error: httpx.HTTPError) -> ServiceError:
+    url = os.environ.get("PREFECT_API_URL", "")
+    return ServiceError(f"the Prefect server at {url} cannot be reached: {error}", hint="see `eas status`")
 
 
 def _prefect(*arguments: str) -> None:
@@ -143,12 +176,13 @@ def _prefect(*arguments: str) -> None:
     environment = dict(os.environ) | {"PWD": str(ROOT), "PREFECT_DEFAULT_WORK_POOL_NAME": POOL}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
+        require_server()  # one that is away is waited for
         said = (done.stdout + done.stderr).strip()[-2000:]
-        raise EASError(f"`prefect {' '.join(arguments[:3])}` failed:\n{said}", cure="see the Prefect server's log")
+        raise EASError(f"`prefect {' '.join(arguments[:3])}` failed:\n{said}", hint="see the Prefect server's log")
 
 
 def _patiently(step: Callable[[], None], patience: float = PATIENCE) -> None:
-    """Do a step again while a service that it needs is not there yet."""
+    """Repeat a step while a service that it needs is not available yet."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -161,7 +195,7 @@ def _patiently(step: Callable[[], None], patience: float = PATIENCE) -> None:
 
 
 def prepare() -> None:
-    """Prepare everything, waiting for services that are not there yet."""
+    """Prepare everything, waiting for services that are not available yet."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     decided = json.loads(os.environ.get("EAS_DEPLOYMENT") or "{}")
     namespace = os.environ.get("EAS_NAMESPACE") or "plato"
@@ -171,8 +205,13 @@ def prepare() -> None:
             prepare_services(app, decided)
 
     _patiently(services)
+
+    def require_wanted() -> None:
+        with App.load() as app:
+            newest_setup.require_newest(app.database, decided.get("number"))
+
     _patiently(require_server)
-    prepare_prefect(decided, namespace)
+    _patiently(lambda: prepare_prefect(decided, namespace, require_wanted))
 
 
 def main() -> int:

@@ -4,45 +4,73 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from infra.deploy import pods
-from infra.deploy.client import Cluster
+from eas.plain_text import visible
+from eas.taskdb.service_lease import DURATION as LEASE
+from infra.deploy import addresses, pods
+from infra.deploy.client import Cluster, ClusterError
 
 Object = dict[str, Any]
 CONFIG_MAP = "eas-status"
 KEY = "status.json"
-STALE = 120.0
-"""The reconciler writes every few seconds; what is older than this [s] is called old."""
+FRESH, STALE = 10.0, 30.0
+"""The reconciler writes every few seconds. What is older than this [s] is asked for, where a pod can be; where none
+can, data that are older are marked as old."""
+ASK = ("python", "-m", "infra.deploy.summary")
+ASKED = ("supervisor", "supervisor")
+"""Name of the Deployment, and of the container, in which the task database is asked."""
+ANSWER_SECONDS = 20.0
+SETTLING = 60.0
+"""A pod younger than this [s] may still wait for its volume or a node: that is no problem yet."""
+JOB_LABEL = "job-name"
 SELECTORS = ("app.kubernetes.io/part-of=eas", "eas-role=job")
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a namespace holds; ``inside`` is what the reconciler wrote last, None where it never did."""
+    """What a namespace holds; ``inside`` is the state of the task database, None where it is not known.
+
+    ``asked``: it was asked for; else it is what the reconciler wrote last. ``waiting``: workers and other Jobs that
+    wait for room, which is normal. ``addresses``: how to reach the web interfaces.
+    """
 
     namespace: str
-    rows: list[tuple[str, str, str, str]]
+    rows: list[tuple[str, str, str, str, str]]
     troubles: list[pods.Trouble]
     inside: Object | None
+    waiting: int = 0
+    addresses: tuple[str, ...] = ()
+    asked: bool = False
 
     @property
     def well(self) -> bool:
         """Whether there are pods, and none of them is in trouble."""
         return bool(self.rows) and not self.troubles
 
+    @property
+    def age(self) -> float | None:
+        """Age of ``inside`` [s]."""
+        return None if self.inside is None else max(time.time() - float(self.inside["at"]), 0.0)
+
     def to_json(self) -> Object:
         """Return it as plain data."""
-        keys = ("name", "state", "restarts", "node")
+        keys = ("name", "state", "restarts", "image", "node")
         return {
             "namespace": self.namespace,
             "pods": [dict(zip(keys, row, strict=True)) for row in self.rows],
-            "troubles": [{"what": each.what, "cure": each.cure} for each in self.troubles],
+            "waiting_for_room": self.waiting,
+            "troubles": [{"what": each.what, "hint": each.hint} for each in self.troubles],
+            "addresses": list(self.addresses),
+            "inside_asked": self.asked,
+            "inside_age": None if self.age is None else round(self.age, 1),
             "inside": self.inside,
         }
 
@@ -52,35 +80,96 @@ async def look(cluster: Cluster) -> Status:
     found: dict[str, Object] = {}
     for selector in SELECTORS:
         found |= {pods.name_of(pod): pod for pod in await cluster.list("Pod", selector)}
-    running = [pod for pod in found.values() if pod.get("status", {}).get("phase") != "Succeeded"]
-    content = await cluster.get("ConfigMap", CONFIG_MAP)
-    text = ((content or {}).get("data") or {}).get(KEY)
+    present = [pod for pod in found.values() if not _is_past(pod, found.values())]
+    waiting = [pod for pod in present if _waits_for_room(pod)]
+    written = await _written(cluster)
+    fresh = written is not None and time.time() - float(written["at"]) <= FRESH
+    asked = None if fresh else await _ask(cluster, present)
     return Status(
         cluster.namespace,
-        sorted(pods.table_row(pod) for pod in running),
-        [trouble for pod in running if (trouble := pods.trouble(pod))],
-        json.loads(text) if text else None,
+        sorted(pods.table_row(pod) for pod in present),
+        [trouble for pod in present if pod not in waiting and (trouble := pods.trouble(pod)) and not _settles(pod)],
+        asked or written,
+        len(waiting),
+        addresses.lines(
+            cluster.namespace, {pods.name_of(each) for each in await cluster.list("Service", SELECTORS[0])}
+        ),
+        asked is not None,
     )
 
 
+async def _written(cluster: Cluster) -> Object | None:
+    """Return what the reconciler wrote last."""
+    content = await cluster.get("ConfigMap", CONFIG_MAP)
+    text = ((content or {}).get("data") or {}).get(KEY)
+    return dict(json.loads(text)) if text else None
+
+
+async def _ask(cluster: Cluster, present: Iterable[Object]) -> Object | None:
+    """Ask the task database, in the supervisor's pod; None where that is not possible."""
+    name, container = ASKED
+    for pod in present:
+        if pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") == name and pods.is_ready(pod):
+            try:
+                said = await cluster.execute(pods.name_of(pod), container, ASK, ANSWER_SECONDS)
+                return dict(json.loads(said.strip().rpartition("\n")[2]))
+            except (ClusterError, ValueError):
+                return None
+    return None
+
+
+def _is_past(pod: Object, everything: Iterable[Object]) -> bool:
+    """Whether a pod succeeded, or failed and another one of its Job took its place."""
+    phase, job = pod.get("status", {}).get("phase"), pod["metadata"].get("labels", {}).get(JOB_LABEL)
+    if phase != "Failed":
+        return bool(phase == "Succeeded")
+    return job is not None and any(
+        each["metadata"].get("labels", {}).get(JOB_LABEL) == job
+        and each.get("status", {}).get("phase") in ("Running", "Succeeded")
+        for each in everything
+    )
+
+
+def _waits_for_room(pod: Object) -> bool:
+    """Whether a worker, report or chain waits until a node has room; services must not have to."""
+    return pod["metadata"].get("labels", {}).get("eas-role") == "job" and pods.lacks_room(pod)
+
+
+def _settles(pod: Object) -> bool:
+    """Whether a pod that cannot be scheduled is too young for that to be a problem."""
+    created = pod["metadata"].get("creationTimestamp")
+    if not created or not pods.is_unscheduled(pod):
+        return False
+    return (datetime.now(UTC) - datetime.fromisoformat(str(created))).total_seconds() < SETTLING
+
+
 def show(status: Status, console: Console) -> None:
-    """Print it for people."""
+    """Print it as tables."""
     if not status.rows:
         console.print(f"nothing runs in namespace {status.namespace}; `eas deploy` starts it")
         return
-    console.print(_table(f"pods in {status.namespace}", ("pod", "state", "restarts", "node"), status.rows))
+    console.print(_table(f"pods in {status.namespace}", ("pod", "state", "restarts", "image", "node"), status.rows))
     for trouble in status.troubles:
-        console.print(Text(f"{trouble.what}\n  -> {trouble.cure}", "red"))
-    console.print(_inside(status.inside))
+        console.print(Text(visible(f"{trouble.what}\n  -> {trouble.hint}"), "red"))
+    if status.waiting:
+        console.print(Text(f"{status.waiting} workers, reports or chains wait for room on a node"))
+    console.print(_inside(status.inside, status.age, asked=status.asked))
+    for address in status.addresses:
+        console.print(Text(address), soft_wrap=True)
 
 
-def _inside(inside: Object | None) -> Group | Text:
-    if inside is None:
+def _inside(inside: Object | None, age: float | None, *, asked: bool) -> Group | Text:
+    if inside is None or age is None:
         return Text("queues and workers: not known yet (the reconciler writes them)", "yellow")
-    age = time.time() - float(inside["at"])
     lines: list[Any] = []
-    if age > STALE:
-        lines.append(Text(f"what follows is {age:.0f} s old: the reconciler does not run", "yellow"))
+    lines.append(_origin(age, asked=asked))
+    lines += [_service(name, each) for name, each in (inside.get("services") or {}).items()]
+    lines += [
+        Text(f"volume {name}: {each['free'] / 1e9:.1f} of {each['total'] / 1e9:.1f} GB free")
+        for name, each in (inside.get("volumes") or {}).items()
+    ]
+    if inside.get("warning"):
+        lines.append(Text(f"WARNING: {inside['warning']}", "bold red"))
     queues = [
         (each["worker_type"], *map(str, (each["queued"], each["running"], each["workers"])))
         for each in inside["queues"]
@@ -95,6 +184,23 @@ def _inside(inside: Object | None) -> Group | Text:
     else:
         lines.append(Text("no errors", "green"))
     return Group(*lines)
+
+
+def _origin(age: float, *, asked: bool) -> Text:
+    """Say where the figures come from, and how old they are [s]."""
+    if asked:
+        return Text("the following was asked of the task database just now")
+    if age <= STALE:
+        return Text(f"the following is {age:.0f} s old")
+    return Text(f"the following is {age:.0f} s old: the reconciler does not write it any more", "yellow")
+
+
+def _service(name: str, renewed: float | None) -> Text:
+    """Say whether the holder of a lease in the task database is alive; ``renewed`` is how long ago it was [s]."""
+    if renewed is None or renewed > LEASE:
+        since = "" if renewed is None else f" for {renewed:.0f} s"
+        return Text(f"{name}: none is alive{since}", "yellow")
+    return Text(f"{name}: alive {renewed:.0f} s before that")
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[Any]) -> Table:

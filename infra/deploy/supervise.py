@@ -1,46 +1,90 @@
 """``python -m infra.deploy.supervise jobs|workers``: the supervisor and the scaler, as pods run them.
 
-Both are flow runs in a process of their own rather than Jobs of the work pool: they run for ever. When
-one ends, for whatever reason, Kubernetes starts it again; leases in SQL see that nothing is lost.
+Both are flow runs in a process of their own rather than Jobs of the work pool, because they never end.
+When one exits for any reason, Kubernetes restarts it; leases in SQL ensure that no job is lost.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
+import time
 
 from infra.deploy import alive
 
 LOOK_EVERY = 10.0
+AWAIT_EVERY = 2.0
+IDLE_EXIT = 20.0
+"""A worker exits when it has had nothing to do for as long as a start takes [s]."""
+WORKER_TIME_LIMIT = 600.0
+"""Workers exit and are replaced after this time [s]: on a full cluster, every worker type gets room then."""
 
 
 def jobs() -> None:
-    """Run every job that nobody drives, each as a flow run."""
+    """Run every job that no process drives, each as a flow run; without flow runs until Prefect's API answers."""
     from flows.schedule_waiting_tasks import schedule_waiting_tasks
+    from flows.without_prefect import prefect_answers
 
-    schedule_waiting_tasks()
+    if not prefect_answers():
+        _jobs_without_prefect()
+    port = os.environ.get("EAS_METRICS_PORT")
+    # In a pod: network policies decide who reaches it.
+    schedule_waiting_tasks(metrics_port=int(port) if port else None, metrics_host="0.0.0.0")
+
+
+def _jobs_without_prefect() -> None:
+    """Run jobs until Prefect's API answers. Raises TerminationSignal after SIGTERM, when the jobs are released."""
+    from prefect.exceptions import TerminationSignal
+
+    from eas.app import App
+    from flows import without_prefect
+
+    stop = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        with App.load() as app:
+            without_prefect.supervise(app, without_prefect.prefect_answers, stop)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if stop.is_set():
+        raise TerminationSignal(signal.SIGTERM)
 
 
 def workers() -> None:
-    """Start `work` runs as the queues ask for them."""
+    """Start `work` runs as the queues require, as soon as Prefect's API answers."""
     from flows.scale_workers import scale_workers
+    from flows.without_prefect import prefect_answers
 
-    scale_workers(every=LOOK_EVERY, maximum=int(os.environ.get("EAS_MOST_WORKERS") or 8))
+    while not prefect_answers():  # a flow run that cannot be made would end this process
+        time.sleep(AWAIT_EVERY)
+    scale_workers(
+        every=LOOK_EVERY,
+        maximum=int(os.environ.get("EAS_MOST_WORKERS") or 8),
+        idle_exit=IDLE_EXIT,
+        worker_time_limit=WORKER_TIME_LIMIT,
+    )
 
 
 def main() -> int:
-    """Do what the command line says until told to stop; returning for another reason is a failure."""
+    """Run the service that the command line names until SIGTERM; an exit for another reason is a failure."""
     from prefect.exceptions import TerminationSignal
 
     parser = argparse.ArgumentParser(prog="python -m infra.deploy.supervise", description="Supervisor and scaler.")
     parser.add_argument("verb", choices=("jobs", "workers"))
     verb = parser.parse_args().verb
     alive.keep_touching()
+
+    def end(*_: object) -> None:
+        raise TerminationSignal(signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)  # the first process of a container ignores it otherwise
     try:
         {"jobs": jobs, "workers": workers}[verb]()
     except TerminationSignal:
-        sys.stdout.write("told to stop: left\n")
+        sys.stdout.write("received SIGTERM, exiting\n")
         return 0
     return 1
 

@@ -1,4 +1,4 @@
-"""Wait until workloads are ready, a Job is done, or pods are gone; say early what will never come."""
+"""Wait until workloads are ready, a Job is done, or pods are gone; fail early on errors that do not pass."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from typing import Any
 from infra.deploy import pods
 from infra.deploy.client import Cluster, ClusterError
 from infra.deploy.progress import Progress, Row
+from infra.deploy.room import Room
 
 Object = dict[str, Any]
 
 
+class JobFailedError(ClusterError):
+    """A Job ran and failed; its log says why."""
+
+
 @dataclass
 class Patience:
-    """How long to wait [s]: in all, and for a trouble that may mend itself (a volume being made, a node added)."""
+    """How long to wait [s]: in total, and for a problem that may resolve itself (a volume being made, a node added)."""
 
     total: float = 900.0
     trouble: float = 90.0
     interval: float = 1.0
+    room: Room = field(default_factory=Room)
     _since: dict[str, float] = field(default_factory=dict)
 
     def check(self, found: Sequence[Object]) -> None:
@@ -31,13 +37,19 @@ class Patience:
         self._since = {name: self._since.get(name, now) for name in present}
         for name, trouble in present.items():
             if now - self._since[name] >= self.trouble:
-                raise ClusterError(trouble.what, cure=trouble.cure)
+                raise ClusterError(trouble.what, hint=trouble.hint)
+
+
+async def check(cluster: Cluster, found: Sequence[Object], progress: Progress, patience: Patience) -> None:
+    """Raise ClusterError for a trouble that has lasted too long; make room where only workers take it."""
+    crowded = await patience.room.make(cluster, found, progress)
+    patience.check([pod for pod in found if not (crowded and pods.lacks_room(pod))])
 
 
 async def _until(
     patience: Patience, what: str, look: Callable[[], Awaitable[Sequence[Row] | None]], progress: Progress
 ) -> None:
-    """Call ``look`` until it returns None; it returns what is still waited for otherwise."""
+    """Call ``look`` until it returns None; it returns what is still pending otherwise."""
     deadline = time.monotonic() + patience.total
     while True:
         rows = await look()
@@ -46,7 +58,7 @@ async def _until(
         progress.waiting(rows)
         if time.monotonic() >= deadline:
             states = "; ".join(f"{name}: {state}" for name, state in rows)
-            raise ClusterError(f"waited {patience.total:.0f} s in vain for {what} ({states})", cure="see `eas status`")
+            raise ClusterError(f"{what}: not reached within {patience.total:.0f} s ({states})", hint="see `eas status`")
         await asyncio.sleep(patience.interval)
 
 
@@ -61,7 +73,7 @@ async def for_workloads(cluster: Cluster, workloads: Sequence[Object], progress:
         theirs = [pod for pod in await cluster.list("Pod", "app.kubernetes.io/part-of=eas") if not _is_job(pod)]
         names = {pods.name_of(wanted) for wanted, _ in late}
         concerned = [pod for pod in theirs if pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") in names]
-        patience.check(concerned)
+        await check(cluster, concerned, progress, patience)
         return [(pods.name_of(wanted), _state(now, wanted, concerned)) for wanted, now in late]
 
     await _until(patience, "the pods to be ready", look, progress)
@@ -72,7 +84,7 @@ def _is_job(pod: Object) -> bool:
 
 
 def is_rolled_out(workload: Object | None) -> bool:
-    """Whether a Deployment or StatefulSet, as the API describes it, runs what it was last told to."""
+    """Whether a Deployment or StatefulSet, as the API describes it, runs its latest specification."""
     if workload is None:
         return False
     status, wanted = workload.get("status") or {}, int(workload["spec"].get("replicas", 1))
@@ -99,7 +111,7 @@ async def for_job(cluster: Cluster, name: str, progress: Progress, patience: Pat
     async def look() -> Sequence[Row] | None:
         job = await cluster.get("Job", name)
         if job is None:
-            raise ClusterError(f"the Job {name} is gone before it was done", cure="deploy again")
+            raise ClusterError(f"the Job {name} is gone before it was done", hint="deploy again")
         conditions = {
             each["type"] for each in job.get("status", {}).get("conditions") or [] if each["status"] == "True"
         }
@@ -108,13 +120,27 @@ async def for_job(cluster: Cluster, name: str, progress: Progress, patience: Pat
         own = await cluster.list("Pod", f"job-name={name}")
         if "Failed" in conditions:
             log = "\n".join([await cluster.log(pods.name_of(pod)) for pod in own[-1:]])
-            raise ClusterError(
-                f"the Job {name} failed:\n{log.strip() or 'its log is gone'}", cure="mend that, then deploy again"
+            raise JobFailedError(
+                f"the Job {name} failed:\n{log.strip() or 'its log is gone'}", hint="fix that, then deploy again"
             )
-        patience.check(own)
-        return [(name, ", ".join(pods.table_row(pod)[1] for pod in own) or "no pod yet")]
+        await check(cluster, own, progress, patience)
+        return [(name, await _state_of_job(cluster, own))]
 
     await _until(patience, f"the Job {name}", look, progress)
+
+
+async def _state_of_job(cluster: Cluster, own: Sequence[Object]) -> str:
+    """Return the state of each pod of a Job, and the last line that the newest one wrote."""
+    states = ", ".join(pods.table_row(pod)[1] for pod in own) or "no pod yet"
+    running = [pod for pod in own if pod.get("status", {}).get("phase") == "Running"]
+    lines = (await cluster.log(pods.name_of(running[-1]), lines=1)).strip() if running else ""
+    return f"{states}: {lines}" if lines else states
+
+
+async def remove_job(cluster: Cluster, name: str, progress: Progress, patience: Patience) -> None:
+    """Delete a Job and wait until none of its pods runs any more; twice changes nothing."""
+    await cluster.delete("Job", name)
+    await for_no_pods(cluster, f"job-name={name}", None, progress, patience)
 
 
 async def for_no_pods(

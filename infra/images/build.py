@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform as host
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = Path("infra/images/Containerfile")
 SECRETS = {"pip_conf": "PIP_CONFIG_FILE", "uv_conf": "UV_CONFIG_FILE", "certificates": "SSL_CERT_FILE"}
 """Secrets of the Containerfile, and the variables that name their files here."""
+CPU_NAMES = {"amd64": "x86-64-v3"}
+"""What numba compiles for, by architecture; elsewhere *generic*: what every CPU of the architecture runs."""
 
 
 def engine() -> str | None:
@@ -43,6 +46,14 @@ def tags(registry: str, target: str, at: str) -> list[str]:
     return [f"{registry}/eas-{target}:{name}" for name in dict.fromkeys(names)]
 
 
+def architecture(platform: str | None) -> str:
+    """Return the architecture of a platform as container tools name it; of this machine where none is given."""
+    if platform:
+        return platform.partition("/")[2].partition("/")[0]
+    machine = host.machine().lower()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
 def command(
     tool: str,
     target: str,
@@ -52,12 +63,16 @@ def command(
     at: str,
     environment: Mapping[str, str],
     extra: Sequence[str],
+    platform: str | None = None,
 ) -> list[str]:
-    """Return the command that builds a target."""
+    """Return the command that builds a target, for a platform such as ``linux/arm64``; default: this machine's."""
     arguments = [tool, "build", "--file", str(FILE), "--target", target]
     for name in tags(registry, target, at):
         arguments += ["--tag", name]
     values = {"VERSION": eas.__version__, "REVISION": at} | ({"BASE_IMAGE": base} if base else {})
+    values["NUMBA_CPU_NAME"] = environment.get("NUMBA_CPU_NAME") or CPU_NAMES.get(architecture(platform), "generic")
+    if platform:
+        arguments += ["--platform", platform]
     for name, value in values.items():
         arguments += ["--build-arg", f"{name}={value}"]
     for name, variable in SECRETS.items():
@@ -72,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.images.build", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"any of {', '.join(TARGETS)}; default: all")
     parser.add_argument("--base-image", default=os.environ.get("BASE_IMAGE"), help="Debian or Ubuntu with python3")
+    parser.add_argument("--platform", help="as linux/arm64; default: this machine's")
     parser.add_argument("--registry", default="localhost", help="prefix of the names; default: localhost")
     parser.add_argument(
         "--build-option", action="append", default=[], help="passed on, as --build-option=--isolation=chroot"
@@ -87,8 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for target in given.targets or TARGETS:
         began = time.monotonic()
         line = command(
-            tool, target, base=given.base_image, registry=given.registry, at=at, environment=os.environ, extra=extra
-        )
+            tool, target, base=given.base_image, registry=given.registry, at=at, environment=os.environ, extra=extra,
+            platform=given.platform,
+        )  # fmt: skip
         done = subprocess.run(line, cwd=ROOT, check=False)
         if done.returncode:
             print(f"error: building {target} failed: {' '.join(line)}", file=sys.stderr)

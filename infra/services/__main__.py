@@ -1,37 +1,49 @@
-"""``python -m infra.services start|stop|status|remove``: private MariaDB and RabbitMQ.
+"""``python -m infra.services start|stop|status|remove [--suite sid]``: private MariaDB and RabbitMQ.
 
+With a suite, they are those of that Debian release (sid: MySQL in place of MariaDB), in a root of their own.
+
+As root, ``start`` also installs the browser of the tests, Debian's Chromium, where it is missing.
 ``start`` prints where they are, without the password; tests find them by themselves.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 
 from eas.settings import safe_url
-from infra.services import mariadb, places, processes, rabbitmq
+from infra.services import mariadb, places, processes, rabbitmq, servers
 
 
 def start() -> None:
     """Start what does not run yet."""
+    servers.prepare()
     state = places.make()
     mariadb.start(state)
     rabbitmq.start(state)
     # The tests find them, and the password, in the state file, which is readable by this user alone.
-    print(f"MariaDB: {safe_url(state.mariadb_url)}")
+    print(f"{servers.database()}: {safe_url(state.mariadb_url)}")
     print(f"RabbitMQ: {safe_url(state.rabbitmq_url)}")
+    if places.suite():
+        print(f"tests use them with {places.SUITE_VARIABLE}={places.suite()}")
+        return
+    try:
+        processes.require("chromium", "chromium")
+    except processes.ServiceTrouble as missing:
+        print(f"the browser tests skip: {missing}")
 
 
 def stop() -> None:
     """Stop what runs; its data stay."""
-    for name, service in (("RabbitMQ", rabbitmq), ("MariaDB", mariadb)):
+    for name, service in (("RabbitMQ", rabbitmq), (servers.database(), mariadb)):
         print(f"{name}: {'stopped' if service.stop() else 'did not run'}")
 
 
 def status() -> int:
     """Print what runs; return 0 if both do."""
-    running = {"MariaDB": mariadb.running(), "RabbitMQ": rabbitmq.running()}
+    running = {servers.database(): mariadb.running(), "RabbitMQ": rabbitmq.running()}
     for name, runs in running.items():
         print(f"{name}: {'runs' if runs else 'does not run'}")
     print(f"folder: {places.folder()}")
@@ -42,7 +54,11 @@ def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m infra.services", description=__doc__)
     parser.add_argument("verb", choices=["start", "stop", "status", "remove"])
-    verb = parser.parse_args().verb
+    parser.add_argument(
+        "--suite", default=places.suite(), help="a Debian release: trixie, sid; default: this machine's"
+    )
+    given = parser.parse_args()
+    verb, os.environ[places.SUITE_VARIABLE] = given.verb, given.suite
     try:
         if verb == "start":
             start()

@@ -1,4 +1,4 @@
-"""A private MariaDB on a loopback port, with a data folder of its own."""
+"""A private MariaDB, or the MySQL of a suite, on a loopback port, with a data folder of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pymysql
 
-from infra.services import processes
+from infra.services import processes, servers
 from infra.services.places import State, folder
 
 
@@ -27,36 +27,50 @@ def _log() -> Path:
 
 def start(state: State) -> None:
     """Start it unless it runs; the first time, make its data folder."""
+    name = servers.database()
     if processes.find(_pid_file()) is None:
-        server = processes.require("mariadbd", "mariadb-server")
+        program = {"MariaDB": "mariadbd", "MySQL": "mysqld"}[name]
+        server = servers.require(program, "mariadb-server")
         data = _place() / "data"
         if not (data / "mysql").is_dir():
-            _install(data)
+            _install(data, server)
         grants = _place() / "grants.sql"
         grants.touch(mode=0o600)
-        grants.write_text(_grants(state.password), encoding="utf-8")
-        processes.start([server, *_options(state, data, grants)], log=_log(), pid_file=_pid_file())
-    processes.wait_until(lambda: answers(state), pid_file=_pid_file(), log=_log(), what="MariaDB")
+        grants.write_text(GRANTS[name].format(password=state.password), encoding="utf-8")
+        command = servers.command([server, *_options(state, data, grants)])
+        processes.start(command, log=_log(), pid_file=_pid_file())
+    processes.wait_until(lambda: answers(state), pid_file=_pid_file(), log=_log(), what=name)
 
 
-def _install(data: Path) -> None:
-    install = processes.require("mariadb-install-db", "mariadb-server")
+def _install(data: Path, server: str) -> None:
+    options = ["--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}"]
+    if servers.database() == "MySQL":
+        command = [server, *options, "--initialize-insecure"]
+    else:
+        command = [servers.require("mariadb-install-db", "mariadb-server"), *options, "--skip-test-db"]
     data.mkdir(parents=True, exist_ok=True)
-    command = [install, "--no-defaults", f"--datadir={data}", f"--user={getpass.getuser()}", "--skip-test-db"]
     with _log().open("ab") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log)
+        subprocess.run(servers.command(command), check=True, stdout=log, stderr=log)
 
 
-def _grants(password: str) -> str:
-    return (
+GRANTS = {
+    "MariaDB": (
         "DELETE FROM mysql.global_priv WHERE User='';\n"
-        f"CREATE OR REPLACE USER 'eas'@'127.0.0.1' IDENTIFIED BY '{password}';\n"
+        "CREATE OR REPLACE USER 'eas'@'127.0.0.1' IDENTIFIED BY '{password}';\n"
         "GRANT ALL ON *.* TO 'eas'@'127.0.0.1' WITH GRANT OPTION;\n"
-    )
+    ),
+    "MySQL": (
+        "ALTER USER 'root'@'localhost' IDENTIFIED BY '{password}';\n"
+        "CREATE USER IF NOT EXISTS 'eas'@'127.0.0.1' IDENTIFIED BY '{password}';\n"
+        "GRANT ALL ON *.* TO 'eas'@'127.0.0.1' WITH GRANT OPTION;\n"
+    ),
+}
+"""What each server runs at its start. It is written by us and holds a password of hexadecimal digits."""
 
 
 def _options(state: State, data: Path, grants: Path) -> list[str]:
     # Durability is the server's default (each commit is flushed): benchmarks must not flatter.
+    own = ["--mysqlx=OFF", "--skip-log-bin"] if servers.database() == "MySQL" else []
     return [
         "--no-defaults",
         f"--datadir={data}",
@@ -69,6 +83,7 @@ def _options(state: State, data: Path, grants: Path) -> list[str]:
         "--skip-name-resolve",
         "--max-connections=400",
         "--innodb-buffer-pool-size=512M",
+        *own,
     ]
 
 

@@ -10,17 +10,35 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from infra.services import debian
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+SUITE_VARIABLE = "EAS_SERVICES_SUITE"
+SUITES = {
+    "trixie": {"mariadbd": "mariadb-server", "rabbitmq-server": "rabbitmq-server"},
+    "sid": {"mysqld": "mysql-server", "rabbitmq-server": "rabbitmq-server"},
+}
+"""Debian releases whose services can run beside those of this machine: their servers, each with its package."""
+
+
+def suite() -> str:
+    """Return the Debian release whose services are meant; empty: those of this machine."""
+    return os.environ.get(SUITE_VARIABLE, "")
 
 
 def folder() -> Path:
-    """Return the services' folder: ``EAS_SERVICES_DIR``, or ``var/services`` in the repository."""
-    return Path(os.environ.get("EAS_SERVICES_DIR") or REPOSITORY / "var" / "services").absolute()
+    """Return the services' folder: ``EAS_SERVICES_DIR``, or ``var/services`` in the repository; a suite's is below."""
+    return Path(os.environ.get("EAS_SERVICES_DIR") or REPOSITORY / "var" / "services").absolute() / suite()
+
+
+def root() -> Path | None:
+    """Return the root that the servers of a suite are installed in, for all folders; None: they are this machine's."""
+    return debian.bases() / f"{suite()}.services" if suite() else None
 
 
 @dataclass(frozen=True)
 class State:
-    """What was chosen at the first start and stays: ports and the password of the user ``eas``."""
+    """Settings chosen at the first start and kept: ports and the password of the user ``eas``."""
 
     mariadb_port: int
     amqp_port: int

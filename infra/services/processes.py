@@ -13,8 +13,11 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """How long a server may take to answer [s]."""
+FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/bin")
+"""Where Debian's packages have servers. RabbitMQ's wrappers in /usr/sbin change the user and the folder: what they wrap
+comes first."""
 
 
 class ServiceTrouble(Exception):  # noqa: N818 - it is what a person reads
@@ -23,7 +26,7 @@ class ServiceTrouble(Exception):  # noqa: N818 - it is what a person reads
 
 def require(program: str, package: str) -> str:
     """Return the path of ``program``; as root, Debian's ``package`` is installed where it is missing."""
-    search = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/rabbitmq/bin"
+    search = ":".join(["/usr/lib/rabbitmq/bin", os.environ.get("PATH", ""), *FOLDERS])
     found = shutil.which(program, path=search)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         # The package's own instance must not start: we run a private one.

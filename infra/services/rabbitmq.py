@@ -10,7 +10,7 @@ from pathlib import Path
 import pika
 import pika.exceptions
 
-from infra.services import processes
+from infra.services import processes, servers
 from infra.services.places import State, answers, folder
 
 
@@ -31,19 +31,16 @@ def start(state: State) -> None:
     if not answers(state.epmd_port):
         _start_epmd(state)
     if processes.find(_pid_file()) is None:
-        server = processes.require("rabbitmq-server", "rabbitmq-server")
-        # Debian's wrapper changes the user and the folder: take what it wraps.
-        inner = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+        command = servers.command([servers.require("rabbitmq-server", "rabbitmq-server")])
         _configure(state)
-        command = [str(inner if inner.exists() else server)]
-        processes.start(command, log=_log(), pid_file=_pid_file(), environment=_environment(state))
+        processes.start(command, log=_log(), pid_file=_pid_file(), environment=environment(state))
     processes.wait_until(lambda: lets_us_in(state), pid_file=_pid_file(), log=_log(), what="RabbitMQ")
 
 
 def _start_epmd(state: State) -> None:
-    epmd = processes.require("epmd", "rabbitmq-server")
+    epmd = servers.require("epmd", "rabbitmq-server")
     processes.start(
-        [epmd, "-port", str(state.epmd_port), "-address", "127.0.0.1"],
+        servers.command([epmd, "-port", str(state.epmd_port), "-address", "127.0.0.1"]),
         log=folder() / "epmd.log",
         pid_file=folder() / "epmd.pid",
         environment={"PATH": os.environ.get("PATH", ""), "HOME": str(folder())},
@@ -67,7 +64,8 @@ def _configure(state: State) -> None:
     (_place() / "enabled_plugins").write_text("[].\n", encoding="ascii")
 
 
-def _environment(state: State) -> dict[str, str]:
+def environment(state: State) -> dict[str, str]:
+    """Return the environment of its programs."""
     place = _place()
     return {
         "PATH": os.environ.get("PATH", ""),
@@ -102,9 +100,8 @@ def lets_us_in(state: State) -> bool:
 
 def control(state: State, *arguments: str) -> str:
     """Run ``rabbitmqctl`` on it and return what it prints."""
-    program = "/usr/lib/rabbitmq/bin/rabbitmqctl"
-    command = [program if Path(program).exists() else "rabbitmqctl", *arguments]
-    done = subprocess.run(command, env=_environment(state), check=True, capture_output=True, text=True)
+    command = servers.command([servers.require("rabbitmqctl", "rabbitmq-server"), *arguments])
+    done = subprocess.run(command, env=environment(state), check=True, capture_output=True, text=True)
     return done.stdout
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -23,7 +25,9 @@ from eas.taskdb.migrate import initialise
 from infra.services import places, rabbitmq
 from tests.acceptance.prefect_server import serving
 from tests.processes import PATIENCE, clean_environment
-from tests.services import drop_database, mariadb_server, rabbitmq_server, remove_queues
+from tests.services import drop_database, empty_mariadb, mariadb_server, rabbitmq_server, remove_queues
+
+__all__ = ["empty_mariadb"]
 
 EAS = [sys.executable, "-m", "eas"]
 
@@ -96,6 +100,11 @@ class Home:
         return found
 
 
+def loop(values: int, *body: dict[str, Any]) -> dict[str, Any]:
+    """Return a loop over numbers from 0, with these tasks in each iteration."""
+    return {"task": "execution_for_loop", "parameter": "i", "values": list(range(values)), "task_list": list(body)}
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start one Prefect server for the session and give its API's URL."""
@@ -128,7 +137,7 @@ def virtual_host(worker_id: str) -> str:
 
 @contextmanager
 def services_of(combination: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Give the environment of a task database and a job queue that nobody used before."""
+    """Give the environment of a new task database and a new job queue."""
     if combination == "sqlite+sql":
         yield {}
         return
@@ -166,3 +175,21 @@ def home(plain_home: Home, prefect_server: str) -> Home:
         "PREFECT_HOME": str(plain_home.folder / "prefect-home"),
     }
     return plain_home
+
+
+NO_BROWSER = "chromium is not installed: `make services` as root, or apt-get install chromium"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if path is None:
+        if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+            pytest.fail(NO_BROWSER)
+        pytest.skip(NO_BROWSER)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -80,7 +80,7 @@ def serving(home: Path) -> Iterator[str]:
 def ask_prefect(url: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
     """POST to Prefect's API, or GET where there is no body; again while the server is too slow or away.
 
-    Nobody knows whether a request without an answer was served: send only what may be served twice.
+    A request without an answer may have been served: send only requests that may be served twice.
     """
     deadline = time.monotonic() + PATIENCE
     while True:

@@ -96,6 +96,11 @@ class Station:
         tagged = {"tags": {"all_": [f"job-{job_id}"]}}
         return list(self.ask("/flow_runs/filter", flow_runs=tagged, sort="START_TIME_DESC"))
 
+    def log(self, run: str) -> str:
+        """Return the messages that a flow run has logged so far, one on a line."""
+        body = {"logs": {"flow_run_id": {"any_": [run]}}}
+        return "\n".join(record["message"] for record in self.ask("/logs/filter", **body))
+
     def artifact(self, key: str) -> dict[str, Any]:
         """Wait for the newest artifact of a key."""
         body = {"artifacts": {"key": {"any_": [key]}}}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import select
 
@@ -20,21 +21,21 @@ from eas.app import App
 from eas.errors import ServiceError
 from eas.settings import Settings
 from eas.taskdb import attempts, tables, workers
-from eas.worker.loop import WorkerOptions
+from eas.worker.worker import WorkerOptions
 from infra.deploy import manifests, reconcile, status
 from infra.deploy.client import connect
 from infra.deploy.flow_runs import FlowRuns
 from infra.deploy.setup import POOL
 from tests.acceptance.prefect_server import ask_prefect, serving
 from tests.integration import fake_cluster
-from tests.integration.fake_cluster import FakeCluster, kubeconfig
+from tests.integration.fake_cluster import FULL, FakeCluster, kubeconfig
 from tests.integration.harness import System
 from tests.processes import LIMIT, PATIENCE, ROOT, clean_environment, wait_for
 
 pytestmark = pytest.mark.timeout(LIMIT)
 
 Object = dict[str, Any]
-DECIDED = {
+DECIDED: Object = {
     "image": "r.example/eas-base:7",
     "workers": {
         "eas-base": {"cpu": 1, "gpu": 0, "memory": 1, "image": "r.example/eas-base:7"},
@@ -54,10 +55,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def set_up(url: str, home: Path) -> None:
+def set_up(url: str, home: Path, decided: Object = DECIDED) -> None:
     environment = clean_environment() | {
         "PREFECT_API_URL": url, "PREFECT_HOME": str(home / "prefect"), "EAS_HOME": str(home / "eas-home"),
-        "EAS_DEPLOYMENT": json.dumps(DECIDED), "EAS_NAMESPACE": "elsewhere",
+        "EAS_DEPLOYMENT": json.dumps(decided), "EAS_NAMESPACE": "elsewhere",
     }  # fmt: skip
     command = [sys.executable, "-m", "infra.deploy.setup"]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=PATIENCE)
@@ -84,6 +85,9 @@ def test_setup_makes_pool_and_deployments_and_twice_changes_nothing(server: str,
     set_up(server, tmp_path)
     second = deployments(server)
     assert {name: each["id"] for name, each in second.items()} == {name: each["id"] for name, each in first.items()}
+
+    set_up(server, tmp_path, DECIDED | {"workers": {"eas-base": DECIDED["workers"]["eas-base"]}})
+    assert {name for name in deployments(server) if name.startswith("work/")} == {"work/eas-base"}
 
     app = App(Settings(home=tmp_path / "eas-home"))
     worker = app.worker(WorkerOptions(("eas-worker-qats",)))
@@ -119,13 +123,13 @@ def test_runs_end_as_crashed_with_the_reason_unless_they_ended_otherwise(server:
     crashed = flow_run(server, "CRASHED")  # by Prefect's own observer, which gives no reason
     reasons = dict.fromkeys((running, done, cancelling, crashed, str(uuid.uuid4())), "out of memory")
 
-    async def tell() -> tuple[list[str], list[str], set[str], set[str]]:
+    async def ask() -> tuple[list[str], list[str], set[str], set[str]]:
         async with FlowRuns(server) as runs:
             first, second = await runs.crash(reasons), await runs.crash(reasons)
             everyone = {running, done, cancelling, "no-such-run".replace("no-such-run", str(uuid.uuid4()))}
             return first, second, await runs.over_for(everyone, 0.0), await runs.over_for({done}, 3600.0)
 
-    first, second, over, long_over = asyncio.run(tell())
+    first, second, over, long_over = asyncio.run(ask())
     assert set(first) == {running, crashed} and second == []
     assert state_of(server, running) == state_of(server, crashed) == ("CRASHED", "out of memory")
     assert state_of(server, done)[0] == "COMPLETED" and state_of(server, cancelling)[0] == "CANCELLING"
@@ -138,6 +142,8 @@ class Inside:
 
     def __init__(self, folder: Path, cluster: FakeCluster, server: str) -> None:
         self.system, self.cluster, self.server = System(folder), cluster, server
+        self.by_operator: int | None = None
+        """Number of the first request that an operator sends, who has more rights."""
         self.database = self.system.app.database
 
     def worker_with_a_task(self, pod: str) -> int:
@@ -149,7 +155,7 @@ class Inside:
         def claim(connection: Any) -> list[Any]:
             process = workers.Process(f"elsewhere/{pod}", 7, 0.0)
             workers.register(
-                connection, worker_id=worker, host=f"k8s:plato/{pod}", host_cpus=1, host_memory=1.0, process=process,
+                connection, worker_id=worker, host=workers.Host(f"k8s:plato/{pod}", 1, 1.0), process=process,
                 worker_types=["eas-base"], cpus=1, now=time.time(),
             )  # fmt: skip
             waiting = [row.id for row in attempts.next_queued(connection, ["null"], 1, time.time())]
@@ -159,7 +165,7 @@ class Inside:
         (claimed,) = self.database.transact(claim)
         return int(claimed)
 
-    def look(self, *, times: int = 1, tell: bool = False) -> None:
+    def look(self, *, times: int = 1, report: bool = False) -> None:
         async def run() -> None:
             async with connect("plato") as cluster, FlowRuns(self.server) as runs:
                 if not hasattr(self, "reconciler"):
@@ -167,8 +173,8 @@ class Inside:
                 self.reconciler.cluster, self.reconciler.runs = cluster, runs
                 for _ in range(times):
                     await self.reconciler.look()
-                if tell:
-                    await self.reconciler.tell()
+                if report:
+                    await self.reconciler.report()
 
         asyncio.run(run())
 
@@ -178,7 +184,9 @@ class Inside:
         role = next(each for each in objects if each["kind"] == "Role" and each["metadata"]["name"] == "reconciler")
         rights = {(verb, name) for rule in role["rules"] for verb in rule["verbs"] for name in rule["resources"]}
         verbs = {"LIST": "list", "FETCH": "get", "UPDATE": "patch", "DELETE": "delete", "CREATE": "create"}
-        asked = {(verbs[each.action.value], each.resource.plural) for each in self.cluster._requests}
+        asked = {
+            (verbs[each.action.value], each.resource.plural) for each in self.cluster._requests[: self.by_operator]
+        }
         return asked - rights
 
     def attempt(self, attempt_id: int) -> tuple[str, str]:
@@ -247,7 +255,7 @@ def test_a_run_ends_as_crashed_also_when_the_server_is_away_at_first(
     inside.look()
     inside.cluster._drop_pods("prefect.io/flow-run-id", run)
     url, inside.server = inside.server, "http://127.0.0.1:9/api"
-    with pytest.raises(ServiceError, match="cannot be asked"):
+    with pytest.raises(ServiceError, match="cannot be reached"):
         inside.look()
     inside.server = url
     inside.look()
@@ -273,6 +281,14 @@ def test_orphaned_jobs_are_removed_and_others_are_not(inside: Inside, monkeypatc
     assert set(inside.cluster.all_of("Job")) == {"wanted"}
 
 
+def test_a_worker_that_was_taken_back_waits_for_room_no_longer(inside: Inside) -> None:
+    cancelled = flow_run(inside.server, "CANCELLED")
+    inside.cluster.add_job("taken-back", cancelled)
+    inside.cluster.add_pod("taken-back-x", labels(cancelled) | {"job-name": "taken-back"}, FULL)
+    inside.look()
+    assert "taken-back" not in inside.cluster.all_of("Job")
+
+
 def test_status_shows_what_the_reconciler_wrote(inside: Inside, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
@@ -282,7 +298,8 @@ def test_status_shows_what_the_reconciler_wrote(inside: Inside, capsys: pytest.C
         "kind": "ConfigMap",
         "metadata": {"name": "eas-status"},
     }
-    inside.look(tell=True)
+    inside.look(report=True)
+    inside.by_operator = len(inside.cluster._requests)
 
     async def look() -> status.Status:
         async with connect("plato") as cluster:
@@ -298,10 +315,101 @@ def test_status_shows_what_the_reconciler_wrote(inside: Inside, capsys: pytest.C
     assert "queues and workers" in said and "unfinished jobs" in said and "no errors" in said
 
 
+def test_the_status_is_written_while_prefect_is_away_and_a_pods_task_is_handed_back(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EAS_HOME", str(inside.system.app.settings.home))
+    monkeypatch.setattr(reconcile, "EVERY", 0.1)
+    inside.cluster.add_pod("oom", labels("run"), OOM)
+    attempt = inside.worker_with_a_task("oom")
+    inside.cluster.objects[_config_maps(), "plato", "eas-status"] = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "eas-status"},
+    }
+
+    async def until_written() -> Object:
+        stop = asyncio.Event()
+        running = asyncio.create_task(reconcile.run("plato", "http://127.0.0.1:9/api", stop))
+        async with asyncio.timeout(PATIENCE):
+            while not (written := inside.cluster.all_of("ConfigMap")["eas-status"].get("data")):
+                await asyncio.sleep(0.05)
+            while inside.attempt(attempt)[0] == "running":
+                await asyncio.sleep(0.05)
+        stop.set()
+        await running
+        return dict(json.loads(written["status.json"]))
+
+    assert [each["name"] for each in asyncio.run(until_written())["jobs"]] == ["oom"]
+
+
 def _config_maps() -> Any:
     from kmock._internal.references import resource
 
     return resource("", "v1", "configmaps")
+
+
+def test_the_pod_of_eas_web_serves_pages_and_files_behind_its_password_and_writes_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    system = System(tmp_path / "eas-home", data_dir=data)
+    with system.worker():
+        system.drive(system.submit([{"task": "null", "name": "a"}]))
+    (pod,) = [
+        next(manifests.containers(each))
+        for each in manifests.render(manifests.overlay_folder("minikube"))
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "eas-web"
+    ]
+    arguments = ["0" if each == "4280" else each for each in pod["args"][1:]]
+    environment = clean_environment() | {
+        "EAS_HOME": str(tmp_path / "eas-home"), "EAS_DATA_DIR": str(data), "EAS_WEB_PASSWORD": "a-password",
+    }  # fmt: skip
+    before = sorted(data.rglob("*"))
+    command = [sys.executable, "-m", "eas", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+        with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+            probe = pod["readinessProbe"]["httpGet"]["path"]
+            assert client.get(probe).status_code == 200
+            assert client.get("/jobs").status_code == 401
+            assert "test" in client.get("/jobs", auth=("eas", "a-password")).text
+        process.terminate()
+        assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        system.app.close()
+    assert sorted(data.rglob("*")) == before
+
+
+@pytest.mark.parametrize("verb", ["jobs", "workers"])
+def test_pods_that_start_while_prefect_is_away_stay_and_leave_in_order(tmp_path: Path, verb: str) -> None:
+    system = System(tmp_path / "eas-home")
+    job = system.submit([{"task": "execution_chain", "task_list": []}])
+    environment = clean_environment() | {
+        "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(tmp_path / "prefect"),
+        "EAS_HOME": str(tmp_path / "eas-home"), "EAS_ALIVE_FILE": str(tmp_path / "alive"),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "infra.deploy.supervise", verb]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for((tmp_path / "alive").exists, "its sign of life")
+        if verb == "jobs":
+            wait_for(lambda: system.summary(job).state == "done", "the job")
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        system.app.close()
+    said = (tmp_path / "log").read_text()
+    assert "received SIGTERM" in said and "Traceback" not in said
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A worker that was stopped past its lease and wakes up late: nobody else is there but a second worker."""
+"""A worker that is stopped for longer than its lease and resumes: only a second worker runs beside it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with App.load() as app:
 
 
 def stop_outside_a_transaction(process: subprocess.Popen[str], home: Home) -> None:
-    """Stop a process; not while it holds sqlite's write lock, which nobody can take from it."""
+    """Stop a process; not while it holds sqlite's write lock, which no other process can take from it."""
     while True:
         os.kill(process.pid, signal.SIGSTOP)
         wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "the process to stop")

@@ -16,20 +16,20 @@ from typing import Any
 import pytest
 
 from eas import registry
-from flows.automations import WITHIN
+from flows.automations import NAME, RESTARTS, WITHIN
 from tests.acceptance.conftest import COMBINATIONS, Home, services_of
 from tests.acceptance.station import PREFIX, Station, flow_run_id, section
 from tests.processes import LIMIT, PATIENCE, clean_environment, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
 
 README = section("With a Prefect server")
 SETUP = README[: 1 + next(place for place, line in enumerate(README) if "worker start" in line)]
 
 EAS_FLOWS = (
     "run-chain cancel-job reschedule-unfinished schedule-waiting-tasks scale-workers init empty-queue pause-queue "
-    "resume-queue save-database restore-database report-progress report-pass-fail report-timings report-errors "
-    "report-job-tree report-queue"
+    "resume-queue save-database restore-database prune-database report-progress report-pass-fail report-timings "
+    "report-errors report-job-tree report-queue"
 )
 
 
@@ -66,7 +66,7 @@ def _station(tmp_path_factory: pytest.TempPathFactory, services: dict[str, str])
 def services(station: Station, killed_run: tuple[int, str]) -> dict[str, str]:
     """The README's two services, less patient than there; by deployment their flow runs.
 
-    They start when a run was killed already: the supervisor takes whatever job nobody drives.
+    They start after a run was killed: the supervisor takes every job that no process drives.
     """
     given = {line.split()[-1]: line for line in README if line.split()[-1] in SERVICES}
     assert set(given) == set(SERVICES)
@@ -82,17 +82,28 @@ SERVICES = {
 @pytest.fixture(scope="module")
 def killed_run(station: Station) -> tuple[int, str]:
     """A job whose flow run's process was killed, while no Prefect worker looked after it."""
-    chain = station.home.chain(loop(30, duration=0.5), name="killed")
+    chain = station.home.chain(loop(100, duration=0.5), name="killed")
     process = station.home.start("run", chain, "--workers", "1")
     begun = "SELECT DISTINCT job_id FROM tasks WHERE job_name='killed' AND task_type='null' AND state='done'"
     try:
         (row,) = wait_for(lambda: station.home.rows(begun), "a first task of the run")
+        # Tasks run before Prefect knows of the flow run.
+        (run,) = wait_for(lambda: running(station.runs_of_job(row.job_id)), "the flow run")
+        # A run that never sent a heartbeat is not missed.
+        wait_for(lambda: heartbeats(station, run["id"]), "a heartbeat of the flow run")
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    (run,) = station.runs_of_job(row.job_id)
-    assert run["state_type"] == "RUNNING"
     return row.job_id, run["id"]
+
+
+def heartbeats(station: Station, run: str) -> list[dict[str, Any]]:
+    wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
+    return list(station.ask("/events/filter", filter=wanted)["events"])
+
+
+def running(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in runs if each["state_type"] == "RUNNING"]
 
 
 def loop(values: int, duration: float) -> dict[str, Any]:
@@ -116,7 +127,7 @@ def test_deploying_twice_changes_nothing(station: Station) -> None:
     station.follow_readme(again)
     assert essence(deployments(station)) == essence(before)
     assert [each["id"] for each in station.ask("/automations/filter")] == [each["id"] for each in automations]
-    assert len(automations) == 1
+    assert {each["name"] for each in automations} == {NAME, *RESTARTS.values()}
 
 
 def test_every_deployment_is_there_and_described(station: Station) -> None:
@@ -134,8 +145,7 @@ def test_every_deployment_is_there_and_described(station: Station) -> None:
     for name in types:
         assert found[f"work/{name}"]["work_queue_name"] == name
     supervisor = found["schedule-waiting-tasks/eas"]
-    assert supervisor["global_concurrency_limit"]["limit"] == 1
-    assert supervisor["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert supervisor["global_concurrency_limit"] is None, "a lost slot would cancel it; it has a lease in SQL"
 
 
 def test_the_settings_are_saved_as_blocks_twice(station: Station) -> None:
@@ -224,10 +234,12 @@ def wait_for_no_workers(station: Station) -> None:
     wait_for(lambda: not station.home.rows("SELECT id FROM workers WHERE state='alive'"), "all workers to leave")
 
 
-def test_a_second_supervisor_is_not_started(station: Station, services: dict[str, str]) -> None:
+def test_a_second_supervisor_stands_by(station: Station, services: dict[str, str]) -> None:
     second = station.run("schedule-waiting-tasks/eas")
-    assert station.ended(second)["state_type"] == "CANCELLED"
+    wait_for(lambda: "standing by" in station.log(second), "the second supervisor to find the lease taken")
     assert station.flow_run(services["schedule-waiting-tasks/eas"])["state_type"] == "RUNNING"
+    station.prefect("flow-run", "cancel", second)
+    assert station.ended(second)["state_type"] == "CANCELLED"
 
 
 def test_cancelling_a_flow_run_leaves_a_job_that_the_supervisor_goes_on_with(
@@ -272,12 +284,23 @@ def test_a_killed_run_does_not_stay_running_and_its_job_is_done(
     assert f"no heartbeat for {WITHIN:g} s" in over["state"]["message"]
 
 
-def test_a_killed_service_does_not_stay_running(station: Station, services: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", ["schedule-waiting-tasks/eas", "scale-workers/eas"])
+def test_a_killed_service_is_started_again(station: Station, services: dict[str, str], name: str) -> None:
     """Here a Prefect worker lives and sees at once that its process is gone."""
-    run = services["schedule-waiting-tasks/eas"]
-    assert station.flow_run(run)["state_type"] == "RUNNING"
+    run = services[name]
+    killed = station.flow_run(run)
+    assert killed["state_type"] == "RUNNING"
     os.kill(pid_of(station, run), signal.SIGKILL)
     assert station.ended(run)["state_type"] == "CRASHED"
+
+    def next_run() -> dict[str, Any] | None:
+        runs = station.ask("/flow_runs/filter", deployments={"id": {"any_": [killed["deployment_id"]]}})
+        running = (each for each in runs if each["id"] != run and each["state_type"] == "RUNNING")
+        return next(running, None)
+
+    again = wait_for(next_run, f"{name} to be started again")
+    assert again["parameters"] == killed["parameters"]
+    assert pid_of(station, again["id"])
 
 
 def pid_of(station: Station, run: str) -> int:

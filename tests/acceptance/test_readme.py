@@ -15,8 +15,10 @@ from tests.acceptance.station import section
 from tests.processes import LIMIT, ROOT, clean_environment, wait_for
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
-RUN_BY_CI = {"test", "check", "services", "services-stop"}
+RUN_BY_CI = {"test", "test-slow", "test-fresh", "check", "services", "services-stop"}
 """`.ci/run` calls these, and this very test is a part of the first."""
+SERVED = {"docs-serve"}
+"""Run by ``test_site``."""
 TOO_LONG = {"bench", "chaos"}
 """Their parts are tested by themselves; here only that the target is there."""
 EXIT_CODES = {"fails_on_purpose.json": 1}
@@ -43,7 +45,7 @@ PREFECT = [command for command in commands() if command.startswith(".venv/bin/pr
 def test_every_command_is_of_a_kind_that_is_tested() -> None:
     assert [command for command in commands() if command not in MAKE + EAS + PREFECT] == []
     assert set(PREFECT) <= set(section("With a Prefect server")), "a command that no test runs"
-    assert {of_make(command) for command in MAKE} <= RUN_BY_CI | TOO_LONG | {"demo"}
+    assert {of_make(command) for command in MAKE} <= RUN_BY_CI | SERVED | TOO_LONG | {"demo"}
     called = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert all(f"make {name}" in called for name in RUN_BY_CI)
 
@@ -54,6 +56,7 @@ def test_make_targets_are_there(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_make_demo(tmp_path: Path) -> None:
     """From nothing: no Prefect server, no database, no folder."""
     environment = clean_environment() | {"EAS_HOME": str(tmp_path / "eas-data")}

@@ -1,200 +1,126 @@
 """``python -m tests.chaos --faults N --seed S``: nothing is lost, and nothing is done twice.
 
-On each combination of task database and job queue, chains with dependencies run on real worker
-processes and a real orchestrator process while faults strike. Afterwards every task must have
-exactly one accepted result, every file its checksum, and every report SQL's totals. Servers of its
-own are started for it, so that restarts disturb nobody else.
+On each combination of task database and job queue, chains with dependencies run on two hosts, each with a worker and a
+supervisor, while an operator gives random commands and faults strike. Afterwards a checker that shares no code with
+EAS must find exactly one accepted result of every task and every file with its checksum. Servers of its own are
+started for it, so that restarts disturb no other process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
-import uuid
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 os.environ.setdefault("EAS_SERVICES_DIR", str(REPOSITORY / "var" / "chaos-services"))
 
-from eas import registry  # noqa: E402
-from eas.chains.grammar import parse_chain  # noqa: E402
-from eas.control.plain_names import show_again  # noqa: E402
-from eas.control.reaper import reap  # noqa: E402
-from eas.control.submit import SubmitOptions, submit  # noqa: E402
 from eas.errors import ServiceError  # noqa: E402
-from eas.filestore import LocalFileStore  # noqa: E402
-from eas.queues.sql import SQLQueue  # noqa: E402
-from eas.taskdb import jobs  # noqa: E402
-from eas.taskdb.engine import TaskDatabase  # noqa: E402
-from eas.taskdb.migrate import initialise  # noqa: E402
-from eas.taskdb.store import SQLAttemptStore  # noqa: E402
-from infra.services import mariadb, places, rabbitmq  # noqa: E402
-from tests.chaos.checks import tally, violations  # noqa: E402
-from tests.chaos.faults import LEASE, Cast, Faults  # noqa: E402
+from infra.services import debian, mariadb, places, processes, rabbitmq, servers  # noqa: E402
+from tests.acceptance.prefect_server import serving  # noqa: E402
+from tests.chaos import disk  # noqa: E402
+from tests.chaos.deck import deal  # noqa: E402
+from tests.chaos.faults import applicable  # noqa: E402
+from tests.chaos.run import Run  # noqa: E402
 
 COMBINATIONS = {
-    "sqlite+sql": ("sqlite", "sql"),
-    "mariadb+sql": ("mariadb", "sql"),
-    "mariadb+rabbitmq": ("mariadb", "rabbitmq"),
+    "sqlite+sql": ("sqlite", "sql", ""),
+    "mariadb+sql": ("mariadb", "sql", ""),
+    "mariadb+rabbitmq": ("mariadb", "rabbitmq", ""),
+    "mysql9+sql": ("mariadb", "sql", "sid"),
+    "mysql9+rabbitmq4": ("mariadb", "rabbitmq", "sid"),
 }
-WORKERS = 2
-SETTLE = 180.0
-"""How long after the last fault all must be done [s]."""
+"""Engine, queue, and the Debian release whose servers are used; empty: those of this machine."""
 
 
-def chain(number: int) -> dict[str, Any]:
-    """Return a chain: simulated light curves, each binned and verified, and short tasks beside them."""
-    directory = f"chaos-{number}"
-    return {
-        "job_name": directory,
-        "working_directory": directory,
-        "task_list": [
-            {
-                "task": "execution_for_loop",
-                "parameter": "i",
-                "linear_range": [1, 6, 6],
-                "task_list": [
-                    {"task": "verify", "inputs": {"lightcurve": "'binned_{i_index}.gz'.format(**metadata)"}},
-                    {
-                        "task": "binning",
-                        "cadence": 3600,
-                        "inputs": {"lightcurve": "'raw_{i_index}.gz'.format(**metadata)"},
-                        "outputs": {"lightcurve": "'binned_{i_index}.gz'.format(**metadata)"},
-                    },
-                    {
-                        "task": "synthesis_batman",
-                        "specs": {"duration": 20, "sampling_cadence": 600, "orbital_period": 5},
-                        "outputs": {"lightcurve": "'raw_{i_index}.gz'.format(**metadata)"},
-                    },
-                    {"task": "null", "duration": 0.2},
-                    {"task": "null", "duration": 0.7},
-                ],
-            }
-        ],
-    }
+@contextlib.contextmanager
+def services_of(suite: str) -> Iterator[None]:
+    """Use the services of a suite, and stop them at the end."""
+    os.environ[places.SUITE_VARIABLE] = suite
+    servers.prepare()
+    try:
+        yield
+    finally:
+        rabbitmq.stop()
+        mariadb.stop()
 
 
-class Run:
-    """One combination under fire."""
-
-    def __init__(self, name: str, faults: int, seed: int, folder: Path) -> None:
-        self.name, self.count = name, faults
-        self.engine, self.queue = COMBINATIONS[name]
-        self.rng = random.Random(f"{seed}:{name}")
-        self.folder = folder
-        self.registry = registry.load()
-        self.submitted = 0
-        unique = uuid.uuid4().hex[:8]
-        self.database_url = f"sqlite:///{folder}/eas.sqlite"
-        self.queue_url = "sql:"
-        if self.engine == "mariadb":
-            mariadb.start(places.make())
-            self.database_url = f"{places.make().mariadb_url}chaos_{unique}"
-        if self.queue == "rabbitmq":
-            rabbitmq.start(places.make())
-            rabbitmq.control(places.make(), "add_vhost", unique)
-            rabbitmq.control(places.make(), "set_permissions", "-p", unique, "eas", ".*", ".*", ".*")
-            self.queue_url = places.make().rabbitmq_url.replace("%2F", unique)
-        self.database = TaskDatabase(self.database_url)
-        self.database.create()
-        initialise(self.database, self.registry)
-
-    def go(self) -> tuple[dict[str, int], dict[str, int], list[str]]:
-        """Strike ``count`` times; return faults by kind, the tally and the violations."""
-        cast = Cast(self._environment(), self.folder / "processes.log", WORKERS)
-        faults = Faults(cast, self.rng, self.database, engine=self.engine, queue=self.queue, queue_url=self.queue_url)
+def run(name: str, kinds: list[str], options: argparse.Namespace, prefect: str | None) -> tuple[Counter[str], int]:
+    """Run one combination and print what it came to; return faults by kind, and the number of violations."""
+    engine, queue, suite = COMBINATIONS[name]
+    folder = Path(tempfile.mkdtemp(prefix="eas-chaos-"))
+    started = time.monotonic()
+    with services_of(suite):
+        combination = Run(name, engine, queue, random.Random(f"{options.seed}:{name}"), folder)
+        bad = True
         try:
-            self._feed()
-            time.sleep(3.0)
-            for number in range(self.count):
-                struck = faults.strike()
-                print(f"[{self.name}] {number + 1}/{self.count} {struck}", flush=True)
-                time.sleep(self.rng.uniform(0.2, 1.2))
-                cast.mend()
-                self._feed()
-            overdue = self._settle(cast)
+            struck, counted, found = combination.go(kinds, prefect)
+            bad = bool(found)
         finally:
-            cast.end()
-        store = LocalFileStore(self.folder / "data" / "store")
-        # The housekeeping of the next worker: the last ones that were killed had none after them.
-        reap(self.database, SQLQueue(SQLAttemptStore(self.database)), LEASE)
-        show_again(self.database, store)
-        found = overdue + violations(self.database, store.root)
-        counted = tally(self.database) | {"processes restarted": cast.restarts}
-        self.database.close()
-        return dict(faults.struck), counted, found
+            combination.close(kept=bad or options.keep)
+            if bad or options.keep:
+                print(f"[{name}] kept: {folder}")
+    for violation in found[:20]:
+        print(f"[{name}] VIOLATED: {violation}")
+    seconds = time.monotonic() - started
+    print(f"[{name}] {sum(struck.values())} faults in {seconds:.0f} s: {struck}; {counted}; {len(found)} violations")
+    return Counter(struck), len(found)
 
-    def _feed(self) -> None:
-        """Keep a job or two running."""
-        while len(self._unfinished()) < 2:
-            self.submitted += 1
-            parsed = parse_chain(json.dumps(chain(self.submitted)), "chaos.json", self.registry)
-            options = SubmitOptions(retries=1000, backoff=0.02, max_stalls=1000)
-            submit(self.database, self.registry, parsed, options)
 
-    def _unfinished(self) -> list[int]:
-        return [job.id for job in self.database.fetch(jobs.unfinished)]
-
-    def _settle(self, cast: Cast) -> list[str]:
-        deadline = time.monotonic() + SETTLE
-        while time.monotonic() < deadline:
-            cast.mend()
-            if not self._unfinished():
-                return []
-            time.sleep(0.2)
-        return [f"not done {SETTLE:.0f} s after the last fault"]
-
-    def _environment(self) -> dict[str, str]:
-        return os.environ | {
-            "EAS_HOME": str(self.folder / "home"),
-            "EAS_DATA_DIR": str(self.folder / "data"),
-            "EAS_DATABASE_URL": self.database_url,
-            "EAS_QUEUE_URL": self.queue_url,
-            "EAS_LEASE": str(LEASE),
-            "EAS_MAX_STALLS": "1000",
-        }
+def parsed() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--faults", type=int, default=20, help="in total, shared out among the combinations")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--combination", choices=COMBINATIONS, action="append", help="run the share of these alone")
+    parser.add_argument("--without-runs", action="store_true", help="no `eas run`, for which a Prefect server starts")
+    parser.add_argument("--keep", action="store_true", help="keep databases, files and logs")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Run what the command line asks for; 0 if nothing was violated."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--faults", type=int, default=20, help="in total, shared out among the combinations")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--combination", choices=COMBINATIONS, action="append")
-    parser.add_argument("--keep", action="store_true", help="keep databases, files and logs")
-    options = parser.parse_args()
-    names = options.combination or list(COMBINATIONS)
-    began, bad, done = time.monotonic(), 0, 0
-    for number, name in enumerate(names):
-        share = options.faults // len(names) + (number < options.faults % len(names))
-        folder = Path(tempfile.mkdtemp(prefix="eas-chaos-"))
-        started = time.monotonic()
-        struck, counted, found = Run(name, share, options.seed, folder).go()
-        for violation in found[:20]:
-            print(f"[{name}] VIOLATED: {violation}")
-        seconds = time.monotonic() - started
-        print(f"[{name}] {share} faults in {seconds:.0f} s: {struck}; {counted}; {len(found)} violations")
-        if found or options.keep:
-            print(f"[{name}] kept: {folder}")
-        bad += len(found)
-        done += share
-    if not options.keep:
-        rabbitmq.stop()
-        mariadb.stop()
+    options = parsed()
+    can_enter = debian.can_enter()
+    if disk.can_mount() and not os.environ.get("EAS_CHAOS_NAMESPACE"):
+        # Disks are mounted in a namespace of our own, and go with it.
+        environment = os.environ | {"EAS_CHAOS_NAMESPACE": "1"}
+        command = ["unshare", "--mount", sys.executable, "-m", "tests.chaos", *sys.argv[1:]]
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
+    possible = {name: each for name, each in COMBINATIONS.items() if can_enter or not each[2]}
+    if left_out := sorted(COMBINATIONS.keys() - possible):
+        print(f"left out, as this machine allows no mount namespaces: {', '.join(left_out)}")
+    kinds = {name: applicable(engine, queue) for name, (engine, queue, _) in possible.items()}
+    dealt = deal(options.faults, kinds, random.Random(options.seed))
+    names = options.combination or list(possible)
+    began, bad, struck = time.monotonic(), 0, Counter[str]()
+    with contextlib.ExitStack() as stack:
+        prefect = None
+        if not options.without_runs:
+            prefect = stack.enter_context(serving(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        for name in names:
+            faults, found = run(name, dealt[name], options, prefect)
+            struck += faults
+            bad += found
     verdict = "nothing lost, nothing doubled" if not bad else f"{bad} VIOLATIONS"
-    print(f"chaos: {done} faults, seed {options.seed}, {', '.join(names)}: {verdict}; {time.monotonic() - began:.0f} s")
+    for kind, times in sorted(struck.items()):
+        print(f"{times:5d}  {kind}")
+    total, seconds = sum(struck.values()), time.monotonic() - began
+    print(f"chaos: {total} faults, seed {options.seed}, {', '.join(names)}: {verdict}; {seconds:.0f} s")
     return 1 if bad else 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ServiceError as error:
+    except (ServiceError, processes.ServiceTrouble) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        sys.exit(3)

@@ -1,4 +1,4 @@
-"""What goes wrong: processes killed or stopped, servers restarted, queues emptied, operators at work."""
+"""What goes wrong: processes, services, network, disk and clocks fail, and operators interfere."""
 
 from __future__ import annotations
 
@@ -6,130 +6,128 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pika
 import psutil
 from sqlalchemy import select
 
-from eas.control.cancel import cancel
-from eas.control.empty_queue import empty_queue
-from eas.control.reschedule import reschedule
-from eas.errors import RequestError
+from eas.errors import EASError, RequestError
+from eas.operations.cancel import cancel
+from eas.operations.empty_queue import empty_queue
+from eas.operations.reschedule import reschedule
 from eas.queues.base import JobQueue
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
-from eas.taskdb import jobs, tables
+from eas.taskdb import tables
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.store import SQLAttemptStore
+from eas.taskdb.queries import unfinished_jobs
 from infra.services import mariadb, places, rabbitmq
+from tests import clock
+from tests.chaos import disk
+from tests.chaos.cast import Cast
+from tests.chaos.disk import Disk
+from tests.chaos.driver import LEASE
+from tests.chaos.network import Link
+from tests.chaos.operator import TASK_TYPES
+from tests.clock import Clock
 
-REPOSITORY = Path(__file__).parents[2]
-LEASE = 3.0
-WORKER_TYPES = ("eas-base", "eas-worker-synthesis-psls-batman")
+HOUR = 3600.0
+DISK, CLOCK = "disk full", "clock set by an hour"
+ALWAYS = (
+    "worker killed", "task child killed", "supervisor killed", "worker stopped past its lease",
+    "supervisor stopped past its lease", "queue emptied and rescheduled", "job cancelled and rescheduled", DISK,
+)  # fmt: skip
+# On sqlite the clock is that of the machine, and due times follow it: docs/explanation/reliability.md.
+SERVER = ("task database killed or restarted", "network slow", "network swallows", "network cut", CLOCK)
+BROKER = ("RabbitMQ killed or restarted", "RabbitMQ queues purged")
 
 
-class Cast:
-    """The processes under test: workers and a driver, replaced when they end."""
+def applicable(engine: str, queue: str) -> list[str]:
+    """Return the kinds of faults that this machine can do to a combination."""
+    names = [*ALWAYS, *(SERVER if engine == "mariadb" else ()), *(BROKER if queue == "rabbitmq" else ())]
+    absent = {name for name, there in ((DISK, disk.can_mount()), (CLOCK, clock.library())) if not there}
+    return [name for name in names if name not in absent]
 
-    def __init__(self, environment: Mapping[str, str], log: Path, workers: int) -> None:
-        self.environment = dict(environment)
-        self.log = log
-        self.workers = [self._worker() for _ in range(workers)]
-        self.driver = self._driver()
-        self.restarts = 0
 
-    def _worker(self) -> subprocess.Popen[bytes]:
-        types = [word for name in WORKER_TYPES for word in ("--type", name)]
-        return self._start(["-m", "eas", "worker", *types])
+@dataclass
+class Scene:
+    """All that may fail; ``engine`` is sqlite or mariadb (MySQL, too), ``queue`` sql or rabbitmq."""
 
-    def _driver(self) -> subprocess.Popen[bytes]:
-        return self._start(["-m", "tests.chaos.driver"])
-
-    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environment,
-                cwd=REPOSITORY,
-                start_new_session=True,
-            )
-
-    def mend(self) -> None:
-        """Start those again that have ended."""
-        for number, process in enumerate(self.workers):
-            if process.poll() is not None:
-                self.workers[number] = self._worker()
-                self.restarts += 1
-        if self.driver.poll() is not None:
-            self.driver = self._driver()
-            self.restarts += 1
-
-    def end(self) -> None:
-        """End all of them."""
-        for process in [*self.workers, self.driver]:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in [*self.workers, self.driver]:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    engine: str
+    queue: str
+    queue_url: str
+    database: TaskDatabase
+    disk: Disk
+    clocks: Sequence[Clock]
+    links: Sequence[Link]
 
 
 class Faults:
     """Strikes at random; counts by kind what struck."""
 
-    def __init__(
-        self, cast: Cast, rng: random.Random, database: TaskDatabase, *, engine: str, queue: str, queue_url: str
-    ) -> None:
-        self.cast = cast
-        self.database = database
-        self.rng = rng
-        self.queue_url = queue_url
+    def __init__(self, cast: Cast, rng: random.Random, scene: Scene) -> None:
+        self.cast, self.rng, self.scene = cast, rng, scene
+        self.database = scene.database
         self.struck: Counter[str] = Counter()
         self._stopped: set[int] = set()
-        self._deck: list[str] = []
-        self.kinds: dict[str, tuple[Callable[[], bool], int]] = {
-            "worker killed": (self._kill_worker, 5),
-            "task child killed": (self._kill_child, 5),
-            "orchestrator killed": (self._kill_driver, 4),
-            "worker stopped past its lease": (self._stop_worker, 2),
-            "orchestrator stopped past its lease": (self._stop_driver, 1),
-            "queue emptied and rescheduled": (self._empty, 2),
-            "job cancelled and rescheduled": (self._cancel, 2),
-        }
-        if engine == "mariadb":
-            self.kinds["MariaDB killed and restarted"] = (self._restart_mariadb, 2)
-        if queue == "rabbitmq":
-            self.kinds["RabbitMQ restarted"] = (self._restart_rabbitmq, 2)
-            self.kinds["RabbitMQ queues purged"] = (self._purge, 3)
+        self._timers: list[threading.Timer] = []
+        self.kinds = self._kinds()
 
-    def strike(self) -> str:
-        """Do one thing and return what; wait a while for what it needs, such as a busy worker."""
-        while True:
-            if not self._deck:  # each kind comes as often as its weight says, in a random order
-                self._deck = [name for name, (_, weight) in self.kinds.items() for _ in range(weight)]
-                self.rng.shuffle(self._deck)
-            name = self._deck.pop()
-            deadline = time.monotonic() + 10.0
-            while time.monotonic() < deadline:
-                if self.kinds[name][0]():
-                    self.struck[name] += 1
-                    return name
-                self.cast.mend()
-                time.sleep(0.05)
+    def _kinds(self) -> dict[str, Callable[[], bool]]:
+        return {
+            "worker killed": self._kill_worker,
+            "task child killed": self._kill_child,
+            "supervisor killed": self._kill_supervisor,
+            "worker stopped past its lease": self._stop_worker,
+            "supervisor stopped past its lease": self._stop_supervisor,
+            "queue emptied and rescheduled": self._empty,
+            "job cancelled and rescheduled": self._cancel,
+            DISK: self._fill_disk,
+            "task database killed or restarted": self._restart_database,
+            CLOCK: self._set_clock,
+            "network slow": self._slow,
+            "network swallows": self._swallow,
+            "network cut": self._cut,
+            "RabbitMQ killed or restarted": self._restart_rabbitmq,
+            "RabbitMQ queues purged": self._purge,
+        }
+
+    def strike(self, name: str) -> bool:
+        """Do one thing; wait a while for what it needs, such as a busy worker. Return whether it was done."""
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline:
+            try:
+                struck = self.kinds[name]()
+            except EASError:  # a fault before this one still lasts
+                struck = False
+            if struck:
+                self.struck[name] += 1
+                return True
+            self.cast.mend()
+            time.sleep(0.05)
+        return False
+
+    def end(self) -> None:
+        """Wait for faults that last, and put right what does not end by itself."""
+        for timer in self._timers:
+            timer.join()
+        for each in self.scene.clocks:
+            each.set(0.0)
+
+    def _after(self, seconds: float, work: Callable[[], None]) -> bool:
+        self._timers = [timer for timer in self._timers if timer.is_alive()]
+        self._timers.append(threading.Timer(seconds, work))
+        self._timers[-1].daemon = True
+        self._timers[-1].start()
+        return True
+
+    # -- processes -----------------------------------------------------------------------------
 
     def _busy_worker(self) -> int | None:
         """Return the process number of a worker that is running attempts right now: nothing else is worth a fault."""
@@ -153,21 +151,25 @@ class Faults:
             return bool(children) and _send(self.rng.choice(children).pid, signal.SIGKILL)
         return False
 
-    def _kill_driver(self) -> bool:
-        return self._driver_is_up() and _send(self.cast.driver.pid, signal.SIGKILL)
-
-    def _driver_is_up(self) -> bool:
-        """Whether the driver has had the time to take a job over."""
+    def _supervisor(self) -> int | None:
+        """Return a supervisor that has had the time to take a job over."""
+        pid = self.rng.choice(self.cast.supervisors).pid
         with contextlib.suppress(psutil.NoSuchProcess):
-            return time.time() - psutil.Process(self.cast.driver.pid).create_time() > 3.0
-        return False
+            if time.time() - psutil.Process(pid).create_time() > LEASE:
+                return pid
+        return None
+
+    def _kill_supervisor(self) -> bool:
+        pid = self._supervisor()
+        return pid is not None and _send(pid, signal.SIGKILL)
 
     def _stop_worker(self) -> bool:
         pid = self._busy_worker()
         return pid is not None and self._stop(pid)
 
-    def _stop_driver(self) -> bool:
-        return self._driver_is_up() and self._stop(self.cast.driver.pid)
+    def _stop_supervisor(self) -> bool:
+        pid = self._supervisor()
+        return pid is not None and self._stop(pid)
 
     def _stop(self, pid: int) -> bool:
         """Stop a process until well past its lease, while other things go on."""
@@ -179,27 +181,26 @@ class Faults:
             _send(pid, signal.SIGCONT)
             self._stopped.discard(pid)
 
-        timer = threading.Timer(LEASE * self.rng.uniform(1.3, 2.0), resume)
-        timer.daemon = True
-        timer.start()
-        return True
+        return self._after(LEASE * self.rng.uniform(1.3, 2.0), resume)
 
-    def _operator(self) -> JobQueue:
-        store = SQLAttemptStore(self.database)
-        return SQLQueue(store) if self.queue_url == "sql:" else RabbitMQQueue(self.queue_url, store)
+    # -- operators -----------------------------------------------------------------------------
+
+    def _queue(self) -> JobQueue:
+        store = AttemptClaims(self.database)
+        return SQLQueue(store) if self.scene.queue == "sql" else RabbitMQQueue(self.scene.queue_url, store)
 
     def _empty(self) -> bool:
-        with contextlib.closing(self._operator()) as queue:
+        with contextlib.closing(self._queue()) as queue:
             taken = empty_queue(self.database, queue)
             time.sleep(self.rng.uniform(0.0, 1.0))
             reschedule(self.database, queue)
         return bool(taken)
 
     def _cancel(self) -> bool:
-        running = [job.id for job in self.database.fetch(jobs.unfinished) if job.state == "running"]
+        running = [job.id for job in self.database.fetch(unfinished_jobs.unfinished) if job.state == "running"]
         if not running:
             return False
-        with contextlib.closing(self._operator()) as queue:
+        with contextlib.closing(self._queue()) as queue:
             job = self.rng.choice(running)
             try:
                 stopped = cancel(self.database, queue, job).tasks
@@ -209,7 +210,9 @@ class Faults:
             reschedule(self.database, queue, job_id=job)
         return stopped > 0
 
-    def _restart_mariadb(self) -> bool:
+    # -- services ------------------------------------------------------------------------------
+
+    def _restart_database(self) -> bool:
         mariadb.stop(self.rng.choice([signal.SIGKILL, signal.SIGTERM]))
         mariadb.start(places.make())
         return True
@@ -221,13 +224,39 @@ class Faults:
 
     def _purge(self) -> bool:
         try:
-            connection = pika.BlockingConnection(pika.URLParameters(self.queue_url))
+            connection = pika.BlockingConnection(pika.URLParameters(self.scene.queue_url))
             channel = connection.channel()
-            for name in ("null", "synthesis_batman", "binning", "verify"):
+            for name in TASK_TYPES:
                 channel.queue_purge(f"eas.{name}")
             connection.close()
         except pika.exceptions.AMQPError:
             return False  # no queue yet
+        return True
+
+    # -- network, disk, clocks -----------------------------------------------------------------
+
+    def _slow(self) -> bool:
+        link = self.rng.choice(self.scene.links)
+        link.slow(self.rng.uniform(0.02, 0.3))
+        return self._after(self.rng.uniform(1.0, 3.0), link.mend)
+
+    def _swallow(self) -> bool:
+        link = self.rng.choice(self.scene.links)
+        link.drop()
+        return self._after(self.rng.uniform(0.3, 1.5 * LEASE), link.mend)
+
+    def _cut(self) -> bool:
+        link = self.rng.choice(self.scene.links)
+        link.cut()
+        return self._after(self.rng.uniform(0.1, 1.5 * LEASE), link.mend)
+
+    def _fill_disk(self) -> bool:
+        self.scene.disk.fill()
+        return self._after(self.rng.uniform(0.5, 3.0), self.scene.disk.free)
+
+    def _set_clock(self) -> bool:
+        """Set the clock of one host, which stays so until it is set again: that of the other differs."""
+        self.rng.choice(self.scene.clocks).set(self.rng.choice([-HOUR, 0.0, HOUR]) + self.rng.uniform(-60, 60))
         return True
 
 

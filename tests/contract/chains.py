@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, select
 
-from eas.model import AttemptResult, NewVersion, QueuedAttempt, TaskSpec, Usage
+from eas.model import AttemptResult, NewVersion, QueuedAttempt, TaskSpec
 from eas.states import AttemptState
 from eas.taskdb import attempts, jobs, tables, tasks, workers
 from eas.taskdb.engine import TaskDatabase
@@ -43,6 +43,7 @@ def new_job(connection: Connection, *, retries: int = 0, backoff: float = 1.0) -
         if_exists="fail",
         retries=retries,
         backoff=backoff,
+        max_stalls=5,
         priority=0,
     )
 
@@ -79,16 +80,14 @@ def queue_tasks(
     return database.transact(work)
 
 
-def new_worker(database: TaskDatabase, worker_id: str) -> str:
+def new_worker(database: TaskDatabase, worker_id: str, worker_types: Sequence[str] = ("eas-base",)) -> str:
     database.transact(
         lambda c: workers.register(
             c,
             worker_id=worker_id,
-            host="höst",
-            host_cpus=2,
-            host_memory=8.0,
+            host=workers.Host("höst", 2, 8.0),
             process=Process("machine", 1, 0.0),
-            worker_types=("eas-base",),
+            worker_types=worker_types,
             cpus=1,
             now=database.now(),
         )
@@ -98,8 +97,8 @@ def new_worker(database: TaskDatabase, worker_id: str) -> str:
 
 def result(attempt_id: int, state: AttemptState = AttemptState.DONE, **values: object) -> AttemptResult:
     now = time.time()
-    defaults: dict[str, object] = {"reason": "" if state is AttemptState.DONE else "it failed", "usage": Usage()}
-    return AttemptResult(attempt_id=attempt_id, state=state, started=now - 1, ended=now, **(defaults | values))  # type: ignore[arg-type]
+    defaults: dict[str, object] = {"reason": "" if state is AttemptState.DONE else "it failed"}
+    return AttemptResult(attempt_id=attempt_id, started=now - 1, ended=now, **(defaults | values))  # type: ignore[arg-type]
 
 
 def version(attempt_id: int, semantic: str, file_name: str) -> NewVersion:
@@ -114,3 +113,15 @@ def states(database: TaskDatabase) -> dict[int, str]:
 def task_states(database: TaskDatabase) -> list[str]:
     with database.read() as connection:
         return list(connection.execute(select(tables.tasks.c.state).order_by(tables.tasks.c.id)).scalars())
+
+
+def claim_these(database: TaskDatabase, worker_id: str, attempt_ids: Sequence[int]) -> list[int]:
+    """Claim those of ``attempt_ids`` that are queued and due, and whose type is not paused."""
+    now = database.now()
+
+    def claim(connection: Connection) -> list[int]:
+        query = select(tables.attempts.c.id).where(tables.attempts.c.task_type.not_in(attempts.paused(connection)))
+        wanted = set(connection.execute(query).scalars()) & set(attempt_ids)
+        return attempts.claim(connection, worker_id, attempts.lock(connection, sorted(wanted), now), now)
+
+    return database.transact(claim)

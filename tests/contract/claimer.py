@@ -7,13 +7,13 @@ import sys
 from eas.queues.base import JobQueue
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.store import SQLAttemptStore
 
 
 def main(database_url: str, queue_url: str, prefix: str, worker: str) -> None:
     database = TaskDatabase(database_url)
-    store = SQLAttemptStore(database)
+    store = AttemptClaims(database)
     queue: JobQueue = SQLQueue(store)
     if queue_url.startswith("amqp"):
         queue = RabbitMQQueue(queue_url, store, prefix=prefix)

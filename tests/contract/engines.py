@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.store import SQLAttemptStore
 
 
 class EngineContract:
@@ -22,5 +22,5 @@ class EngineContract:
         database.close()
 
     @pytest.fixture
-    def store(self, database: TaskDatabase) -> SQLAttemptStore:
-        return SQLAttemptStore(database)
+    def store(self, database: TaskDatabase) -> AttemptClaims:
+        return AttemptClaims(database)

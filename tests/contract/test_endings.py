@@ -9,13 +9,13 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, select, text
 
-from eas.control.cancel import cancel
+from eas.operations.cancel import cancel
 from eas.queues.sql import SQLQueue
 from eas.states import AttemptState
 from eas.taskdb import jobs, operations, results, tables
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.store import SQLAttemptStore
-from tests.contract.chains import new_worker, queue_tasks, result, states, task_states
+from tests.contract.chains import claim_these, new_worker, queue_tasks, result, states, task_states
 from tests.contract.engines import EngineContract
 
 PATIENCE = 30.0
@@ -35,7 +35,7 @@ class EndingsContract(EngineContract):
     def attempt(self, database: TaskDatabase) -> int:
         """Return a claimed attempt of job 1 whose task has tries left."""
         attempt = queue_tasks(database, ["null"], retries=3, backoff=0.0, stalls=3)[0].attempt_id
-        SQLAttemptStore(database).claim_these(new_worker(database, "w"), [attempt])
+        claim_these(database, new_worker(database, "w"), [attempt])
         return attempt
 
     def until_held_up(self, held_up: threading.Thread, numbers: list[int], database: TaskDatabase) -> None:
@@ -46,7 +46,7 @@ class EndingsContract(EngineContract):
     def test_it_waits_for_a_cancellation_and_then_gets_no_further_try(
         self, database: TaskDatabase, attempt: int, ends: Ending
     ) -> None:
-        """Whoever decides on another try must know of a cancellation that is being written."""
+        """The decision on another try must see a cancellation that is being written."""
         numbers: list[int] = []
 
         def end(connection: Connection) -> None:
@@ -72,7 +72,7 @@ class EndingsContract(EngineContract):
         early = time.time() - 100.0
         monkeypatch.setattr(database, "now", lambda: early)
         if ends is None:
-            cancel(database, SQLQueue(SQLAttemptStore(database)), 1)
+            cancel(database, SQLQueue(AttemptClaims(database)), 1)
         else:
             database.transact(lambda c: ends(c, attempt, early))
         columns = tables.attempt_results.c

@@ -30,7 +30,7 @@ def s3() -> Iterator[S3]:
 
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
-    """A store that nobody used before."""
+    """A new store."""
     scratch = tmp_path / "scratch"
     if request.param == "disk":
         return open_store(str(tmp_path / "store"), scratch=scratch)
@@ -59,7 +59,7 @@ def stored(version: NewVersion) -> StoredVersion:
 
 
 def shown(store: FileStore, path: str) -> str | None:
-    """Return what people find under a plain name."""
+    """Return the content under a published name."""
     if isinstance(store, LocalFileStore):
         found = store.root / path
         return found.read_text() if found.exists() else None
@@ -109,11 +109,11 @@ def test_versions_of_one_attempt_do_not_replace_each_other(
     assert texts == ["one", "two"]
 
 
-def test_the_plain_name_shows_what_was_published_last(store: FileStore, add: Callable[..., NewVersion]) -> None:
+def test_the_published_name_links_what_was_published_last(store: FileStore, add: Callable[..., NewVersion]) -> None:
     first, second = add("one"), add("two", attempt=2)
     assert shown(store, "wd/a/b.lc") is None
     for version, text in ((first, "one"), (second, "two"), (second, "two"), (first, "one")):
-        store.publish("wd", "a/b.lc", version.store_path)
+        store.set_published_name("wd", "a/b.lc", version.store_path)
         assert shown(store, "wd/a/b.lc") == text
     if isinstance(store, RemoteFileStore):
         assert store.files.ls("wd/a", detail=False) == ["wd/a/b.lc"], "no temporary name stays"
@@ -126,6 +126,19 @@ def test_a_discarded_version_is_gone(store: FileStore, add: Callable[..., NewVer
     assert shown(store, version.store_path) is None
     with pytest.raises(ChecksumError, match="missing from the store"):
         store.fetch(stored(version), tmp_path / "inputs")
+
+
+def test_a_published_name_is_removed_and_the_version_stays(
+    store: FileStore, add: Callable[..., NewVersion], tmp_path: Path
+) -> None:
+    version = add("flux")
+    store.set_published_name("wd", "b.lc", version.store_path)
+    for _ in range(2):
+        store.remove_published_name("wd", "b.lc")
+    assert shown(store, "wd/b.lc") is None
+    assert shown(store, version.store_path) == "flux"
+    with pytest.raises(StorePathError):
+        store.remove_published_name("wd", "../../outside")
 
 
 @pytest.mark.parametrize("text", ["flax", "longer flux", "", None])
@@ -147,7 +160,7 @@ def test_names_do_not_leave_the_store(store: FileStore, add: Callable[..., NewVe
         add(name=name, wd=wd)
     version = add(name="x")
     with pytest.raises(StorePathError):
-        store.publish(wd, name, version.store_path)
+        store.set_published_name(wd, name, version.store_path)
 
 
 def test_links_and_folders_are_not_taken(store: FileStore, tmp_path: Path) -> None:
@@ -178,7 +191,7 @@ def test_a_bucket_that_is_not_there_is_not_made(s3: S3, tmp_path: Path) -> None:
     assert "nowhere-to-be-found" not in s3.buckets()
 
 
-def test_a_server_that_is_away_is_told_without_secrets(tmp_path: Path, monkeypatch, caplog) -> None:
+def test_a_server_that_is_away_is_reported_without_secrets(tmp_path: Path, monkeypatch, caplog) -> None:
     monkeypatch.setattr("eas.filestore.remote.ATTEMPTS", 2)
     options: dict[str, Any] = {"endpoint_url": "http://127.0.0.1:9", "key": "mykeyid", "secret": "hush-hush-hush"}
     options["config_kwargs"] = {"retries": {"max_attempts": 0}}
@@ -234,5 +247,5 @@ def test_a_store_without_copies_of_its_own_is_copied_through(tmp_path: Path, mon
     monkeypatch.setattr(
         type(store.files), "mv", lambda self, old, new: self.pipe_file(new, self.cat(old)) or self.rm_file(old)
     )
-    store.publish("wd", "x", version.store_path)
+    store.set_published_name("wd", "x", version.store_path)
     assert shown(store, "wd/x") == "flux"

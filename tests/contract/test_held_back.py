@@ -1,4 +1,4 @@
-"""What no worker may have yet, as operators are told: one suite, inherited by sqlite and MariaDB."""
+"""Tasks that no worker may claim yet, in the reports of operators: one suite for sqlite and MariaDB."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 from click.testing import CliRunner
 
 from eas.cli import cli
-from eas.control.cancel import cancel
-from eas.control.empty_queue import empty_queue
-from eas.control.reschedule import reschedule
+from eas.operations.cancel import cancel
+from eas.operations.empty_queue import empty_queue
+from eas.operations.reschedule import reschedule
 from eas.queues.sql import SQLQueue
 from eas.states import AttemptState
-from eas.taskdb import reading_live, results
+from eas.taskdb import results
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.reading import Filters
-from eas.taskdb.store import SQLAttemptStore
-from tests.contract.chains import new_worker, queue_tasks, result
+from eas.taskdb.queries import live
+from eas.taskdb.queries.reports import Filters
+from tests.contract.chains import claim_these, new_worker, queue_tasks, result
 from tests.contract.engines import EngineContract
 
 
@@ -27,19 +28,19 @@ class HeldBackContract(EngineContract):
     @pytest.fixture
     def queue(self, database: TaskDatabase) -> SQLQueue:
         """Return a queue of which a task of job 3 waits for its next try, and those of job 2 were taken off."""
-        queue = SQLQueue(SQLAttemptStore(database))
+        queue = SQLQueue(AttemptClaims(database))
         queue_tasks(database, ["null", "verify"])
         queue_tasks(database, ["error", "error"], retries=1, backoff=500.0)
         assert empty_queue(database, queue) == {"error": 2, "null": 1, "verify": 1}
         assert reschedule(database, queue, job_id=1).states == {"emptied": 2}
         failing = queue_tasks(database, ["null", "null"], retries=1, backoff=500.0)[0].attempt_id
-        queue.store.claim_these(new_worker(database, "w"), [failing])
+        claim_these(queue.store.database, new_worker(database, "w"), [failing])
         bad = result(failing, AttemptState.FAILED)
         database.transact(lambda c: results.finish(c, "w", [bad], time.time()))
         return queue
 
     def seen(self, database: TaskDatabase, filters: Filters, now: float) -> dict[str, tuple[int, int, int]]:
-        rows = database.fetch(lambda c: reading_live.queues(c, filters, now))
+        rows = database.fetch(lambda c: live.queues(c, filters, now))
         counts = {row.task_type: (int(row.queued), int(row.due), int(row.held_back)) for row in rows}
         return {name: each for name, each in counts.items() if any(each)}
 

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from eas.control.cancel import cancel
-from eas.control.empty_queue import empty_queue
-from eas.control.pause import pause, paused, resume
-from eas.control.reschedule import reschedule
-from eas.control.scaling import survey
+from eas.operations.cancel import cancel
+from eas.operations.empty_queue import empty_queue
+from eas.operations.pause import pause, paused, resume
+from eas.operations.reschedule import reschedule
+from eas.orchestration.scaling import Starting, survey
 from eas.queues.sql import SQLQueue
 from eas.registry import load
 from eas.states import AttemptState, TaskState
 from eas.taskdb import results, tables
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.store import SQLAttemptStore
-from tests.contract.chains import new_worker, queue_tasks, result
+from tests.contract.chains import claim_these, new_worker, queue_tasks, result
 from tests.contract.engines import EngineContract
 
 
 class OperationsContract(EngineContract):
     @pytest.fixture
-    def queue(self, store: SQLAttemptStore) -> SQLQueue:
-        return SQLQueue(store)
+    def queue(self, store: AttemptClaims) -> Iterator[SQLQueue]:
+        made = SQLQueue(store)
+        yield made
+        made.close()
 
     def pairs(self, database: TaskDatabase) -> list[tuple[str, str, bool]]:
         """Return the states of each attempt and its task, and whether that is held back."""
@@ -40,20 +43,25 @@ class OperationsContract(EngineContract):
         queue_tasks(database, ["null"] * 300)
         names = [new_worker(database, f"w{number}") for number in range(2)]
         claimed: list[int] = []
-        begun = threading.Event()
+        begun, over = threading.Event(), threading.Event()
 
         def claim(name: str) -> None:
             while mine := queue.store.claim_next(name, ["null"], 5):
                 claimed.extend(mine)
                 begun.set()
+                if len(claimed) > 200:  # quick claimants leave some for the other side
+                    over.wait(30.0)
 
         threads = [threading.Thread(target=claim, args=(name,)) for name in names]
         for thread in threads:
             thread.start()
-        assert begun.wait(30.0)
-        emptied = empty_queue(database, queue).get("null", 0)
-        for thread in threads:
-            thread.join()
+        try:
+            assert begun.wait(30.0)
+            emptied = empty_queue(database, queue).get("null", 0)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
         found = self.pairs(database)
         assert set(found) <= {("running", "running", False), ("cancelled", "waiting", True)}
         assert found.count(("cancelled", "waiting", True)) == emptied
@@ -67,7 +75,7 @@ class OperationsContract(EngineContract):
         """Failed attempts with tries left, while the job is cancelled: either before it or not at all."""
         ids = [each.attempt_id for each in queue_tasks(database, ["null"] * 60, retries=3, backoff=0.0)]
         worker = new_worker(database, "w")
-        queue.store.claim_these(worker, ids)
+        claim_these(queue.store.database, worker, ids)
         taken: list[int] = []
         begun = threading.Event()
 
@@ -96,8 +104,8 @@ class OperationsContract(EngineContract):
     ) -> None:
         """It looks for queued attempts just before the worker, which holds the failed one, queues the next."""
         attempt = queue_tasks(database, ["null"], retries=3, backoff=0.0)[0].attempt_id
-        queue_tasks(database, ["verify"] * 1000)  # of another job: the engine takes other ways through large tables
-        queue.store.claim_these(new_worker(database, "w"), [attempt])
+        queue_tasks(database, ["verify"] * 1000)  # of another job: the engine plans large tables differently
+        claim_these(queue.store.database, new_worker(database, "w"), [attempt])
         cancelling = threading.Thread(target=lambda: cancel(database, queue, 1))
         original = results.retry_or_give_up
 
@@ -118,7 +126,7 @@ class OperationsContract(EngineContract):
     def test_putting_back_leaves_alone_what_lives(self, database: TaskDatabase, queue: SQLQueue) -> None:
         ids = [each.attempt_id for each in queue_tasks(database, ["null"] * 5, stalls=0)]
         worker = new_worker(database, "w")
-        queue.store.claim_these(worker, ids[:4])
+        claim_these(queue.store.database, worker, ids[:4])
         now = time.time()
         ends = [result(ids[0]), result(ids[1], AttemptState.FAILED)]
         database.transact(lambda c: results.finish(c, worker, ends, now))
@@ -150,18 +158,40 @@ class OperationsContract(EngineContract):
         new_worker(database, "silent")
         silent = tables.workers.update().where(tables.workers.c.id == "silent")
         database.transact(lambda c: c.execute(silent.values(heartbeat_at=database.now() - 301)))
-        queue.store.claim_these(busy, ids[:2])
+        claim_these(queue.store.database, busy, ids[:2])
         database.transact(lambda c: results.finish(c, busy, [result(ids[0])], database.now()))
         pause(database, ["error"])
-        loads = {load.worker_type: load for load in survey(database, registry, {"eas-base": 3}, lease=300.0)}
+        begun = {"eas-base": Starting(3, stuck=1)}
+        loads = {load.worker_type: load for load in survey(database, registry, begun, lease=300.0)}
         base = loads["eas-base"]
         assert (base.queued, base.running, base.workers, base.idle, base.starting) == (5, 1, 2, 1, 3)
+        assert base.stuck == 1
         assert (base.paused, base.held_back) == (("error",), 2)
         assert base.oldest is not None
         assert 0 <= base.oldest < 60
         assert base.mean_wall == 0.0
         assert base.rate > 0
         assert loads["eas-worker-tls"].queued == loads["eas-worker-tls"].workers == 0
+
+    def test_each_job_has_its_own_pace_and_what_runs_for_long_counts(
+        self, database: TaskDatabase, queue: SQLQueue
+    ) -> None:
+        registry = load()
+
+        def base() -> Any:
+            return next(each for each in survey(database, registry, lease=300.0) if each.worker_type == "eas-base")
+
+        quick = [each.attempt_id for each in queue_tasks(database, ["null"] * 50)]
+        worker = new_worker(database, "w")
+        claim_these(queue.store.database, worker, quick)
+        database.transact(lambda c: results.finish(c, worker, [result(each) for each in quick], database.now()))
+        slow = [each.attempt_id for each in queue_tasks(database, ["null"] * 30)]
+        assert (base().seconds, base().unmeasured) == (0.0, 30), "what other jobs' tasks of 0 s show is not believed"
+        claim_these(queue.store.database, worker, slow[:1])
+        begun = tables.attempts.update().where(tables.attempts.c.id == slow[0])
+        database.transact(lambda c: c.execute(begun.values(claimed_at=database.now() - 100.0)))
+        assert base().seconds == pytest.approx(29 * 200.0, rel=0.05), "as much again as it has run already"
+        assert base().unmeasured == 0
 
 
 class TestSQLite(OperationsContract):

@@ -13,14 +13,14 @@ import pytest
 
 from eas.model import QueuedAttempt
 from eas.queues.base import JobQueue
-from eas.queues.memory import MemoryQueue
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
 from eas.taskdb import attempts, tables
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.store import SQLAttemptStore
 from tests import services
 from tests.contract.chains import new_worker, queue_tasks
+from tests.contract.memory_queue import MemoryQueue
 
 TYPES = ["null", "error", "verify"]
 SLACK = 8.0
@@ -28,7 +28,7 @@ SLACK = 8.0
 
 
 def make_queue(kind: str, database: TaskDatabase, prefix: str) -> JobQueue:
-    store = SQLAttemptStore(database)
+    store = AttemptClaims(database)
     if kind == "rabbitmq":
         return RabbitMQQueue(services.rabbitmq_server(), store, prefix=prefix)
     return MemoryQueue(store) if kind == "memory" else SQLQueue(store)
@@ -148,7 +148,7 @@ class QueueContract:
         database.transact(lambda c: c.execute(off))
         queue.purge(["error", "null"])
         if isinstance(queue, RabbitMQQueue):
-            assert queue.held(TYPES) == {"error": 0, "null": 1, "verify": 1}
+            assert queue.message_counts(TYPES) == {"error": 0, "null": 1, "verify": 1}
         assert sorted(self.drain(queue, "w", 2)) == left
         assert queue.claim("w", TYPES, 5, 0.2) == []
 

@@ -16,10 +16,11 @@ from sqlalchemy import Connection, func, select
 from eas.errors import LostLeaseError
 from eas.model import Check, LogEntry, Usage
 from eas.states import AttemptState, TaskState
-from eas.taskdb import attempts, duties, jobs, products, results, tables, tasks, workers
+from eas.taskdb import attempts, jobs, periodic_locks, products, results, tables, tasks, workers
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase, reserve_ids
-from eas.taskdb.store import SQLAttemptStore
-from tests.contract.chains import new_job, new_worker, queue_tasks, result, states, task_states, version
+from eas.taskdb.queries import product_status
+from tests.contract.chains import claim_these, new_job, new_worker, queue_tasks, result, states, task_states, version
 from tests.contract.engines import EngineContract
 
 LONG_TEXT = "Ωδός 星 \U0001f6f0 " * 20_000
@@ -42,7 +43,7 @@ class TaskDatabaseContract(EngineContract):
 
     # -- claims --------------------------------------------------------------------------------
 
-    def test_claims_are_exclusive_among_threads(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_claims_are_exclusive_among_threads(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = queue_tasks(database, ["null"] * 300)
         taken: list[int] = []
 
@@ -58,47 +59,47 @@ class TaskDatabaseContract(EngineContract):
             taken.extend(rest)
         assert sorted(taken) == [each.attempt_id for each in queued]
 
-    def test_priority_comes_first_then_age(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_priority_comes_first_then_age(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = queue_tasks(database, ["null", "error", "null", "verify"], priorities=[5, -5, 0, 0])
         order = [queued[number].attempt_id for number in (1, 2, 3, 0)]
         assert store.first_type(["null", "error", "verify"]) == "error"
         assert store.claim_next("w", ["null", "error", "verify"], 3) == order[:3]
         assert store.claim_next("w", ["null", "error", "verify"], 3) == order[3:]
 
-    def test_what_is_not_due_or_of_another_type_is_left(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_what_is_not_due_or_of_another_type_is_left(self, database: TaskDatabase, store: AttemptClaims) -> None:
         later = queue_tasks(database, ["null"], available_at=database.now() + 1000)[0]
         queue_tasks(database, ["error"])
         assert store.claim_next("w", ["null"], 5) == []
-        assert store.claim_these("w", [later.attempt_id]) == []
+        assert claim_these(store.database, "w", [later.attempt_id]) == []
         assert store.due() == {"error": 1}
         assert store.depths() == {"error": 1, "null": 1}
         database.transact(lambda c: c.execute(tables.attempts.update().values(available_at=database.now())))
         assert store.claim_next("w", ["null"], 5) == [later.attempt_id]
 
-    def test_a_paused_type_is_not_claimed(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_a_paused_type_is_not_claimed(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = queue_tasks(database, ["null", "error"])
         database.transact(lambda c: c.execute(tables.queue_settings.insert().values(task_type="null", paused_at=1.0)))
-        assert store.claim_these("w", [each.attempt_id for each in queued]) == [queued[1].attempt_id]
+        assert claim_these(store.database, "w", [each.attempt_id for each in queued]) == [queued[1].attempt_id]
         assert store.claim_next("w", ["null", "error"], 5) == []
         assert store.queued() == []
         assert store.due() == {}
         database.transact(lambda c: c.execute(tables.queue_settings.delete()))
         assert store.claim_next("w", ["null"], 5) == [queued[0].attempt_id]
 
-    def test_a_claim_takes_only_what_is_queued(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_a_claim_takes_only_what_is_queued(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 3)]
-        assert store.claim_these("a", queued[:2]) == queued[:2]
-        assert store.claim_these("b", queued) == queued[2:]
+        assert claim_these(store.database, "a", queued[:2]) == queued[:2]
+        assert claim_these(store.database, "b", queued) == queued[2:]
         assert store.still_queued(queued) == set()
         assert task_states(database) == [TaskState.RUNNING] * 3
 
     # -- results -------------------------------------------------------------------------------
 
     def test_a_result_is_taken_once_and_from_the_holder_only(
-        self, database: TaskDatabase, store: SQLAttemptStore
+        self, database: TaskDatabase, store: AttemptClaims
     ) -> None:
         attempt = queue_tasks(database, ["null"])[0].attempt_id
-        store.claim_these("a", [attempt])
+        claim_these(store.database, "a", [attempt])
         finish = lambda who: database.transact(  # noqa: E731
             lambda c: results.finish(c, who, [result(attempt)], database.now())
         )
@@ -109,9 +110,9 @@ class TaskDatabaseContract(EngineContract):
         assert task_states(database) == [TaskState.DONE]
         assert self._count(database, tables.attempt_results) == 1
 
-    def test_everything_of_a_result_survives(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_everything_of_a_result_survives(self, database: TaskDatabase, store: AttemptClaims) -> None:
         attempt = queue_tasks(database, ["null"], outputs={"lightcurve": "ŝtelo.gz"})[0].attempt_id
-        store.claim_these("a", [attempt])
+        claim_these(store.database, "a", [attempt])
         metadata = {
             "tiny": sys.float_info.min,
             "huge": sys.float_info.max,
@@ -131,7 +132,7 @@ class TaskDatabaseContract(EngineContract):
         with database.read() as connection:
             row = connection.execute(select(tables.attempt_results)).one()
             entry = connection.execute(select(tables.log_entries)).one()
-            current = products.status(connection, [("Müll Ωδός 星/λ", "ŝtelo.gz")])
+            current = product_status.status(connection, [("Müll Ωδός 星/λ", "ŝtelo.gz")])
         assert json.loads(row.output_metadata) == metadata
         assert (row.wall, row.cpu, row.cpu_children, row.peak_memory) == (
             1e-300, 5e-324, 1.7976931348623157e308, math.pi,
@@ -142,26 +143,26 @@ class TaskDatabaseContract(EngineContract):
 
     def test_names_differ_by_case_and_accent(self, database: TaskDatabase) -> None:
         names = [("d", "a"), ("d", "A"), ("d", "ä"), ("d", "a "), ("D", "a")]
-        ids = database.transact(lambda c: products.ensure(c, names))
+        ids = database.transact(lambda c: products.ensure(c, names)).ids
         assert len(set(ids.values())) == 5
-        assert database.transact(lambda c: products.ensure(c, names)) == ids
+        assert database.transact(lambda c: products.ensure(c, names)).ids == ids
 
     def test_the_same_products_added_at_once_are_added_once(self, database: TaskDatabase) -> None:
         names = [("d", f"file-{number}") for number in range(50)]
         found: list[dict[products.Product, int]] = []
-        _together([lambda: found.append(database.transact(lambda c: products.ensure(c, names)))] * 4)
+        _together([lambda: found.append(database.transact(lambda c: products.ensure(c, names)).ids)] * 4)
         assert all(each == found[0] for each in found)
         assert self._count(database, tables.products) == 50
 
     def test_a_failed_attempt_is_tried_again_later_and_later(
-        self, database: TaskDatabase, store: SQLAttemptStore
+        self, database: TaskDatabase, store: AttemptClaims
     ) -> None:
         attempt = queue_tasks(database, ["null"], retries=2, backoff=100.0)[0].attempt_id
         delays = []
         for _ in range(2):
             with database.write() as connection:
                 connection.execute(tables.attempts.update().values(available_at=0.0))
-            store.claim_these("a", [attempt])
+            claim_these(store.database, "a", [attempt])
             now = database.now()
             closed = database.transact(lambda c: results.finish(c, "a", [result(attempt, AttemptState.FAILED)], now))  # noqa: B023
             delays.append(closed.requeued[0].available_at - now)
@@ -169,14 +170,14 @@ class TaskDatabaseContract(EngineContract):
         assert delays == pytest.approx([100.0, 200.0])
         with database.write() as connection:
             connection.execute(tables.attempts.update().values(available_at=0.0))
-        store.claim_these("a", [attempt])
+        claim_these(store.database, "a", [attempt])
         last = database.transact(lambda c: results.finish(c, "a", [result(attempt, AttemptState.FAILED)], now))
         assert last.requeued == ()
         assert task_states(database) == [TaskState.FAILED]
 
-    def test_many_results_at_once(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_many_results_at_once(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 1200, retries=1)]
-        assert store.claim_these("a", queued) == queued
+        assert claim_these(store.database, "a", queued) == queued
         ended = [result(each, AttemptState.DONE if each % 3 else AttemptState.FAILED) for each in queued]
         closed = database.transact(lambda c: results.finish(c, "a", ended, database.now()))
         assert len(closed.accepted) == 1200
@@ -184,19 +185,19 @@ class TaskDatabaseContract(EngineContract):
 
     # -- handing back, leases ------------------------------------------------------------------
 
-    def test_handed_back_attempts_are_queued_again(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_handed_back_attempts_are_queued_again(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 2)]
-        store.claim_these("a", queued)
+        claim_these(store.database, "a", queued)
         assert database.transact(lambda c: attempts.hand_back(c, "b", queued)) == []
         back = database.transact(lambda c: attempts.hand_back(c, "a", queued))
         assert [each.attempt_id for each in back] == queued
         assert task_states(database) == [TaskState.QUEUED] * 2
         assert store.claim_next("b", ["null"], 5) == queued
 
-    def test_a_silent_worker_loses_its_attempts(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_a_silent_worker_loses_its_attempts(self, database: TaskDatabase, store: AttemptClaims) -> None:
         attempt = queue_tasks(database, ["null"])[0].attempt_id
         new_worker(database, "a")
-        store.claim_these("a", [attempt])
+        claim_these(store.database, "a", [attempt])
         since = database.now() - 1.0
         assert not database.fetch(lambda c: results.silent(c, since))
         assert database.transact(lambda c: results.reap(c, since, database.now())).attempt_ids == ()
@@ -211,7 +212,7 @@ class TaskDatabaseContract(EngineContract):
         assert database.transact(lambda c: attempts.keep_alive(c, "a", database.now())) == set()
         assert self._worker_state(database) == "alive", "it is heard again"
 
-    def test_stalls_come_to_an_end(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_stalls_come_to_an_end(self, database: TaskDatabase, store: AttemptClaims) -> None:
         attempt = queue_tasks(database, ["null"], stalls=1)[0].attempt_id
         later = database.now() + 10
         for left in (1, 0):
@@ -221,10 +222,10 @@ class TaskDatabaseContract(EngineContract):
             attempt = stalled.requeued[0].attempt_id if left else attempt
         assert task_states(database) == [TaskState.STALLED]
 
-    def test_a_worker_whose_process_is_gone(self, database: TaskDatabase, store: SQLAttemptStore) -> None:
+    def test_a_worker_whose_process_is_gone(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 2)]
         new_worker(database, "a")
-        store.claim_these("a", queued)
+        claim_these(store.database, "a", queued)
         lost = database.transact(lambda c: results.reap_workers(c, ["a"], database.now()))
         assert sorted(lost.attempt_ids) == queued
         assert self._worker_state(database) == "lost"
@@ -242,11 +243,11 @@ class TaskDatabaseContract(EngineContract):
 
     def test_a_duty_falls_to_one(self, database: TaskDatabase) -> None:
         took: list[bool] = []
-        _together([lambda: took.append(duties.take(database, "sweep", 5.0))] * 4)
+        _together([lambda: took.append(periodic_locks.acquire(database, "sweep", 5.0))] * 4)
         assert sum(took) == 1
-        assert not duties.take(database, "sweep", 5.0)
-        assert duties.take(database, "sweep", 0.0)
-        duties.forget_commits(database)
+        assert not periodic_locks.acquire(database, "sweep", 5.0)
+        assert periodic_locks.acquire(database, "sweep", 0.0)
+        periodic_locks.forget_commits(database)
 
     # -- transactions --------------------------------------------------------------------------
 

@@ -6,17 +6,18 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from eas.app import App
 from eas.chains.grammar import parse_chain
-from eas.control.orchestrator import Event, Orchestrator
-from eas.control.submit import SubmitOptions, submit
-from eas.control.summary import Summary, summarise
+from eas.operations.submit import SubmitOptions, submit
+from eas.orchestration.drive import Driver
+from eas.orchestration.job_summary import JobSummary, summarise
+from eas.orchestration.orchestrator import Event, Orchestrator
 from eas.settings import Settings
-from eas.worker.loop import WorkerOptions
+from eas.worker.worker import WorkerOptions
 
 PATIENCE = 60.0
 
@@ -50,33 +51,32 @@ class System:
     def drive(
         self, *jobs: int, until: Callable[[Orchestrator], bool] = lambda _: False, steps: int | None = None
     ) -> list[Event]:
-        """Advance jobs side by side to their ends, or until a condition holds for one of them."""
-        orchestrators = [self.app.orchestrator(job) for job in jobs]
-        for each in orchestrators:
-            each.open()
+        """Drive jobs side by side until they are over or paused, or a condition holds for one of them."""
         events: list[Event] = []
         deadline = time.monotonic() + PATIENCE
-        try:
-            while not all(each.finished for each in orchestrators) and steps != 0:
-                assert time.monotonic() < deadline, [each.graph.totals() for each in orchestrators]
-                for each in orchestrators:
-                    events += each.step()
-                    if until(each):
+        with ExitStack() as stack:
+            drivers = [stack.enter_context(Driver(self.app.orchestrator(job))) for job in jobs]
+            while drivers and steps != 0:
+                assert time.monotonic() < deadline, [each.orchestrator.graph.totals() for each in drivers]
+                for each in list(drivers):
+                    step = each.step()
+                    if step is None:
+                        drivers.remove(each)
+                    else:
+                        events += step.events
+                    if until(each.orchestrator):
                         return events
                 steps = None if steps is None else steps - 1
                 time.sleep(0.005)
-        finally:
-            for each in orchestrators:
-                each.close()
         return events
 
-    def run(self, chain: dict[str, Any] | list[Any], **options: Any) -> Summary:
+    def run(self, chain: dict[str, Any] | list[Any], **options: Any) -> JobSummary:
         job = self.submit(chain, **options)
         with self.worker():
             self.drive(job)
         return self.summary(job)
 
-    def summary(self, job: int) -> Summary:
+    def summary(self, job: int) -> JobSummary:
         return summarise(self.app.database, job)
 
     def rows(self, query: Any) -> list[Any]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform as host
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +119,7 @@ def test_searches_find_the_planet(task: str, lightcurve: Path) -> None:
     assert answer["metadata"]["period"] == pytest.approx(4, rel=0.02)
 
 
-@pytest.mark.parametrize("task", ["transit_search_tls", "transit_search_qats"])
+@pytest.mark.parametrize("task", ["transit_search_tls", "transit_search_qats", "transit_search_bls_kovacs"])
 def test_nothing_is_compiled_any_more(task: str, lightcurve: Path) -> None:
     target = SEARCHES[task]
     if not is_here(target):
@@ -169,6 +172,38 @@ def test_the_build_command_passes_files_of_the_environment_as_secrets(tmp_path: 
     assert f"--secret id=certificates,src={file}" in text and "pip_conf" not in text
     assert f"--tag r.example/eas-tls:{eas.__version__} --tag r.example/eas-tls:abc123" in text
     assert "--build-arg BASE_IMAGE=debian:12" in text and text.endswith("--network=host .")
+
+
+@pytest.mark.parametrize(
+    ("platform", "machine", "given", "name"),
+    [
+        (None, "x86_64", {}, "x86-64-v3"),
+        (None, "aarch64", {}, "generic"),
+        ("linux/arm64", "x86_64", {}, "generic"),
+        ("linux/arm64/v8", "x86_64", {}, "generic"),
+        ("linux/amd64", "aarch64", {}, "x86-64-v3"),
+        (None, "x86_64", {"NUMBA_CPU_NAME": "x86-64-v2"}, "x86-64-v2"),
+    ],
+)
+def test_compiled_code_is_for_the_architecture_of_the_image(
+    platform: str | None, machine: str, given: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "machine", lambda: machine)
+    line = command("podman", "tls", base=None, registry="r", at="a", environment=given, extra=[], platform=platform)
+    text = " ".join(line)
+    assert f"--build-arg NUMBA_CPU_NAME={name} " in text
+    assert ("--platform" in text) is (platform is not None)
+
+
+def test_compiled_code_does_not_depend_on_the_machine_that_builds() -> None:
+    """numba files compiled code by the features of the CPU: those of the building machine must not be among them."""
+    text = (Path(__file__).parents[2] / "infra" / "images" / "Containerfile").read_text()
+    found = dict(re.findall(r"^ +(NUMBA_CPU_\w+)=(\S*)", text, re.MULTILINE))
+    assert found == {"NUMBA_CPU_NAME": "$NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES": '""'}
+    code = "from numba.core.registry import cpu_target as t; print(t.target_context.codegen().magic_tuple()[1:])"
+    environment = os.environ | {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": found["NUMBA_CPU_FEATURES"][1:-1]}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "('x86-64-v3', '')", done.stderr
 
 
 def test_the_containerfile_has_every_target() -> None:

@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
+from eas.taskdb import tables
 from tests.integration.harness import System
 
 INGEST: dict[str, Any] = {"task": "ingest_external_lcs", "lc_type": "lcsg", "input_path": "lcs/*.csv*"}
@@ -57,7 +60,23 @@ def test_retries_make_the_same_products_again(system: System) -> None:
     assert summary.counts["transit_search_bls_reference"] == {"done": 1}
 
 
-def test_an_input_that_was_not_ingested_is_told(system: System) -> None:
+def test_a_file_of_a_failed_attempt_does_not_bind_the_next(system: System) -> None:
+    """Its name was registered by the first attempt; the second makes other files, and passes."""
+    put(system, "bad.csv", bad_line="9,oops,0")
+    # The files change between the attempts: the wait before the retry is when that happens.
+    job = system.submit([INGEST], retries=1, backoff=10)
+    with system.worker():
+        system.drive(job, until=lambda each: bool(system.rows(select(tables.attempt_results.c.attempt_id))))
+        folder = Path(system.app.settings.input_directory) / "lcs"
+        (folder / "bad.csv").unlink()
+        put(system, "good.csv")
+        system.drive(job)
+    assert system.summary(job).succeeded
+    links = system.rows(select(tables.task_products.c.dynamic, tables.products.c.name).join(tables.products))
+    assert {tuple(row) for row in links} >= {(True, "good.csv")}
+
+
+def test_an_input_that_was_not_ingested_is_reported(system: System) -> None:
     put(system, "one.csv")
     summary = system.run([INGEST, search("three.csv")])
     assert summary.counts["ingest_external_lcs"] == {"done": 1}

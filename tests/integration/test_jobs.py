@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from eas.control.orchestrator import Happened
-from eas.errors import ChainError, LostLeaseError, ProductsExistError, RequestError, ServiceError
+from eas.errors import LostLeaseError, RequestError, ServiceError
+from eas.orchestration.orchestrator import EventKind
 from eas.states import TaskState
 from eas.taskdb import tables
+from tests.integration.chains import NULL, loop, synthesis, verify
 from tests.integration.harness import PATIENCE, System
-
-NULL: dict[str, Any] = {"task": "null", "duration": 0}
-
-
-def synthesis(file: str, **extra: Any) -> dict[str, Any]:
-    specs = {"duration": 2, "orbital_period": 1, "sampling_cadence": 600, "planet_radius": 0.5} | extra
-    return {"task": "synthesis_batman", "outputs": {"lightcurve": file}, "specs": specs}
-
-
-def verify(file: str, **extra: Any) -> dict[str, Any]:
-    return {"task": "verify", "inputs": {"lightcurve": file}} | extra
-
-
-def loop(parameter: str, values: list[Any], *body: dict[str, Any]) -> dict[str, Any]:
-    return {"task": "execution_for_loop", "parameter": parameter, "values": values, "task_list": list(body)}
-
-
-def states(system: System, job: int) -> dict[str, dict[str, int]]:
-    return system.summary(job).counts
 
 
 def test_a_loop_of_null_tasks_is_done(system: System) -> None:
@@ -48,7 +29,7 @@ def test_order_of_the_list_means_nothing_and_dependencies_do(system: System) -> 
     with system.worker():
         events = system.drive(job)
     assert system.summary(job).succeeded
-    queued = [event.node.task_type for event in events if event.what is Happened.QUEUED]
+    queued = [event.node.task_type for event in events if event.what is EventKind.QUEUED]
     assert queued == ["synthesis_batman", "verify"]
 
 
@@ -192,7 +173,7 @@ def test_a_metadata_that_is_not_there_fails_the_task_with_its_reason(system: Sys
     assert "nothing" in summary.failures[0].reason
 
 
-def test_products_are_shown_under_their_plain_names(system: System) -> None:
+def test_products_are_linked_under_their_published_names(system: System) -> None:
     assert system.run([synthesis("sub/a.lc")]).succeeded
     store = Path(system.app.settings.store_location)
     plain = store / "wd" / "sub" / "a.lc"
@@ -200,89 +181,6 @@ def test_products_are_shown_under_their_plain_names(system: System) -> None:
     version = system.rows(select(tables.product_versions))[0]
     assert version.passed_qc
     assert plain.samefile(store / version.store_path)
-
-
-class TestAcrossJobs:
-    def test_a_product_of_an_earlier_job_serves(self, system: System) -> None:
-        assert system.run([synthesis("a.lc")], name="maker").succeeded
-        assert system.run([verify("a.lc")], name="reader").succeeded
-
-    def test_a_product_of_a_job_that_runs_at_the_same_time_is_waited_for(self, system: System) -> None:
-        maker = system.submit([loop("k", ["a"], synthesis("'{k}.lc'.format(**metadata)"))], name="maker")
-        reader = system.submit([verify("a.lc")], name="reader")
-        with system.worker():
-            system.drive(reader, maker)
-        assert system.summary(reader).succeeded
-        assert system.summary(maker).succeeded
-
-    def test_when_the_other_job_fails_the_reader_is_blocked_by_it(self, system: System) -> None:
-        maker = system.submit([synthesis("a.lc", eccentricity=2)], name="maker")
-        reader = system.submit([verify("a.lc")], name="reader")
-        with system.worker():
-            system.drive(reader, maker)
-        (failure,) = system.summary(reader).failures
-        assert failure.state == "blocked"
-        assert "job 1 (maker)" in failure.reason
-
-    def test_an_input_that_nothing_makes_is_refused(self, system: System) -> None:
-        with pytest.raises(ChainError, match=r"task_list\[0\].inputs.lightcurve.*nothing makes its input 'a.lc'"):
-            system.submit([verify("a.lc")])
-        assert system.rows(select(tables.jobs)) == []
-
-
-class TestProductsThatExist:
-    CHAIN = (synthesis("a.lc"), verify("a.lc"))
-
-    def test_fail_says_which_and_by_whom(self, system: System) -> None:
-        assert system.run(list(self.CHAIN), name="one").succeeded
-        with pytest.raises(ProductsExistError, match=r"(?s)wd/a.lc: made by job 1 \(one\), task 2.*--if-exists reuse"):
-            system.submit(list(self.CHAIN), name="two")
-
-    def test_reuse_runs_only_the_rest(self, system: System) -> None:
-        assert system.run(list(self.CHAIN)).succeeded
-        summary = system.run([*self.CHAIN, synthesis("b.lc")], if_exists="reuse")
-        assert summary.succeeded
-        ran = system.rows(select(tables.attempts.c.task_type).where(tables.attempts.c.job_id == summary.job_id))
-        assert sorted(row.task_type for row in ran) == ["synthesis_batman", "verify"]
-        assert len(system.rows(select(tables.product_versions))) == 2
-
-    def test_reuse_makes_anew_what_is_described_otherwise_and_all_that_hangs_on_it(self, system: System) -> None:
-        binning = {
-            "task": "binning",
-            "cadence": 1200,
-            "inputs": {"lightcurve": "a.lc"},
-            "outputs": {"lightcurve": "b.lc"},
-        }
-        assert system.run([synthesis("a.lc"), binning]).succeeded
-        summary = system.run([synthesis("a.lc", planet_radius=0.7), binning], if_exists="reuse")
-        assert summary.succeeded
-        assert len(system.rows(select(tables.attempts).where(tables.attempts.c.job_id == summary.job_id))) == 2
-
-    def test_replace_makes_new_versions(self, system: System) -> None:
-        assert system.run(list(self.CHAIN)).succeeded
-        assert system.run(list(self.CHAIN), if_exists="replace").succeeded
-        versions = system.rows(select(tables.product_versions).order_by(tables.product_versions.c.id))
-        assert len(versions) == 2
-        (product,) = system.rows(select(tables.products))
-        assert product.current_version_id == versions[1].id
-
-    def test_reused_metadata_are_there_for_siblings(self, system: System) -> None:
-        chain = [
-            synthesis("a.lc") | {"name": "made"},
-            NULL
-            | {
-                "requires_metadata_from": ["made"],
-                "duration": "(0 * requested_metadata['made']['orbital_period'])",
-            },
-        ]
-        assert system.run(chain).succeeded
-        assert system.run(chain, if_exists="reuse").succeeded
-
-    def test_two_jobs_must_not_make_the_same_product_at_once(self, system: System) -> None:
-        first = system.submit([synthesis("a.lc")], name="one")
-        system.drive(first, steps=1)
-        with pytest.raises(ProductsExistError, match="is being made by job 1"):
-            system.submit([synthesis("a.lc")], name="two", if_exists="replace")
 
 
 class TestInterruptions:
@@ -379,7 +277,7 @@ def test_a_database_that_is_away_fails_no_task(system: System, monkeypatch: pyte
         orchestrator = system.app.orchestrator(job)
         orchestrator.open()
         with monkeypatch.context() as patched:
-            patched.setattr(orchestrator.growth, "_requested", lambda *_, **__: (_ for _ in ()).throw(away))
+            patched.setattr(orchestrator.expander, "_requested", lambda *_, **__: (_ for _ in ()).throw(away))
             with pytest.raises(ServiceError):
                 deadline = time.monotonic() + PATIENCE
                 while time.monotonic() < deadline:

@@ -1,73 +1,28 @@
-"""`eas deploy` and its like, over HTTP, against a server of the Kubernetes API (see fake_cluster.py)."""
+"""`eas deploy` and related commands, over HTTP, against a server of the Kubernetes API (see fake_cluster.py)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import eas
-from eas.cli import main
 from infra.deploy import manifests
 from infra.deploy.secrets import NAMES
-from tests.integration.fake_cluster import UNSCHEDULABLE, FakeCluster, decided, kubeconfig, serving
+from tests.integration.cluster_operator import CORE, Operator, add_worker, passwords, replicas
+from tests.integration.fake_cluster import NAMESPACES, UNSCHEDULABLE, FakeCluster, decided, kubeconfig
 
 Object = dict[str, Any]
-CORE = {"mysql", "rabbitmq", "prefect-server", "prefect-worker", "supervisor", "reconciler"}
-
-
-@dataclass
-class Operator:
-    """Someone at a terminal with a cluster."""
-
-    cluster: FakeCluster
-    folder: Path
-    capture: pytest.CaptureFixture[str]
-
-    def eas(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        self.capture.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        said = self.capture.readouterr()
-        assert (ended.value.code or 0) == code, f"{said.out}\n{said.err}"
-        assert "Traceback" not in said.err
-        return said.out, said.err
-
-
-RENDER = cache(manifests.render)
-
-
-@pytest.fixture
-def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Operator]:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(manifests, "render", RENDER)  # kustomize takes a second for each overlay
-    with serving() as (cluster, url):
-        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", url)))
-        yield Operator(cluster, tmp_path, capsys)
-
-
-def passwords(cluster: FakeCluster) -> set[str]:
-    found = {value for each in cluster.all_of("Secret").values() for value in each["stringData"].values()}
-    return {value for value in found if value != "sql:"}
-
-
-def replicas(cluster: FakeCluster) -> dict[str, int]:
-    workloads = cluster.all_of("Deployment") | cluster.all_of("StatefulSet")
-    return {name: each["spec"]["replicas"] for name, each in workloads.items()}
 
 
 def test_deploy_from_an_empty_namespace(operator: Operator) -> None:
     out, err = operator.eas("deploy")
     cluster = operator.cluster
     assert replicas(cluster) == dict.fromkeys(CORE, 1)
-    assert set(cluster.all_of("Secret")) == set(NAMES) - {"prefect-database"}
+    assert set(cluster.all_of("Secret")) == set(NAMES)
     assert "port-forward service/prefect-server 4200" in out
-    assert "ready: mysql, prefect-server, rabbitmq" in err
+    assert "ready: mysql, postgres, prefect-server, rabbitmq" in err
     worker = decided(cluster)["workers"].pop("eas-base")
     assert worker == {"cpu": 1, "gpu": 0, "memory": 7.5, "image": f"localhost/eas-base:{eas.__version__}"}, (
         "not a quarter"
@@ -105,7 +60,7 @@ def _without_jobs(cluster: FakeCluster) -> list[str]:
     kept = [
         each
         for each in cluster.everything()
-        if each.get("kind") != "Job" and "eas-setup" not in each["metadata"]["name"]
+        if each.get("kind") not in ("Job", "Lease") and "eas-setup" not in each["metadata"]["name"]
     ]
     return sorted(json.dumps(each, sort_keys=True) for each in kept)
 
@@ -130,7 +85,7 @@ def test_workers_are_added_with_their_image_and_a_fraction_of_the_node(operator:
 def test_a_later_deploy_keeps_to_the_earlier_choices(operator: Operator) -> None:
     operator.eas("deploy", "--overlay", "production", "--tag", "7", "--queue-implementation", "sql")
     operator.eas("deploy", "--worker", "eas-worker-qats")
-    assert "postgres" in replicas(operator.cluster)
+    assert "backup" in operator.cluster.all_of("CronJob")
     assert decided(operator.cluster)["workers"]["eas-worker-qats"]["image"] == "localhost/eas-qats:7"
     assert replicas(operator.cluster)["rabbitmq"] == 0
 
@@ -140,6 +95,21 @@ def test_defaults_are_not_remembered(operator: Operator, monkeypatch: pytest.Mon
     monkeypatch.setattr(manifests.Images, "tag", "9.9.9")  # a later release
     operator.eas("deploy")
     assert decided(operator.cluster)["image"] == "localhost/eas-base:9.9.9"
+
+
+def web_url(cluster: FakeCluster) -> tuple[str, str]:
+    """Return where the supervisor, and the Jobs that Prefect starts, believe `eas web` to be."""
+    (supervisor, _) = cluster.all_of("Deployment")["supervisor"]["spec"]["template"]["spec"]["containers"]
+    (found,) = [entry["value"] for entry in supervisor["env"] if entry["name"] == "EAS_WEB_URL"]
+    return found, decided(cluster)["web_url"]
+
+
+def test_links_lead_to_the_address_of_eas_web(operator: Operator) -> None:
+    operator.eas("deploy")
+    assert web_url(operator.cluster) == ("http://127.0.0.1:4280",) * 2
+    operator.eas("deploy", "--web-url", "https://eas.example/")
+    operator.eas("deploy", "--worker", "eas-worker-tls")
+    assert web_url(operator.cluster) == ("https://eas.example/",) * 2
 
 
 def test_the_job_queue_in_sql_needs_no_rabbitmq(operator: Operator) -> None:
@@ -183,28 +153,30 @@ def test_another_namespace(operator: Operator) -> None:
     namespaces = {
         each["metadata"].get("namespace")
         for each in operator.cluster.everything()
-        if each.get("kind") not in (None, "Namespace")
+        if each.get("kind") not in (None, "Namespace", "PriorityClass")
     }
     assert namespaces == {"elsewhere"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "what", "cure"),
+    ("arguments", "what", "hint"),
     [
         (("--worker", "eas-worker-tsl"), "no worker type eas-worker-tsl", "eas-worker-tls"),
         (("--worker", "eas-worker-exotrans"), "no image of EAS runs eas-worker-exotrans", "--worker-image"),
         (("--overlay", "nowhere"), "no overlay nowhere", "production"),
         (("--limit-to-system-fraction", "0.001"), "too little", "--limit-to-system-fraction"),
         (("--worker-image", "x"), "not WORKER=IMAGE", "registry.example"),
+        (("--web-url", "eas.example"), "--web-url is no address", "https://"),
+        (("--web-url", "https://me:word@eas.example"), "--web-url is no address", "without user and password"),
     ],
 )
-def test_a_wrong_request_changes_nothing(operator: Operator, arguments: tuple[str, ...], what: str, cure: str) -> None:
+def test_a_wrong_request_changes_nothing(operator: Operator, arguments: tuple[str, ...], what: str, hint: str) -> None:
     _, err = operator.eas("deploy", *arguments, code=2)
-    assert what in err and cure in err
+    assert what in err and hint in err
     assert operator.cluster.changes() == []
 
 
-def test_a_pod_that_cannot_be_scheduled_is_told_with_the_reason(operator: Operator) -> None:
+def test_a_pod_that_cannot_be_scheduled_is_reported_with_the_reason(operator: Operator) -> None:
     operator.cluster.stuck["mysql"] = UNSCHEDULABLE
     _, err = operator.eas("deploy", "--trouble-timeout", "0.5", code=3)
     assert "pod mysql-0 cannot be scheduled: 0/1 nodes are available: 1 Insufficient memory." in err
@@ -215,7 +187,7 @@ def test_a_pod_that_cannot_be_scheduled_is_told_with_the_reason(operator: Operat
 def test_a_pod_that_is_never_ready_ends_the_wait(operator: Operator) -> None:
     operator.cluster.stuck["prefect-server"] = {"phase": "Running"}
     _, err = operator.eas("deploy", "--timeout", "2", code=3)
-    assert "waited 2 s in vain" in err and "prefect-server: running, not ready" in err
+    assert "not reached within 2 s" in err and "prefect-server: running, not ready" in err
 
 
 def test_a_worker_that_fits_on_no_node_is_a_warning(operator: Operator) -> None:
@@ -267,29 +239,19 @@ def test_without_a_configuration(operator: Operator, monkeypatch: pytest.MonkeyP
 # -- afterwards ----------------------------------------------------------------------------------
 
 
-def add_worker(cluster: FakeCluster, name: str, flow: str = "work") -> None:
-    labels = {
-        "eas-role": "job",
-        "job-name": name,
-        "prefect.io/flow-name": flow,
-        "prefect.io/flow-run-id": f"run-{name}",
-    }
-    cluster.add_pod(f"{name}-x", labels)
-    cluster.add_job(name, f"run-{name}")
-
-
 def test_stop_keeps_volumes_and_secrets_and_deploy_starts_again(operator: Operator) -> None:
     operator.eas("deploy", "--overlay", "production")
     cluster = operator.cluster
     add_worker(cluster, "worker-1")
     volumes, secrets = cluster.all_of("PersistentVolumeClaim"), cluster.all_of("Secret")
     assert {"eas-input", "eas-output"} <= set(volumes)
+    before = len(cluster.changes())
     operator.eas("stop")
     assert set(replicas(cluster).values()) == {0}
     assert cluster.all_of("CronJob")["backup"]["spec"]["suspend"] is True
     assert "worker-1" not in cluster.all_of("Job")
     assert cluster.all_of("PersistentVolumeClaim") == volumes and cluster.all_of("Secret") == secrets
-    deleted = [each for each in cluster.changes() if each.startswith("DELETE")]
+    deleted = [each for each in cluster.changes()[before:] if each.startswith("DELETE")]
     assert deleted == ["DELETE /apis/batch/v1/namespaces/plato/jobs/worker-1"]
     operator.eas("stop")
     operator.eas("deploy")
@@ -311,22 +273,39 @@ def test_restart_workers_asks_workers_alone(operator: Operator) -> None:
     add_worker(operator.cluster, "worker-1")
     add_worker(operator.cluster, "chain-1", flow="run-chain")
     out, _ = operator.eas("restart-workers")
-    assert "1 workers left" in out
+    assert "1 workers stopped" in out
     pods = operator.cluster.all_of("Pod")
     assert "worker-1-x" not in pods and "chain-1-x" in pods
     template = operator.cluster.all_of("Deployment")["prefect-worker"]["spec"]["template"]
     assert template["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"]
 
 
+def test_restart_workers_with_another_share_of_the_nodes(operator: Operator) -> None:
+    operator.eas("deploy", "--worker", "eas-worker-tls", "--limit-to-system-fraction", "1")
+    before = decided(operator.cluster)["workers"]
+    out, _ = operator.eas("restart-workers", "--limit-to-system-fraction", "0.5")
+    assert "0 workers stopped" in out
+    after = decided(operator.cluster)["workers"]
+    assert after.keys() == before.keys()
+    assert after["eas-worker-tls"]["cpu"] == before["eas-worker-tls"]["cpu"] / 2
+
+
+def test_workers_of_nothing_that_is_deployed_have_no_share(operator: Operator) -> None:
+    _, err = operator.eas("restart-workers", "--limit-to-system-fraction", "0.5", code=2)
+    assert "not deployed in namespace plato" in err
+
+
 def test_restart_web_interface(operator: Operator) -> None:
     operator.eas("deploy")
     operator.eas("restart-web-interface")
-    template = operator.cluster.all_of("Deployment")["prefect-server"]["spec"]["template"]
-    assert template["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"]
+    for name in ("prefect-server", "eas-web"):
+        template = operator.cluster.all_of("Deployment")[name]["spec"]["template"]
+        assert template["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"]
     assert "annotations" not in operator.cluster.all_of("Deployment")["prefect-worker"]["spec"]["template"]["metadata"]
 
 
-def test_restarting_what_is_not_there_is_told(operator: Operator) -> None:
+def test_restarting_what_is_not_there_is_an_error(operator: Operator) -> None:
+    operator.cluster.objects[NAMESPACES, None, "plato"] = {"kind": "Namespace", "metadata": {"name": "plato"}}
     _, err = operator.eas("restart-web-interface", code=3)
     assert "no Deployment prefect-server in namespace plato" in err and "eas deploy" in err
 
@@ -337,8 +316,8 @@ def test_status(operator: Operator) -> None:
     operator.eas("deploy")
     out, _ = operator.eas("status")
     assert "mysql-0" in out and "ready" in out and "not known yet" in out
-    operator.cluster.add_pod("chain-x", {"eas-role": "job"}, UNSCHEDULABLE)
+    operator.cluster.add_pod("supervisor-1", {"app.kubernetes.io/part-of": "eas"}, UNSCHEDULABLE)
     out, _ = operator.eas("status", "--json", code=1)
     found = json.loads(out)
-    assert found["troubles"][0]["what"].startswith("pod chain-x cannot be scheduled")
-    assert {"mysql-0", "chain-x"} <= {each["name"] for each in found["pods"]}
+    assert found["troubles"][0]["what"].startswith("pod supervisor-1 cannot be scheduled")
+    assert {"mysql-0", "supervisor-1"} <= {each["name"] for each in found["pods"]}

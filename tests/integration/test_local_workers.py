@@ -1,15 +1,16 @@
-"""Local workers that keep dying: whoever waits for them must be told."""
+"""Local workers that keep dying: the process that waits for them raises an error."""
 
 from __future__ import annotations
 
 import os
+import resource
 import time
 
 import pytest
 
-from eas.control import local_workers as module
-from eas.control.local_workers import LocalWorkers
 from eas.errors import EASError
+from eas.orchestration import local_workers as module
+from eas.orchestration.local_workers import LocalWorkers
 from tests.integration.harness import PATIENCE, System
 
 
@@ -45,3 +46,27 @@ def test_none_at_all_are_no_trouble(system: System) -> None:
     workers.count = 0
     with workers:
         workers.check()
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(
+    system: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "RESTARTS", 1_000_000)
+    deadline = time.monotonic() + PATIENCE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with local(system) as workers:
+        [first] = workers.processes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            first.kill()
+            while workers.died < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        while not workers.processes:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert workers._watcher.is_alive()
+        workers.check()
+    assert "no local worker can be started: [Errno 24] Too many open files" in caplog.text

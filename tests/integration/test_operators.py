@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,21 @@ import psutil
 import pytest
 from sqlalchemy import select, update
 
-from eas.control.cancel import cancel, find_job
-from eas.control.empty_queue import empty_queue
-from eas.control.orchestrator import Event, Happened, Orchestrator
-from eas.control.pause import pause, paused, resume
-from eas.control.reschedule import Rescheduled, reschedule
 from eas.errors import LostLeaseError, RequestError, UnknownJobError, UnknownTaskTypeError
-from eas.taskdb import tables
+from eas.operations.cancel import cancel, find_job
+from eas.operations.empty_queue import empty_queue
+from eas.operations.pause import pause, paused, resume
+from eas.operations.reschedule import Rescheduled, reschedule
+from eas.orchestration.orchestrator import Event, EventKind, Orchestrator
+from eas.states import JobState
+from eas.taskdb import jobs, tables
 from eas.worker import heartbeat
+from tests.integration.chains import NULL, loop
 from tests.integration.harness import PATIENCE, System
 from tests.integration.moody import with_moody
 from tests.processes import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-NULL: dict[str, Any] = {"task": "null", "duration": 0}
 LONG: dict[str, Any] = {"task": "null", "duration": 3600}
 
 
@@ -34,10 +36,6 @@ def moody(needs: str = "", out: str = "", read: str = "", **extra: Any) -> dict[
     task |= {"needs": needs} if needs else {}
     task |= {"outputs": {"file": out}} if out else {}
     return task | ({"inputs": {"file": read}} if read else {})
-
-
-def loop(parameter: str, values: list[Any], *body: dict[str, Any]) -> dict[str, Any]:
-    return {"task": "execution_for_loop", "parameter": parameter, "values": values, "task_list": list(body)}
 
 
 @pytest.fixture
@@ -127,12 +125,12 @@ class TestReschedule:
         assert sorted(numbers) == [(2, 1), (2, 2), (3, 1), (5, 1), (8, 1), (9, 1)]
 
     def test_the_tries_are_what_they_were_at_submission(self, system: System) -> None:
-        job = system.run([moody("sun")], retries=2, backoff=0.01).job_id
+        job = system.run([moody("sun")], retries=2, backoff=0.01, max_stalls=3).job_id
         database = system.app.database
         database.transact(lambda c: c.execute(update(tables.tasks).where(tables.tasks.c.id == 2).values(stalls_left=0)))
         again(system, job_id=job)
         (row,) = system.rows(select(tables.tasks).where(tables.tasks.c.id == 2))
-        assert (row.state, row.retries_left, row.stalls_left, row.reason) == ("waiting", 2, 5, None)
+        assert (row.state, row.retries_left, row.stalls_left, row.reason) == ("waiting", 2, 3, None)
 
     def test_a_stalled_task_is_put_back_and_what_runs_is_not(self, system: System) -> None:
         job = system.submit([NULL, NULL, NULL])
@@ -259,7 +257,7 @@ class TestEmptyQueue:
         assert empty_queue(system.app.database, system.app.queue) == {}
         assert leaves(system, job) == {"waiting": 5}
         with system.worker():
-            system.drive(job, until=lambda each: each.resting)
+            system.drive(job, until=lambda each: each.paused_on_held_tasks)
             assert leaves(system, job) == {"waiting": 5}
             assert again(system).states == {"emptied": 4}
             system.drive(job)
@@ -267,15 +265,15 @@ class TestEmptyQueue:
         states = [row.state for row in system.rows(select(tables.attempts.c.state).order_by(tables.attempts.c.id))]
         assert states == ["cancelled"] * 4 + ["done"] * 5
 
-    def test_what_is_claimed_goes_on_and_a_living_orchestrator_rests_and_goes_on(self, system: System) -> None:
+    def test_claimed_tasks_continue_and_an_orchestrator_pauses_and_continues(self, system: System) -> None:
         job = system.submit([loop("i", [1, 2, 3], {"task": "null", "duration": 0.5}), NULL])
         with system.worker(), Driving(system, job) as driving:
             wait_for(lambda: leaves(system, job).get("running"), "a task")
             taken = sum(empty_queue(system.app.database, system.app.queue).values())
             assert 1 <= taken <= 3
-            wait_for(lambda: driving.orchestrator.resting, "the orchestrator to rest")
+            wait_for(lambda: driving.orchestrator.paused_on_held_tasks, "the orchestrator to rest")
             assert leaves(system, job) == {"waiting": taken, "done": 4 - taken}
-            withdrawn = [each for each in driving.events if each.what is Happened.WITHDRAWN]
+            withdrawn = [each for each in driving.events if each.what is EventKind.WITHDRAWN]
             assert len(withdrawn) == taken
             again(system)
             driving.join()
@@ -296,7 +294,7 @@ class TestEmptyQueue:
         system.drive(job, steps=1)
         empty_queue(system.app.database, system.app.queue)
         events = system.drive(job, steps=3)
-        assert not [each for each in events if each.what is Happened.SETTLED]
+        assert not [each for each in events if each.what is EventKind.SETTLED]
         again(system)
         with system.worker():
             system.drive(job)
@@ -332,7 +330,13 @@ class TestPause:
 
 class TestCancel:
     def children(self) -> set[int]:
-        return {each.pid for each in psutil.Process().children(recursive=True)}
+        """Return the processes of attempts; a worker's guard lives as long as the worker."""
+        found = set()
+        for each in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):  # it has just ended
+                if "eas.worker.child" in each.cmdline():
+                    found.add(each.pid)
+        return found
 
     def test_with_a_living_orchestrator_and_a_running_child(self, system: System) -> None:
         made = moody(out="made")
@@ -343,6 +347,7 @@ class TestCancel:
                 lambda: leaves(system, job).get("done") == 2 and leaves(system, job).get("running"), "a running task"
             )
             child = self.children() - before
+            assert child
             done = cancel(system.app.database, system.app.queue, job)
             assert (done.dropped, done.stopped, done.tasks) == (3, 1, 4)
             driving.join()
@@ -366,11 +371,21 @@ class TestCancel:
 
     def test_a_job_that_is_over_is_not_cancelled(self, system: System) -> None:
         job = system.run([NULL]).job_id
-        with pytest.raises(RequestError, match="is over: done"):
+        with pytest.raises(RequestError, match="has already ended: done"):
             cancel(system.app.database, system.app.queue, job)
         with pytest.raises(UnknownJobError):
             cancel(system.app.database, system.app.queue, 99)
         assert system.summary(job).succeeded
+
+    def test_a_job_whose_last_task_has_ended_is_not_cancelled_either(self, system: System) -> None:
+        """The orchestrator records the end of the tasks first, and that of the job in the next transaction."""
+        job = system.run([NULL]).job_id
+        database = system.app.database
+        database.transact(lambda c: jobs.set_state(c, job, JobState.RUNNING, ended_at=None))
+        with pytest.raises(RequestError, match="has already ended: done"):
+            cancel(database, system.app.queue, job)
+        system.drive(job)
+        assert system.summary(job).state == "done"
 
     def test_an_orchestrator_that_has_decided_already_writes_nothing(self, system: System) -> None:
         """Cancelled between its look at SQL and its write."""

@@ -16,7 +16,7 @@ from eas.errors import ServiceError, StoreError
 from eas.filestore.remote import RemoteFileStore
 from eas.states import AttemptState
 from eas.taskdb import tables
-from eas.worker.loop import WorkerOptions
+from eas.worker.worker import WorkerOptions
 from tests.integration.harness import System
 from tests.s3 import S3, s3_server
 
@@ -57,7 +57,7 @@ def test_a_chain_and_its_successor_run_on_s3(s3: S3, tmp_path: Path) -> None:
     system.app.close()
 
 
-def test_a_bucket_that_is_missing_is_told_before_anything_is_claimed(s3: S3, tmp_path: Path) -> None:
+def test_a_missing_bucket_is_reported_before_anything_is_claimed(s3: S3, tmp_path: Path) -> None:
     system = system_on(tmp_path, "s3://not-made-yet/eas", s3.options)
     with pytest.raises(StoreError, match="not-made-yet"):
         system.app.local_workers(1)
@@ -114,8 +114,8 @@ def test_nothing_fails_because_the_store_is_away(away: tuple[System, set[str]], 
     assert [row.state for row in system.rows(of_job)] == [AttemptState.DONE]
 
 
-def test_a_plain_name_that_cannot_be_shown_fails_nothing(away: tuple[System, set[str]], caplog) -> None:
+def test_a_published_name_that_cannot_be_linked_fails_nothing(away: tuple[System, set[str]], caplog) -> None:
     system, broken = away
     broken.add("mv ")
     assert system.run([SYNTHESIS, VERIFY]).succeeded
-    assert "does not show under its plain name" in caplog.text
+    assert "could not be published" in caplog.text

@@ -13,8 +13,8 @@ import pytest
 
 from eas import registry
 from eas.chains.grammar import parse_chain
-from eas.control.submit import plan_chain, require_installed
 from eas.errors import RequestError
+from eas.operations.submit import plan_chain, require_installed
 
 ROOT = Path(__file__).parents[2]
 KNOWN = registry.load()
@@ -48,10 +48,10 @@ def test_each_task_type_names_its_extra(task_type: str, monkeypatch: pytest.Monk
     require_installed(planned, KNOWN)  # all is here
     needed = KNOWN.task_types[task_type].requires[-1]
     monkeypatch.setitem(sys.modules, needed, None)
-    with pytest.raises(RequestError, match=f"{task_type} needs .*{needed}") as told:
+    with pytest.raises(RequestError, match=f"{task_type} needs .*{needed}") as caught:
         require_installed(planned, KNOWN)
     extra = KNOWN.worker_types[KNOWN.task_types[task_type].worker_type].extra
-    assert told.value.cure == f"pip install 'eas-prefect[{extra}]'"
+    assert caught.value.hint == f"pip install 'eas-prefect[{extra}]'"
     assert extras()[extra]
 
 

@@ -41,7 +41,7 @@ def test_a_task_runs_on_local_files_alone(tmp_path: Path) -> None:
     assert "verification = true" in done.stdout and "QC passed" in done.stdout
 
 
-def test_failures_are_told(tmp_path: Path) -> None:
+def test_failures_are_reported(tmp_path: Path) -> None:
     done = eas(tmp_path, "try", "error")
     assert done.returncode == 1
     assert "failed: eas.tasks.trivial.DeliberateError" in done.stdout and "Traceback" in done.stderr

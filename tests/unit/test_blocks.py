@@ -61,8 +61,10 @@ def test_the_prototypes_names_of_engines_are_known() -> None:
 
 def test_a_block_opens_the_database(tmp_path) -> None:
     block = EASDatabase.from_url(f"sqlite:///{tmp_path}/mine.sqlite")
-    with block.get_engine().connect() as connection:
+    engine = block.get_engine()
+    with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    engine.dispose()
     assert (tmp_path / "mine.sqlite").exists()
     database = block.get_database()
     assert isinstance(EASJobQueue().get_queue(database), SQLQueue)

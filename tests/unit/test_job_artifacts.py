@@ -1,4 +1,4 @@
-"""What people read of a job in the Prefect UI: progress and summary, as pure functions."""
+"""What the Prefect UI shows of a job: progress and summary, as pure functions."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from eas.control.summary import Failure, Summary
 from eas.model import CHAIN
+from eas.orchestration.job_summary import Failure, JobSummary
 from eas.states import TaskState
-from flows.artifacts import artifact_key, indented, picture
+from flows.artifacts import artifact_key, indented, linked, picture
 from flows.job_progress import percent_and_text
 from flows.job_summary import MOST_FAILURES, markdown
 
 
-def summary(failures: list[Failure], **counts: dict[str, int]) -> Summary:
-    return Summary(7, "sweep", "failed", counts, failures, 75.25)
+def summary(failures: list[Failure], **counts: dict[str, int]) -> JobSummary:
+    return JobSummary(7, "sweep", "failed", counts, failures, 75.25)
 
 
 def failure(number: int, state: str, reason: str, task_type: str = "verify") -> Failure:
@@ -58,7 +58,7 @@ def test_the_summary_has_a_table_without_empty_columns() -> None:
     assert "- `/data/a.csv`" in text
 
 
-def test_equal_failures_are_told_once_and_what_blocks_comes_first() -> None:
+def test_equal_failures_are_listed_once_and_what_blocks_comes_first() -> None:
     failures = [failure(n, "blocked", "blocked by synthesis (task 1), which failed") for n in range(2, 9)]
     failures.append(failure(1, "failed", "Traceback (most recent call last):\n  ...\nValueError: no flux", "synthesis"))
     text = markdown(summary(failures, verify={"blocked": 7}), [], {})
@@ -67,6 +67,14 @@ def test_equal_failures_are_told_once_and_what_blocks_comes_first() -> None:
     assert "Traceback" not in text
     assert "and 4 more" in text
     assert "eas reschedule --job-id 7" in text
+
+
+def test_a_failure_is_shown_with_its_reason_and_its_hint_whichever_task_it_is() -> None:
+    leaf = failure(1, "failed", "the light curve is empty (give one with samples)")
+    control = failure(2, "failed", "a.json: 1 problem:\n  values: is empty\n    -> give a value", "execution_for_loop")
+    text = markdown(summary([leaf, control], verify={"failed": 1}), [], {})
+    assert "    the light curve is empty (give one with samples)" in text
+    assert "    a.json: 1 problem: values: is empty -> give a value" in text
 
 
 def test_many_different_failures_do_not_flood_the_page() -> None:
@@ -82,3 +90,24 @@ def test_pictures_are_in_the_text_itself() -> None:
 
 def test_no_fence_ends_an_indented_block() -> None:
     assert indented("a\n```\nb") == "    a\n    ```\n    b"
+
+
+HOSTILE = "<b>x</b> [y](http://z) `a` | **b** # c\n# d"
+
+
+def test_the_summary_links_to_the_pages_of_job_and_task() -> None:
+    bad = failure(3, "failed", "no signal")
+    text = markdown(summary([bad], verify={"failed": 1}), [], {}, "http://eas.test/")
+    assert "# [sweep (job 7)](http://eas.test/jobs/7): failed" in text
+    assert "[task 3](http://eas.test/tasks/3)" in text
+    assert "http" not in markdown(summary([bad], verify={"failed": 1}), [], {})
+
+
+def test_markdown_shows_what_a_user_wrote_as_it_is() -> None:
+    bad = Failure(3, "verify", f'verify "{HOSTILE}"', "failed", HOSTILE)
+    text = markdown(JobSummary(7, HOSTILE, "failed", {}, [bad], 1.0, HOSTILE), [], {})
+    outside = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+    assert "<b>" not in outside
+    assert "](http" not in outside
+    assert outside.count("\n# ") == 0
+    assert linked("x", "") == "x"

@@ -123,7 +123,7 @@ def test_kubernetes_does_not_run_a_run_twice() -> None:
     assert manifest["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     # With this limit Prefect would set `reschedule`, which runs the flow again from its start.
     assert environment(manifest)["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "relinquish"
-    # A pod that drains well after it was asked to leave counts as succeeded, not as failed.
+    # A pod that drains well after it was asked to exit counts as succeeded, not as failed.
     assert manifest["spec"]["podReplacementPolicy"] == "Failed"
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -20,9 +23,11 @@ from infra.deploy.client import KINDS
 from infra.deploy.manifests import FOLDER, Images, containers, pod_of
 
 Object = dict[str, Any]
-OVERLAYS = [*manifests.overlays(), "setup"]
+OVERLAYS = [*manifests.overlays(), "setup", "cluster"]
 RELEASES = sorted({each for each in map(major_minor, all_versions()) if Version(each) >= Version("1.32")})
 SECRET_NAME = re.compile(r"passw|secret|token|credential|api_?key|connection_url|database_url|queue_url", re.IGNORECASE)
+
+NAMES_OF_SECRETS = {"prefect-auth", "auth-string"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,7 +40,7 @@ def quick_schemas() -> Iterator[None]:
 
 @cache
 def rendered(name: str) -> list[Object]:
-    return manifests.render(FOLDER / "setup" if name == "setup" else manifests.overlay_folder(name))
+    return manifests.render(FOLDER / name if name in ("setup", "cluster") else manifests.overlay_folder(name))
 
 
 def workloads(name: str) -> Iterator[Object]:
@@ -73,10 +78,15 @@ def test_eas_deploy_can_apply_every_kind(name: str) -> None:
 def test_the_parts_are_there(name: str) -> None:
     found = {title(each) for each in rendered(name)}
     wanted = {"StatefulSet mysql", "StatefulSet rabbitmq", "Deployment prefect-server", "Deployment prefect-worker"}
-    wanted |= {"Deployment supervisor", "Deployment reconciler", "PersistentVolumeClaim eas-input"}
-    wanted |= {"PersistentVolumeClaim eas-output", "NetworkPolicy nobody-else", "PodDisruptionBudget mysql"}
+    wanted |= {
+        "StatefulSet postgres",
+        "Deployment supervisor",
+        "Deployment reconciler",
+        "Deployment eas-web",
+        "PersistentVolumeClaim eas-input",
+    }
+    wanted |= {"PersistentVolumeClaim eas-output", "NetworkPolicy default-deny", "PodDisruptionBudget mysql"}
     assert wanted <= found
-    assert ("StatefulSet postgres" in found) == (name == "production")
     assert ("CronJob backup" in found) == (name == "production")
 
 
@@ -112,7 +122,7 @@ def test_containers_say_what_they_need(name: str) -> None:
                 assert "readinessProbe" in container or "ports" not in container, title(each)
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", [*manifests.overlays(), "setup"])
 def test_our_images_have_the_release_as_their_tag(name: str) -> None:
     ours = [
         c["image"] for each in workloads(name) for c in containers(each) if c["image"].startswith(manifests.OUR_IMAGES)
@@ -127,7 +137,10 @@ def test_no_secret_is_written_down(name: str) -> None:
     for each in workloads(name):
         for container in containers(each):
             for entry in container.get("env", []):
-                if SECRET_NAME.search(entry["name"]):
+                names_one = (
+                    entry["name"].endswith(("_SECRET_NAME", "_SECRET_KEY")) and entry["value"] in NAMES_OF_SECRETS
+                )
+                if SECRET_NAME.search(entry["name"]) and not names_one:
                     assert "secretKeyRef" in entry.get("valueFrom", {}), f"{title(each)}: {entry['name']}"
     assert not re.search(r"://[^/@\s]*:[^/@\s$]+@", json.dumps(rendered(name))), "a URL with a password"
 
@@ -227,18 +240,44 @@ def test_another_namespace_and_other_images_reach_every_object() -> None:
     assert rendered("production")[0]["metadata"].get("namespace") != "elsewhere", "the input was changed"
 
 
+def test_an_overlay_elsewhere_builds_on_the_published_base_by_url(tmp_path: Path) -> None:
+    """As an operator does without a clone: a git address, another namespace, images by digest."""
+    published, own = tmp_path / "published", tmp_path / "own"
+    shutil.copytree(FOLDER, published / "infra" / "kubernetes")
+    identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "published"], ["tag", "v1"]):
+        subprocess.run(["git", *words], cwd=published, check=True)
+    own.mkdir()
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    images = [
+        {"name": f"localhost/eas-{name}", "newName": f"r.example/eas-{name}", "digest": digest}
+        for name in ("base", "web")
+    ]
+    content = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": "mine"}
+    address = f"file://{published}//infra/kubernetes/overlays/production?ref=v1"
+    (own / "kustomization.yaml").write_text(yaml.safe_dump(content | {"resources": [address], "images": images}))
+    found = manifests.render(own)
+    assert len(found) == len(rendered("production"))
+    for each in found:
+        wanted = each["metadata"]["name"] if each["kind"] == "Namespace" else each["metadata"]["namespace"]
+        assert wanted == "mine", title(each)
+        assert all(subject["namespace"] == "mine" for subject in each.get("subjects", [])), title(each)
+        for container in containers(each):
+            assert "/eas-" not in container["image"] or container["image"].endswith(f"@{digest}"), title(each)
+
+
 def test_the_setup_job_carries_what_was_decided() -> None:
-    job = manifests.setup_job("elsewhere", Images(), {"workers": {"eas-base": {"cpu": 1}}}, "x")
+    job = manifests.setup_job("elsewhere", Images(), {"workers": {"eas-base": {"cpu": 1}}})
     environment = {entry["name"]: entry.get("value") for entry in next(containers(job))["env"]}
     assert json.loads(environment["EAS_DEPLOYMENT"] or "") == {"workers": {"eas-base": {"cpu": 1}}}
-    assert job["metadata"]["name"] == "eas-setup-x"
+    assert job["metadata"]["name"] == "eas-setup"
 
 
 def test_secrets_that_pods_refer_to_are_made() -> None:
     from infra.deploy import secrets
 
     assert manifests.secrets_needed(rendered("production")) == set(secrets.NAMES)
-    assert manifests.secrets_needed(rendered("minikube")) == set(secrets.NAMES) - {"prefect-database"}
+    assert manifests.secrets_needed(rendered("minikube")) == set(secrets.NAMES)
 
 
 def test_an_unknown_overlay_is_refused() -> None:
@@ -246,4 +285,60 @@ def test_an_unknown_overlay_is_refused() -> None:
 
     with pytest.raises(RequestError, match="no overlay nowhere") as raised:
         manifests.overlay_folder("nowhere")
-    assert "minikube" in raised.value.cure
+    assert "minikube" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["minikube", "production"])
+def test_services_that_hold_a_lease_are_replaced_without_a_gap(name: str) -> None:
+    strategies = {title(each): each["spec"].get("strategy") for each in workloads(name)}
+    for each in ("Deployment supervisor", "Deployment reconciler"):
+        assert strategies[each] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+@pytest.mark.parametrize("name", ["minikube", "production"])
+def test_who_asks_the_prefect_server_knows_its_password_and_the_worker_gives_it_to_jobs_as_a_secret(name: str) -> None:
+    for each in [*workloads(name), *workloads("setup")]:
+        for container in containers(each):
+            environment = {entry["name"]: entry for entry in container.get("env", [])}
+            if "PREFECT_API_URL" in environment:
+                secret = environment["PREFECT_API_AUTH_STRING"]["valueFrom"]["secretKeyRef"]
+                assert secret == {"name": "prefect-auth", "key": "auth-string"}, title(each)
+            if title(each) == "Deployment prefect-worker":
+                prefix = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET"
+                found = environment[f"{prefix}_NAME"]["value"], environment[f"{prefix}_KEY"]["value"]
+                assert found == ("prefect-auth", "auth-string")
+
+
+@pytest.mark.parametrize("name", ["minikube", "production"])
+def test_a_busy_prefect_server_keeps_its_endpoint_and_its_life(name: str) -> None:
+    (server,) = [each for each in workloads(name) if title(each) == "Deployment prefect-server"]
+    (container,) = containers(server)
+    assert "tcpSocket" in container["readinessProbe"] and "tcpSocket" in container["livenessProbe"]
+    assert "httpGet" in container["startupProbe"]
+    environment = {entry["name"] for entry in container["env"]}
+    assert {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_SERVER_API_AUTH_STRING"} <= environment
+    assert server["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+@pytest.mark.parametrize("name", ["minikube", "production"])
+def test_eas_web_asks_for_a_password_reaches_the_task_database_alone_and_writes_no_file(name: str) -> None:
+    (web,) = [each for each in workloads(name) if title(each) == "Deployment eas-web"]
+    (container,) = containers(web)
+    environment = {entry["name"]: entry for entry in container["env"]}
+    secret = environment["EAS_WEB_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    assert secret == {"name": "eas-web-auth", "key": "password"}
+    assert all(mount.get("readOnly") for mount in container["volumeMounts"] if mount["mountPath"] != "/tmp")
+    (policy,) = [each["spec"] for each in rendered(name) if title(each) == "NetworkPolicy eas-web"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"] and "ingress" not in policy
+    peers = [each["podSelector"]["matchLabels"] for rule in policy["egress"] for each in rule.get("to", [])]
+    assert peers == [{"app.kubernetes.io/name": "mysql"}]
+
+
+@pytest.mark.parametrize("name", ["minikube", "setup"])
+def test_clients_of_prefect_wait_out_an_absence_of_five_minutes(name: str) -> None:
+    for each in workloads(name):
+        for container in containers(each):
+            environment = {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+            if "PREFECT_API_URL" in environment and title(each) != "Deployment reconciler":  # it tries again by itself
+                retries = int(environment["PREFECT_CLIENT_MAX_RETRIES"] or 0)
+                assert sum(2.0**number for number in range(1, retries + 1)) >= 300.0, title(each)

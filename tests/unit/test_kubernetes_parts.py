@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import signal
@@ -79,10 +80,10 @@ def test_a_fraction_never_gives_more_than_asked_for() -> None:
 def test_too_small_a_fraction_is_refused() -> None:
     with pytest.raises(RequestError, match="too little for eas-worker-tls") as raised:
         resources.assign(TLS, NODE, 0.01)
-    assert "--limit-to-system-fraction" in raised.value.cure
+    assert "--limit-to-system-fraction" in raised.value.hint
 
 
-def test_what_fits_nowhere_is_told() -> None:
+def test_what_fits_nowhere_is_reported() -> None:
     said = resources.misfit("eas-worker-tls", Assigned(20, 1, 40), NODE)
     assert "20 cores (the largest node has 8)" in said and "40.5 GB" in said and "1 GPUs" in said
     assert resources.misfit("eas-base", Assigned(1, 0, 8), NODE) == ""
@@ -127,7 +128,7 @@ KILLED = pod(phase="Failed", containerStatuses=[container(state={"terminated": {
 
 
 @pytest.mark.parametrize(
-    ("found", "what", "cure"),
+    ("found", "what", "hint"),
     [
         (
             UNSCHEDULABLE,
@@ -139,10 +140,10 @@ KILLED = pod(phase="Failed", containerStatuses=[container(state={"terminated": {
         (CRASHES, "keeps failing: prefect-job ended with exit code 3", "kubectl logs --previous p"),
     ],
 )
-def test_trouble_is_told_with_its_cure(found: Object, what: str, cure: str) -> None:
+def test_trouble_is_reported_with_its_hint(found: Object, what: str, hint: str) -> None:
     trouble = pods.trouble(found)
     assert trouble is not None
-    assert what in trouble.what and cure in trouble.cure
+    assert what in trouble.what and hint in trouble.hint
 
 
 def test_a_pod_that_runs_is_in_no_trouble() -> None:
@@ -157,7 +158,7 @@ def test_a_pod_that_runs_is_in_no_trouble() -> None:
     ("found", "why"),
     [
         (OOM, "prefect-job was killed: out of memory (OOMKilled)"),
-        (EVICTED, "its pod was ended by Kubernetes: Evicted (The node was low on resource: memory.)"),
+        (EVICTED, "Kubernetes ended its pod: Evicted (The node was low on resource: memory.)"),
         (DISRUPTED, "its pod was evicted: Eviction API: evicting"),
         (KILLED, "prefect-job was killed by signal 15"),
         (pod(phase="Failed"), "its pod failed"),
@@ -215,7 +216,7 @@ def test_runs_crash_with_failed_pods_and_with_pods_that_vanish() -> None:
     ],
 )
 def test_which_jobs_are_unfinished(conditions: Any, unfinished: bool) -> None:
-    assert reconcile.is_unfinished({"status": {"conditions": conditions}}) is unfinished
+    assert pods.is_unfinished({"status": {"conditions": conditions}}) is unfinished
 
 
 # -- the setup's deployments --------------------------------------------------------------------------
@@ -251,8 +252,21 @@ def test_a_worker_gets_its_image_and_resources() -> None:
     assert found["work", "our-own"]["work_pool"]["job_variables"]["gpu"] == 1
 
 
+def test_jobs_know_the_address_of_eas_web() -> None:
+    template = json.loads(setup.TEMPLATE.read_text())
+    changed = setup.pool_template(template, {"web_url": "https://eas.example"}, "plato")
+    environment = changed["variables"]["properties"]["env"]["default"]
+    assert environment["EAS_WEB_URL"] == "https://eas.example" and environment["EAS_DATA_DIR"] == "/data"
+
+
 def test_a_chain_starts_no_workers_of_its_own_there() -> None:
     assert cluster_deployments()["run_chain", "eas"]["parameters"]["workers"] == 0
+
+
+def test_a_run_that_waits_for_room_keeps_its_slot() -> None:
+    limits = [each["concurrency_limit"] for each in cluster_deployments().values() if "concurrency_limit" in each]
+    assert len(limits) > 5
+    assert {each["grace_period_seconds"] for each in limits} == {21600}
 
 
 # -- liveness and draining -----------------------------------------------------------------------------

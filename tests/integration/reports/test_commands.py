@@ -81,6 +81,7 @@ def test_tree(eas):
     text = eas("tree", "--max-depth", "1")
     assert text.splitlines()[0].startswith("job 1 sweep_1 (done): ")
     assert json.loads(eas("tree", "--json", "--job", "2"))[0]["counts"]["waiting"] == 20
+    assert eas("tree", "--job", "sweep_2") == eas("tree", "--job", "2")
     assert eas("tree", "--running-only") == "no jobs to show\n"
 
 

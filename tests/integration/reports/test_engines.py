@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.database_generator import Generator
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.reading import Filters, check, snapshot
+from eas.taskdb.queries.reports import Filters, check, snapshot
 from reports import assemble
 from reports.tree import lines
 from tests.services import database_url, shared_mariadb  # noqa: F401

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eas.taskdb import reading
-from eas.taskdb.reading import Filters, snapshot
+from eas.taskdb.queries import reports
+from eas.taskdb.queries.reports import Filters, snapshot
 from reports import assemble, tables
+from reports.files import csv_text, write_csv
 from reports.progress import STATES, under_way
 from reports.progress_picture import progress_picture
 from reports.tree import SHOWN, lines
-from reports.write import csv_text, write_csv
 from tests.integration.reports.random_databases import JOBS, make
 
 CONTROL = "('execution_chain', 'execution_for_loop', 'execution_do_while_loop')"
@@ -72,7 +72,7 @@ def check_progress(connection, filters):
 
 
 def check_first_starts(connection, filters):
-    wanted = under_way(reading.task_counts(connection, filters))
+    wanted = under_way(reports.task_counts(connection, filters))
     earliest = {
         (job, kind): first
         for job, kind, first in sql(
@@ -81,7 +81,7 @@ def check_first_starts(connection, filters):
             "WHERE j.state IN ('submitted', 'running') AND a.claimed_at IS NOT NULL GROUP BY 1, 2",
         )
     }
-    assert reading.first_starts(connection, wanted) == {key: earliest[key] for key in wanted if key in earliest}
+    assert reports.first_starts(connection, wanted) == {key: earliest[key] for key in wanted if key in earliest}
 
 
 def check_timings(connection, filters, folder: Path):
@@ -227,7 +227,7 @@ def test_since_is_a_limit(since, tmp_path):
 def test_first_starts_read_a_few_entries_of_an_index(tmp_path):
     database = make([], tmp_path)
     with snapshot(database) as connection:
-        compiled = reading._first_tasks().compile(connection, compile_kwargs={"render_postcompile": True})
+        compiled = reports._first_tasks().compile(connection, compile_kwargs={"render_postcompile": True})
         values = compiled.construct_params({"job": 1, "kind": "verify"})
         arguments = tuple(values[name] for name in compiled.positiontup)
         seen = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", arguments)]

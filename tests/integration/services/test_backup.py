@@ -14,14 +14,15 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from eas import registry
-from eas.control import backup
 from eas.errors import RequestError
+from eas.operations import backup, saved_file
+from eas.operations.saved_file import inspect_file, saved_tables
 from eas.states import AttemptState
 from eas.taskdb import attempts, results, tables
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
-from eas.taskdb.store import SQLAttemptStore
-from tests.contract.chains import new_worker, queue_tasks, result, version
+from tests.contract.chains import claim_these, new_worker, queue_tasks, result, version
 
 LONG_TEXT = "Ωδός 星 \U0001f6f0 " * 20_000
 
@@ -45,7 +46,7 @@ def fill(database: TaskDatabase) -> None:
     new_worker(database, uuid.uuid4().hex)
     queued = queue_tasks(database, ["null"] * 50, retries=1, outputs={"lightcurve": "ŝtelo.gz"})
     ids = [each.attempt_id for each in queued[:20]]
-    SQLAttemptStore(database).claim_these("a", ids)
+    claim_these(database, "a", ids)
     ended = [
         result(
             each,
@@ -62,7 +63,7 @@ def rows(database: TaskDatabase) -> dict[str, list[tuple[object, ...]]]:
     def read(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
         return {
             table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
-            for table in backup.saved_tables()
+            for table in saved_tables()
         }
 
     return database.fetch(read)
@@ -87,7 +88,7 @@ def test_a_restored_database_goes_on(sqlite: TaskDatabase, tmp_path: Path) -> No
     other = TaskDatabase(f"sqlite:///{tmp_path}/two.sqlite")
     backup.restore(other, registry.load(), tmp_path / "saved.gz")
     fill(other)  # new rows get new ids
-    assert SQLAttemptStore(other).claim_next("b", ["null"], 500)
+    assert AttemptClaims(other).claim_next("b", ["null"], 500)
     other.close()
 
 
@@ -171,23 +172,23 @@ def test_damaged_files_are_refused(sqlite: TaskDatabase, tmp_path: Path) -> None
     for message, damaged in damages.items():
         _write(path, damaged)
         with pytest.raises(RequestError, match=message):
-            backup.inspect_file(path)
+            inspect_file(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RequestError, match="damaged"):
-        backup.inspect_file(path)
+        inspect_file(path)
     path.write_bytes(b"plain text")
     with pytest.raises(RequestError, match="unpacked"):
-        backup.inspect_file(path)
+        inspect_file(path)
     with pytest.raises(RequestError, match="no file"):
-        backup.inspect_file(tmp_path / "absent.gz")
+        inspect_file(tmp_path / "absent.gz")
 
 
 def test_another_schema_is_refused(sqlite: TaskDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "saved.gz"
     backup.save(sqlite, path)
-    monkeypatch.setattr(backup, "head_revision", lambda: "9999")
-    with pytest.raises(RequestError, match="schema"):
+    monkeypatch.setattr(saved_file, "head_revision", lambda: "9999")
+    with pytest.raises(RequestError, match="has schema"):
         backup.restore(sqlite, registry.load(), path)
 
 

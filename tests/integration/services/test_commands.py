@@ -59,7 +59,7 @@ def test_mysql_is_created_and_remembered(run: Run, tmp_path: Path, monkeypatch: 
         services.drop_database(f"{services.mariadb_server()}{name}")
 
 
-def test_a_wrong_password_is_told_and_not_shown(run: Run, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(run: Run, tmp_path: Path) -> None:
     port = str(urlsplit(services.mariadb_server()).port)
     where = ["--db-host", "127.0.0.1", "--db-port", port, "--db-user", "eas", "--db-passwd", "s3cret"]
     with pytest.raises(ServiceError, match="Access denied") as caught:

@@ -142,7 +142,7 @@ def test_indices_format_as_integers(values: list[float]) -> None:
     assert files == [f"x_{i}.gz" for i in range(len(values))]
 
 
-def test_equal_numbers_of_different_types_are_told_apart() -> None:
+def test_equal_numbers_of_different_types_are_distinct() -> None:
     expand = expander(loop("a", [1, 1.0, True, "1", 0.0, -0.0], makes("'x_{a}.gz'.format(**metadata)")))
     files = [leaf.outputs["lightcurve"] for leaf in leaves(expand, expand.root("j", "w"))]
     assert files == ["x_1.gz", "x_1.0.gz", "x_True.gz", "x_1.gz", "x_0.0.gz", "x_-0.0.gz"]
@@ -273,7 +273,7 @@ def test_faults_that_evaluation_shows(task: dict[str, Any], path: str, message: 
     [problem] = caught.value.problems
     assert path in problem.path
     assert message in problem.message
-    assert problem.cure
+    assert problem.hint
 
 
 def test_a_loop_whose_range_is_wrong() -> None:

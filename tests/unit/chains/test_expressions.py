@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import math
 import string
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eas.chains import evaluator, syntax
 from eas.chains.expressions import Scope, check, evaluate, is_expression, uses_requested_metadata
 from eas.errors import ExpressionError, MissingMetadataError
 
@@ -43,7 +45,6 @@ FORMS = [
     ("'{x[k]}{y[0]}'.format(x={'k': 1}, y=[2])", "12"),
     ("'{!r:>5}'.format('a')", "  'a'"),
     ("'{{{a_index}}}'.format(**metadata)", "{1}"),
-    ("'{a_index}'.format_map(metadata)", "1"),
     ("('%.3f' % pi)", "3.142"),
     ("('%d of %d' % (1, 2))", "1 of 2"),
     ("('%(tool)s_%(a_index)04d' % metadata)", "psls_0001"),
@@ -53,7 +54,6 @@ FORMS = [
     ("('ev_' + str(metadata['size_index']) + '.gz')", "ev_3.gz"),
     ("(requested_metadata['transit_detection']['outcome'] == 'PASS') and (metadata['my_loop_index'] < 3)", True),
     ("(requested_metadata['transit_detection']['sde'] > 9)", True),
-    ("(requested_metadata['transit_detection'].get('absent', 1))", 1),
     ("(sqrt(2) + math.sqrt(2))", 2 * math.sqrt(2)),
     ("(sin(pi / 2) + log10(100) + floor(1.5))", 4.0),
     ("(math.pi)", math.pi),
@@ -69,8 +69,6 @@ FORMS = [
     ("({str(k): v for k, v in [('a', 1)]})", {"a": 1}),
     ("(sum(x for x in range(4)))", 6),
     ("('abc'[1:])", "bc"),
-    ("('a,b'.split(','))", ["a", "b"]),
-    ("('-'.join(['a', 'b']))", "a-b"),
     ("('a' in 'abc' and 1 not in [2])", True),
     ("('x' if metadata['size'] > 1 else 'y')", "y"),
     ("(2 ** 10 + 7 // 2 + 7 % 4 + (1 << 3) + (6 & 3) + (~0))", 1024 + 3 + 3 + 8 + 2 - 1),
@@ -80,11 +78,22 @@ FORMS = [
     ("'it''s'", "its"),
     ('"text"', "text"),
     ("(1 if True else None)", 1),
-    ("([k for k in metadata.keys() if k == 'tool'])", ["tool"]),
     ("({**metadata}['tool'])", "psls"),
     ("('{:%}'.format(0.5))", "50.000000%"),
-    ("(1e308 * 10)", math.inf),
-    ("('x'.ljust(3) + '7'.zfill(3))", "x  007"),
+    ("([k for k in metadata if k == 'tool'])", ["tool"]),
+    ("(sorted([1, -2], key=abs, reverse=True))", [-2, 1]),
+    ("(max(['b', 'AA'], key=len))", "AA"),
+    ("(min([3, -1], key=math.fabs))", -1),
+    ("(map(str, range(2)))", ["0", "1"]),
+    ("(sum(map(pow, [1, 2], [2, 3])))", 9),
+    ("(reversed([1, 2, 3]))", [3, 2, 1]),
+    ("([[0, 1][i] for i in range(2) for j in [i] if j == i])", [0, 1]),
+    ("([a + b for a, b in [(1, 2), (3, 4)]])", [3, 7]),
+    ("(1 < 2 < 3 and not 3 < 2 < 1)", True),
+    ("(0 or 'x')", "x"),
+    ("(pi)", math.pi),
+    ("(len(random.choices([1, 2], weights=[1, 3], k=4)) + len(random.sample(range(9), 3)))", 7),
+    ("(random.gammavariate(2, 3) > 0)", True),
 ]
 
 
@@ -169,7 +178,6 @@ HOSTILE = [
     "([1].sort())",
     "(min)",
     "(constants)",
-    "(sorted([1, 2], key=abs))",
     "('abc'.encode())",
     "(b'abc')",
     "(...)",
@@ -236,6 +244,33 @@ HOSTILE = [
     "(('a' * 90000).replace('', 'bbbb'))",
     "(('a' * 1000).join(['b'] * 1000))",
     "(sum([[0]] * 10000, []))",
+    "(1e308 * 10)",
+    "([1e308 * 10])",
+    "(1e999 - 1e999)",
+    "('\\ud800')",
+    "('\\x00')",
+    "(['\\x1b[31m'])",
+    "({'\\x07': 1})",
+    "(map(lambda x: x, [1]))",
+    "(map('str', [1]))",
+    "(map(map, [1]))",
+    "(sorted([1], key='abs'))",
+    "(map(str, 5))",
+    "([map(str, range(10000)) for x in range(100)])",
+    "([sorted(range(5000), key=abs) for x in range(100)])",
+    "(map(factorial, range(480, 500)) and [map(factorial, range(100, 500)) for x in range(100)])",
+    "(random.choices([1], k=10**9))",
+    "(random.sample([1, 2], 10**9))",
+    "(random.sample([1], counts=[10**9], k=10**6))",
+    "(random.choices([1, 2], ['a', 'b']))",
+    "(random.gammavariate(1e300, 1))",
+    "(random.gammavariate(1e-300, 1))",
+    "(['a' * 50000 + 'b' in 'a' * 90000 for x in range(100)])",
+    "(('a' * 50000).strip('b' * 40000))",
+    "(('a' * 50000).rfind('b' + 'a' * 20000))",
+    "(metadata.get('period'))",
+    "(inf)",
+    "(list(range(3)))",
     "(random.betavariate(nan, 1))",
     "(random.gauss(inf, inf))",
     "(random.choice([]))",
@@ -300,7 +335,7 @@ def test_hostile_or_wrong_is_refused_fast(expression: str) -> None:
         best = min(best, time.perf_counter() - started)
     assert best < 0.1
     assert caught.value.what
-    assert caught.value.cure
+    assert caught.value.hint
     assert len(str(caught.value)) < 2000
 
 
@@ -322,10 +357,10 @@ def test_enough_hostile_payloads() -> None:
         ("(pow(metadata['period'])/365.25, 2/3))", "one Python expression"),
     ],
 )
-def test_errors_name_the_cure(expression: str, hint: str) -> None:
+def test_errors_have_a_hint(expression: str, hint: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         evaluate(expression, SCOPE)
-    assert hint in caught.value.cure
+    assert hint in caught.value.hint
     assert caught.value.exit_code == 2
 
 
@@ -365,7 +400,7 @@ def test_requested_metadata_that_is_not_there_yet() -> None:
 
 def test_what_a_check_tells() -> None:
     parsed = check("'{a}_{b}'.format(**metadata) + str(metadata['c'] + random.random())")
-    assert parsed.metadata_keys == {"a", "b", "c"}
+    assert parsed.metadata_keys == ("a", "b", "c")
     assert parsed.uses_random
     assert check("(requested_metadata['x']['y'])").requested_names == {"x"}
     assert check("(len(metadata))").metadata_keys is None
@@ -411,3 +446,15 @@ def test_format_is_that_of_python(metadata: dict[str, object]) -> None:
 def test_any_text_gives_data_or_an_expression_error(text: str) -> None:
     with contextlib.suppress(ExpressionError):
         evaluate("(" + text + ")", SCOPE)
+
+
+def test_each_node_that_the_static_check_accepts_can_be_evaluated():
+    parts = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)  # of nodes, never evaluated
+    accepted = {each for each in syntax._PLAIN_NODES if not issubclass(each, parts)} - {ast.Expression, ast.keyword}
+    assert accepted <= set(evaluator._HANDLERS)
+
+
+@pytest.mark.parametrize("text", ["({1, 2})", "(1 in {1, 2})", "(len({1, 2}))"])
+def test_a_set_is_refused_before_anything_is_evaluated(text):
+    with pytest.raises(ExpressionError, match="a set is not allowed"):
+        check(text)

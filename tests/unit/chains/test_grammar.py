@@ -1,4 +1,4 @@
-"""Chains are read strictly: each fault is named with its place and its cure."""
+"""Chains are read strictly: each fault is named with its place and its hint."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from broken_chains.cases import CASES, FOLDER, MISSING_PRODUCERS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eas.chains.expansion import Expander
 from eas.chains.grammar import load_chain, parse_chain
-from eas.chains.paths import check_relative_path, descriptor_at
+from eas.chains.paths import check_relative_path
 from eas.chains.plan import plan
 from eas.errors import ChainError, Problem, RequestError, StorePathError
 
-from .build import REGISTRY, chain, loop, makes, null, planned, reads, real_life
+from .build import REGISTRY, chain, loop, null, planned, reads, real_life
 
 
 def faults(path: Path) -> tuple[Problem, ...]:
@@ -30,7 +31,7 @@ def faults(path: Path) -> tuple[Problem, ...]:
 @pytest.mark.parametrize(("name", "place", "fragment"), CASES, ids=[case[0] for case in CASES])
 def test_broken_chains(name: str, place: str, fragment: str) -> None:
     problems = faults(FOLDER / name)
-    assert all(problem.cure and problem.message for problem in problems)
+    assert all(problem.hint and problem.message for problem in problems)
     texts = [str(problem) for problem in problems]
     assert any(text.startswith(f"{place}: ") and fragment in text for text in texts), texts
     assert len(problems) == 1, texts
@@ -77,11 +78,11 @@ def test_what_a_chain_knows(tmp_path: Path) -> None:
     path = tmp_path / "chain.json"
     path.write_text(text, encoding="utf-8")
     found = load_chain(path, REGISTRY)
-    assert (found.job_name, found.working_directory, found.source) == ("j", "a/b", str(path))
-    assert found.document["anything"] == 1
+    assert found.source == str(path)
+    assert Expander(found, REGISTRY, "1").names() == ("j", "a/b")
     assert found.text == text[1:]
-    assert chain().job_name is None
-    assert parse_chain(text, "x", REGISTRY).document == found.document
+    assert Expander(chain(), REGISTRY, "1").names() == (None, None)
+    assert parse_chain(text, "x", REGISTRY).nodes == found.nodes
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(RequestError) as caught:
             load_chain(path)
         assert caught.value.exit_code == 2
-        assert caught.value.cure
+        assert caught.value.hint
 
 
 def test_settings_are_free() -> None:
@@ -109,12 +110,6 @@ def test_names_that_are_expressions_are_checked_later() -> None:
     planned(loop("x", ["b"], null(name="'a{x}'.format(**metadata)"), null(requires_metadata_from=["ab"])))
 
 
-def test_descriptor_at() -> None:
-    document = chain(loop("x", [1], null(), makes("a"))).document
-    assert descriptor_at(document, "") is document
-    assert descriptor_at(document, "task_list[0].task_list[1]")["outputs"] == {"lightcurve": "a"}
-
-
 @pytest.mark.parametrize(
     "text", ["a", "a.gz", "a/b/c.gz", "a b", "a..b", ".a", "ä", "x" * 255, "a/.versionsx", "...", "a:b"]
 )
@@ -132,7 +127,7 @@ def test_paths_in_the_store(text: str) -> None:
 def test_paths_that_are_refused(text: str) -> None:
     with pytest.raises(StorePathError) as caught:
         check_relative_path(text)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 @given(st.text("ab./\\\0", max_size=12))
@@ -160,7 +155,7 @@ def test_any_document_is_a_chain_or_a_chain_error(document: Any) -> None:
         found = parse_chain(json.dumps({"task_list": [document]}), "x", REGISTRY)
         plan(found, REGISTRY, "1", job_name="j", working_directory="w")
     except ChainError as error:
-        assert all(problem.cure for problem in error.problems)
+        assert all(problem.hint for problem in error.problems)
 
 
 @given(st.text(max_size=40, alphabet='{}[]",:1ae\\ \n'))

@@ -55,7 +55,7 @@ def test_a_bad_file_is_named_with_its_line(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(LightCurveError, match=message) as caught:
         lcsg.read(path)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
@@ -74,6 +74,10 @@ def test_a_file_that_cannot_be_read(tmp_path):
         ("# #a=[1]", ("a", "[1]")),
         ('# #a="1"', ("a", "1")),
         ("# #a=", ("a", "")),
+        ("# #a=1,,", ("a", 1)),
+        ("# #a=1;;\r\n", ("a", 1)),
+        ("# #a=word\t\t", ("a", "word")),
+        ('# #a="1,,"', ("a", "1,,")),
         ("# a=1", None),
         ("# #=1", None),
         ("# #a", None),
@@ -83,13 +87,16 @@ def test_comments(line, pair):
     assert comments.parse(line) == pair
 
 
-NAMES = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1)
+# Names that the system knows have a type and a spelling of their own: see test_lcsg_quirks.
+NAMES = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1).filter(
+    lambda name: name.lower() not in comments.NUMBERS
+)
 VALUES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.dictionaries(NAMES, VALUES | st.text()))
 def test_metadata_come_back_from_comments(metadata):
-    assert comments.parse_head(comments.to_lines(metadata) + b"0 1 0 0\n# #late=1\n") == metadata
+    assert comments.parse_head(comments.to_lines(metadata) + b"0 1 0 0\n# #late=1\n")[0] == metadata
 
 
 def test_light_curve_files_may_carry_metadata(tmp_path):

@@ -69,3 +69,10 @@ def test_sizes_of_sun_and_earth_are_those_of_the_language():
     assert pytest.approx(constants.EARTH_RADIUS / constants.JUPITER_RADIUS, rel=1e-6) == constants.BY_NAME["Rearth"]
     assert pytest.approx(9.7284, abs=1e-4) == constants.SUN_RADIUS_IN_JUPITER_RADII
     assert pytest.approx(2092.5, abs=0.1) == constants.AU_IN_JUPITER_RADII
+
+
+def test_the_first_days_count_from_the_earliest_time_that_is_one():
+    times = np.array([np.nan, 2.0, 3.0, 4.0, np.nan])
+    assert LightCurve(times, np.ones(5)).first(1.5).times.tolist() == [2, 3]
+    nothing = LightCurve(np.full(3, np.nan), np.ones(3))
+    assert len(nothing.first(1)) == 3

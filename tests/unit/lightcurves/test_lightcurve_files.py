@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from eas.lightcurves import files
+from eas.lightcurves.flags import REPEATED
 from eas.lightcurves.lightcurve import LightCurve, LightCurveError, same
 
 ANY_FLOAT = st.floats(width=64)
@@ -101,6 +102,39 @@ def test_a_bad_line_is_named(tmp_path, content, message):
     with pytest.raises(LightCurveError, match=message) as caught:
         files.read(path)
     assert "bad.gz" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"0 1.001 1.001 0\n25 0.999 0.999 0\n50 1.0 1.0 0\n",
+        b"# flat\n0 1.0 1.0 0\n25 1.0 1.0 0\n",
+        b"0 nan nan 0\n25 0.999 0.999 0\n",
+    ],
+)
+def test_a_flag_column_that_repeats_the_flux_is_all_good_with_a_warning(tmp_path, content):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(content))
+    back = files.read(path)
+    assert back.good.all() and back.warnings == (REPEATED,)
+    files.write(path, back)
+    assert not files.read(path).warnings
+
+
+def test_flags_of_our_own_files_are_flags_though_they_equal_the_flux(tmp_path):
+    path = tmp_path / "a.gz"
+    files.write(path, LightCurve(np.arange(5.0), np.ones(5), np.ones(5, np.int8)))
+    back = files.read(path)
+    assert not back.good.any() and not back.warnings
+
+
+def test_metadata_in_comments_have_their_type(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"# #orbital_period=72 h\n# #t0=soon\n" + LINE))
+    back = files.read(path)
+    assert back.metadata == {"orbital_period": 3, "t0": "soon"}
+    assert back.warnings[0] == "orbital_period is '72 h': read as 3 days"
+    assert "t0 is 'soon', not a number of days" in back.warnings[1]
 
 
 def test_a_file_that_is_not_there_or_not_gzip(tmp_path):

@@ -78,6 +78,6 @@ def test_loop_values_follow_their_columns_and_tell_of_unknown_ones():
     assert read('{"b": 2, "b_index": 0, "c": 3}') == (2, None)
     assert read.columns(['{"a": 1, "a_index": 0}', "{}"]) == [(None, None), (1, None)]
     assert read.columns([]) == [(), ()]
-    with pytest.raises(UnknownParametersError) as told:
+    with pytest.raises(UnknownParametersError) as caught:
         read('{"new": 1, "new_index": 0}')
-    assert told.value.keys == ["new"]
+    assert caught.value.keys == ["new"]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from eas.errors import RequestError
-from reports import activity, errors, outcomes, timings
+from reports import errors, live_tables, outcomes, timings
 from reports.filters import parse_since
 from reports.progress import COLUMNS, progress_frame
 
@@ -158,7 +158,7 @@ def test_errors_with_the_same_last_line_are_counted_once():
 
 def test_a_queue_tells_who_serves_it():
     rows = [("verify", "eas-base", 2, 1, 4, 1, 40.0, None), ("tls", "eas-worker-tls", 0, 0, 0, 0, None, 5.0)]
-    frame = activity.queue_frame(rows, [["eas-worker-tls"], ["eas-base"]], now=100.0)
+    frame = live_tables.queue_frame(rows, {"eas-worker-tls": 1, "eas-base": 2}, now=100.0)
     assert frame["workers_alive"].tolist() == [2, 1]
     assert frame[["queued", "due", "held_back", "running"]].to_numpy().tolist() == [[2, 1, 4, 1], [0, 0, 0, 0]]
     assert frame["oldest_age [s]"].tolist()[0] == 60

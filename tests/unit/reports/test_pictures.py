@@ -6,8 +6,8 @@ import pytest
 from matplotlib.image import imread
 
 from reports import pictures
-from reports.activity import timeline_frame
 from reports.columns import texts
+from reports.live_tables import timeline_frame
 from reports.progress import progress_frame
 from reports.progress_picture import progress_picture
 from reports.timeline import timeline_picture
@@ -45,7 +45,55 @@ def test_many_tasks_make_a_picture():
     assert shape(pictures.detection_picture(many, "size", "orbital_period [days]"))
 
 
-def test_log_spacing_is_told_from_linear():
+def coloured(png, colour):
+    """Return the number of pixels that show a colour, also where it is translucent on white."""
+    wanted = np.array([int(colour[n : n + 2], 16) for n in (1, 3, 5)]) / 255
+    pixels = imread(io.BytesIO(png))[..., :3].reshape(-1, 3)
+    depth = np.clip((1 - pixels).sum(axis=1) / (1 - wanted).sum(), 0, 1)
+    blended = 1 - depth[:, None] * (1 - wanted)
+    return int(((np.abs(pixels - blended).max(axis=1) < 0.05) & (depth > 0.5)).sum())
+
+
+def test_edges_do_not_hide_a_thousand_marks():
+    thousand = table(tuple(np.linspace(0.01, 1, 1000).tolist()), (1,), ("a",)).assign(outcome="PASS")
+    assert coloured(pictures.outcome_picture(thousand, "size"), pictures.COLOURS["PASS"]) > 10_000
+
+
+def test_cells_without_outcome_are_explained_in_a_legend(monkeypatch):
+    explained = []
+    monkeypatch.setattr(pictures, "_empty_cells_legend", explained.append)
+    full = table().assign(outcome="PASS")
+    pictures.detection_picture(full, "size", "orbital_period [days]")
+    assert not explained
+    pictures.detection_picture(full.assign(outcome="UNDEFINED"), "size", "orbital_period [days]")
+    assert len(explained) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.geomspace(10, 1000, 5).tolist(), ["10", "20", "50", "100", "200", "500", "1000"]),
+        (np.linspace(3, 90, 30).tolist(), ["15", "30", "45", "60", "75", "90"]),
+        ([0.5, 1.0, 1.5], ["0.5", "1", "1.5"]),
+        ([1, 2, 3], ["1", "2", "3"]),
+        (["red", "blue"], ["red", "blue"]),
+        ([True, False], ["True", "False"]),
+        ([31.66], ["31.7"]),
+    ],
+)
+def test_ticks_of_a_grid_are_at_round_values(values, words):
+    places, found = pictures.grid_ticks(values)
+    assert found == words
+    assert all(0 <= place <= len(values) - 1 for place in places)
+
+
+def test_ticks_between_cells_are_where_their_values_belong():
+    places, words = pictures.grid_ticks([10.0, 31.622776601683793, 100.0])
+    assert dict(zip(words, places, strict=True))["100"] == pytest.approx(2)
+    assert dict(zip(words, places, strict=True))["50"] == pytest.approx(1 + np.log10(50 / 10**1.5) / 0.5)
+
+
+def test_log_spacing_is_distinguished_from_linear():
     assert pictures.is_log_spaced(np.geomspace(0.02, 0.18, 14))
     assert not pictures.is_log_spaced(np.linspace(0.02, 0.18, 14))
     assert not pictures.is_log_spaced([0.0, 0.1, 1.0])

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from eas.states import TaskState
-from eas.taskdb.reading_live import Packed
+from eas.taskdb.queries import packed_tree
 from reports import tree
 
 STATES = [state.value for state in TaskState]
@@ -17,15 +17,13 @@ def task(task_id, parent, task_type, state, metadata=None, name=None):
     )  # fmt: skip
 
 
-def code(each):
-    return 16 * each.parent + STATES.index(each.state) + 8 * (each.task_type or "").startswith("execution_")
+def row(each):
+    control = (each.task_type or "").startswith("execution_")
+    return each.id, packed_tree.link(each.parent, TaskState(each.state), control=control)
 
 
 def links_of(tasks):
-    return tree.read_links(
-        Packed(1, 100, ",".join(str(each.id - 1 + 100 * code(each)) for each in part))
-        for part in (tasks[:3], tasks[3:])
-    )
+    return tree.read_links(packed_tree.pack(sorted(map(row, part))) for part in (tasks[:3], tasks[3:]) if part)
 
 
 def sweep(values, state="done"):

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("batman", reason="batman is not installed: pip install batman-package")
+
 from eas import registry
 from eas.lightcurves.constants import EARTH_RADIUS_IN_JUPITER_RADII, PLATO_NOISE
 from eas.model import InputProduct

@@ -1,12 +1,15 @@
 """The example of a task package: what its image names is there. Its code is run in tests/science/test_try.py."""
 
+import ast
 import importlib.util
+import inspect
 import json
 import re
 import shlex
 from pathlib import Path
 
 import eas
+from eas import task_api
 from infra.images import TARGETS
 
 ROOT = Path(__file__).parents[3]
@@ -57,3 +60,32 @@ def test_the_image_runs_the_worker_type_of_the_package():
     (worker_type,) = module.task_types()["worker_types"]
     (command,) = [line.removeprefix("CMD ") for line in lines(EXAMPLE / "Containerfile") if line.startswith("CMD")]
     assert json.loads(command) == ["eas", "worker", "--type", worker_type]
+
+
+def test_the_package_imports_only_the_module_for_authors():
+    imported = set()
+    for path in EXAMPLE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                imported.add(node.module)
+            elif isinstance(node, ast.Import):
+                imported.update(each.name for each in node.names)
+    assert {name for name in imported if name.split(".")[0] == "eas"} == {"eas.task_api"}
+
+
+def test_the_module_for_authors_documents_each_name_that_it_exports():
+    public = {name for name in vars(task_api) if not name.startswith("_")} - {"annotations"}
+    assert set(task_api.__all__) == public
+    for name in task_api.__all__:
+        assert f"`{name}`" in task_api.__doc__, name
+        value = getattr(task_api, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), name
+
+
+def test_the_public_methods_of_the_module_for_authors_are_documented():
+    classes = [value for name in task_api.__all__ if inspect.isclass(value := getattr(task_api, name))]
+    for each in [each for each in classes if each.__module__.startswith("eas.")]:
+        for name, member in vars(each).items():
+            if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+                assert inspect.getdoc(member), f"{each.__name__}.{name}"

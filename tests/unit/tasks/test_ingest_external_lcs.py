@@ -56,7 +56,7 @@ def test_all_good_files_come_before_the_failure(inputs):
     )
     with pytest.raises(TaskFailure, match=r"2 of 3 files .* a.csv, line 1: .*; c.csv, line 2: ") as caught:
         IngestExternalLCs().run(context)
-    assert caught.value.cure and list(context.new_outputs) == ["b.csv"]
+    assert caught.value.hint and list(context.new_outputs) == ["b.csv"]
     assert all(each.passed for each in judge(context))
 
 
@@ -82,7 +82,7 @@ def test_settings_that_cannot_be_used(inputs, settings, message):
     context = inputs(settings, a_csv=GOOD, deep__a_csv=GOOD)
     with pytest.raises(TaskFailure, match=message) as caught:
         IngestExternalLCs().run(context)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_a_link_out_of_the_input_directory_is_no_input(inputs, bench):
@@ -101,3 +101,27 @@ def test_other_tasks_may_make_no_such_products(bench):
     with pytest.raises(TaskFailure, match="twice"):
         context.new_output("x")
     assert not Null().check_new(context, "x", path)[0].passed
+
+
+def test_what_the_reader_assumed_is_in_the_log(inputs, caplog):
+    context = inputs({"input_path": "*.csv"}, a_csv=GOOD.replace("=3", "=3 d"), b_csv=GOOD.replace("=3", "=soon,,"))
+    IngestExternalLCs().run(context)
+    assert "a.csv: orbital_period is '3 d': read as 3 days" in caplog.messages
+    assert any(each.startswith("b.csv: orbital_period is 'soon', not a number of days") for each in caplog.messages)
+    assert files.read(context.new_outputs["a.csv"]).metadata == {"orbital_period": 3}
+
+
+@pytest.mark.parametrize("kind, suffix, form", [("fits", "fits", "fits"), ("ecsv", "ecsv", "ascii.ecsv")])
+def test_fits_and_ecsv_files_become_light_curves_with_their_headers(inputs, kind, suffix, form):
+    table = pytest.importorskip("astropy.table").Table
+    context = inputs({"lc_type": kind, "input_path": f"*.{suffix}"}, bad_csv=GOOD)
+    columns = {"TIME": [0.0, 0.5, 1.0], "PDCSAP_FLUX": [100.0, 99.0, 100.0], "QUALITY": [0, 0, 4]}
+    table(columns, meta={"TEFF": 5772}).write(context.input_directory / f"a.{suffix}", format=form)
+    (context.input_directory / "a.csv").write_text(GOOD)
+    IngestExternalLCs().run(context)
+    assert list(context.new_outputs) == [f"a.{suffix}"] and all(each.passed for each in judge(context))
+    lightcurve = files.read(context.new_outputs[f"a.{suffix}"])
+    assert lightcurve.metadata["teff"] == 5772 and lightcurve.flags.tolist() == [0, 0, 1]
+    again = dataclasses.replace(context, settings={"lc_type": kind, "input_path": "*.csv"}, new_outputs={})
+    with pytest.raises(TaskFailure, match=f"cannot be read as {kind.upper()}"):
+        IngestExternalLCs().run(again)

@@ -30,8 +30,11 @@ def test_verify(bench):
         "verification_flux_min": lightcurve.fluxes.min(),
         "verification_flux_max": lightcurve.fluxes.max(),
         "verification": True,
+        "samples_searched": 240,
+        "samples_dropped": 0,
+        "samples_dropped_why": "none",
     }
-    assert all(type(value) in (float, bool) for value in metadata.values())
+    assert all(type(value) in (int, float, bool, str) for value in metadata.values())
     assert passed(Verify().check(context, metadata))
 
 
@@ -101,7 +104,7 @@ def test_binning_refuses_other_cadences(bench, settings):
     context = bench.context(settings, inputs={"lightcurve": bench.store("a.gz", curve())}, outputs=["lightcurve"])
     with pytest.raises(TaskFailure, match="cadence") as caught:
         Binning().run(context)
-    assert caught.value.cure
+    assert caught.value.hint
     assert not passed(Binning().check(context, None))
 
 

@@ -9,7 +9,7 @@ from eas.tasks import qats
 
 
 def recursion(values, length, shortest, longest, fewest=1):
-    """Evaluate Carter and Agol's recursion as it is written, for each number of transits anew."""
+    """Evaluate Carter and Agol's recursion as it is written, separately for each number of transits."""
     samples = len(values)
     sums = [-values[n : n + length].sum() for n in range(samples - length + 1)]
     best = (-np.inf, 0)

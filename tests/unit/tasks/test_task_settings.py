@@ -1,11 +1,20 @@
-"""Numbers of a task's settings: kept as they are, or refused with a cure."""
+"""Numbers of a task's settings: kept as they are, or refused with a hint."""
 
 import logging
 
+import numpy as np
 import pytest
 
+pytest.importorskip("batman", reason="batman is not installed: pip install batman-package")
+
 from eas.errors import TaskFailure
-from eas.tasks.settings import Number, dictionary, warn_unknown
+from eas.lightcurves import files
+from eas.lightcurves.lightcurve import LightCurve
+from eas.model import InputProduct
+from eas.tasks.binning import Binning
+from eas.tasks.settings import Number, dictionary, warn_text_numbers, warn_unknown
+from eas.tasks.synthesis_batman import SynthesisBatman
+from eas.tasks.trivial import Null
 
 RADIUS = Number("radius", 2.5, "m", low=0, high=9, above=True)
 
@@ -22,7 +31,7 @@ def test_what_counts_as_a_number(value, number):
 def test_what_does_not(value):
     with pytest.raises(TaskFailure, match=r"specs\.radius is") as caught:
         RADIUS.read({"radius": value}, "specs")
-    assert caught.value.cure == "give a number above 0 and of at most 9 [m]"
+    assert caught.value.hint == "give a number above 0 and of at most 9 [m]"
 
 
 def test_a_missing_number():
@@ -39,10 +48,35 @@ def test_a_dictionary():
         dictionary({"specs": 3}, "specs")
 
 
-def test_unknown_names_are_warned_of(caplog):
+def test_unknown_names_are_reported(caplog):
     log = logging.getLogger("eas.task")
     warn_unknown({"noise": 1, "planet_raduis": 1, "xyz": 1}, ["noise", "planet_radius"], "specs", log)
     assert caplog.messages == [
         "specs.planet_raduis is ignored: no such setting; did you mean 'planet_radius'?",
         "specs.xyz is ignored: no such setting; known are: noise, planet_radius",
     ]
+
+
+def test_a_number_given_as_text_is_reported(caplog):
+    log = logging.getLogger("eas.task")
+    warn_text_numbers({"radius": "3.5", "other": "4", "x": 1}, [RADIUS, Number("x"), Number("y")], "specs", log)
+    warn_text_numbers({"radius": " 7 "}, [RADIUS], "", log)
+    assert caplog.messages == [
+        "specs.radius is text, '3.5', and is read as the number: give it without quotes",
+        "radius is text, ' 7 ', and is read as the number: give it without quotes",
+    ]
+
+
+@pytest.mark.parametrize(
+    "task, settings, named",
+    [
+        (Null(), {"duration": "0"}, "duration is text, '0'"),
+        (Binning(), {"cadence": "600"}, "cadence is text, '600'"),
+        (SynthesisBatman(), {"specs": {"duration": "1"}}, "specs.duration is text, '1'"),
+    ],
+)
+def test_every_task_reads_numbers_in_quotes_with_a_warning(bench, caplog, task, settings, named):
+    files.write(bench.path("a.gz"), LightCurve(np.arange(100) / 3456, np.ones(100)))
+    inputs = {"lightcurve": InputProduct("a.gz", bench.path("a.gz"))}
+    task.run(bench.context(settings, inputs=inputs, outputs=["lightcurve"]))
+    assert named in caplog.text

@@ -6,6 +6,8 @@ import tarfile
 import numpy as np
 import pytest
 
+pytest.importorskip("batman", reason="batman is not installed: pip install batman-package")
+
 from eas.errors import TaskFailure
 from eas.lightcurves.lightcurve import LightCurve
 from eas.tasks.search import outcome, write_debugging
@@ -109,7 +111,6 @@ def test_a_period_beyond_the_data_is_cut(bench, caplog):
     "settings, message",
     [
         ({"search_settings": {"period_min": 0.2}}, "search_settings.period_min is 0.2"),
-        ({"search_settings": {"period_min": 20}}, "no period to search"),
         ({"search_settings": {"period_min": 8, "period_max": 7}}, "no period to search"),
         ({"search_settings": {"period_max": -7}}, "search_settings.period_max is -7"),
         ({"search_settings": 7}, "search_settings is 7"),
@@ -120,10 +121,10 @@ def test_a_period_beyond_the_data_is_cut(bench, caplog):
 def test_settings_that_cannot_be_used(bench, settings, message):
     with pytest.raises(TaskFailure, match=message) as caught:
         search(bench, planet(), settings)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
-def test_misspelt_settings_are_warned_of(bench, caplog):
+def test_misspelt_settings_are_reported(bench, caplog):
     search(bench, flat(100), {"search_settings": {"periodmin": 3, "period_min": 0.9}})
     assert "search_settings.periodmin is ignored: no such setting; did you mean 'period_min'?" in caplog.text
 
@@ -136,7 +137,8 @@ def test_debugging_holds_the_periodogram_and_the_settings(bench):
         table = np.genfromtxt(archive.extractfile("periodogram.csv"), delimiter=",", names=True)
     assert settings["result"] == metadata
     assert len(settings["durations"]) == 10 and settings["frequency_factor"] == 2
-    assert table["period"][np.argmax(table["power"])] == pytest.approx(metadata["period"])
+    best = table["period"][table["power"] == table["power"].max()]
+    assert np.isclose(best, metadata["period"]).any()  # several trial periods share the same boxes
 
 
 def test_debugging_depends_on_its_content_alone(tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def crash(context):
 
 
 def explain(context):
-    raise TaskFailure("the star is missing", cure="bring it back")
+    raise TaskFailure("the star is missing", hint="bring it back")
 
 
 def missing_input(context):
@@ -189,7 +189,7 @@ def sleep(context):
     return {"slept": True}
 
 
-def tidy_up_when_told(context):
+def tidy_up_on_request(context):
     def tidy(*_):
         Path(context.settings["tidied"]).write_text("tidied up")
         os._exit(0)
@@ -272,6 +272,18 @@ def close_and_write(context):
     return {"n": len(files)}
 
 
+def forge(context):
+    """Write a message of one's own to the worker's connection, then go on."""
+    body = context.settings["message"].encode()
+    os.write(int(sys.argv[1]), len(body).to_bytes(4, "big") + body)
+    time.sleep(context.settings.get("duration", 0))
+    return {}
+
+
+def say_nothing(context):
+    raise TaskFailure("")
+
+
 def close_output(context):
     os.close(1)
     os.close(2)
@@ -308,6 +320,11 @@ def orphan(context):
     while not (tell.exists() and tell.read_text()):
         time.sleep(0.01)
     return {}
+
+
+def orphan_and_wait(context):
+    orphan(context)
+    time.sleep(600)
 
 
 def orphan_and_die(context):

@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
+from eas.model import ClaimedAttempt
 from eas.worker.executor import Executor
 from eas.worker.protocol import Work
 
@@ -43,9 +44,10 @@ def do(tmp_path: Path) -> Callable[..., Work]:
 
     def make(act: str, task: str = "Do", time_limit: float | None = None, **more: Any) -> Work:
         number = next(numbers)
-        fields = {key: more.pop(key) for key in ("outputs", "inputs", "metadata", "scratch") if key in more}
+        fields = {key: more.pop(key) for key in ("outputs", "inputs", "scratch", "new_directory") if key in more}
         fields.setdefault("scratch", tmp_path / "scratch")
-        settings = {"act": act, **more}
-        return Work(number, "bad", f"badtasks:{task}", settings=settings, seed=number, time_limit=time_limit, **fields)
+        metadata = more.pop("metadata", {})
+        attempt = ClaimedAttempt(number, "bad", {"act": act, **more}, metadata, seed=number)
+        return Work(attempt, f"badtasks:{task}", time_limit=time_limit, **fields)
 
     return make

@@ -81,13 +81,13 @@ def in_thread(tell, action):
 def test_interrupting_one_attempt(executor, do, tmp_path, by_id):
     tell = tmp_path / "pid"
     works = [do("nothing"), do("sleep", "Checked", tell=str(tell)), do("whoami")]
-    number = works[1].attempt_id if by_id else None
-    thread = in_thread(tell, lambda: executor.interrupt("cancelled by somebody", number))
+    number = works[1].attempt.attempt_id if by_id else None
+    thread = in_thread(tell, lambda: executor.interrupt("cancelled by an operator", number))
     before, outcome, after = executor.run_many(works)
     thread.join()
     assert before.passed and after.passed
     assert outcome.interrupted
-    assert outcome.reason == "cancelled by somebody"
+    assert outcome.reason == "cancelled by an operator"
     assert outcome.checks == ()
     assert not outcome.passed
     assert not is_alive(int(tell.read_text()))
@@ -95,7 +95,7 @@ def test_interrupting_one_attempt(executor, do, tmp_path, by_id):
 
 def test_an_interrupted_attempt_may_tidy_up(executor, do, tmp_path):
     tell, tidied = tmp_path / "started", tmp_path / "tidied"
-    work = do("tidy_up_when_told", tell=str(tell), tidied=str(tidied))
+    work = do("tidy_up_on_request", tell=str(tell), tidied=str(tidied))
     thread = in_thread(tell, lambda: executor.interrupt("cancelled"))
     assert executor.run(work).interrupted
     thread.join()
@@ -121,12 +121,12 @@ def test_interrupting_another_attempt_does_nothing(executor, do, tmp_path):
 
 def test_stop(executor, do, tmp_path):
     tell = tmp_path / "pid"
-    thread = in_thread(tell, lambda: executor.stop("the worker is told to stop"))
+    thread = in_thread(tell, lambda: executor.stop("the worker is stopping"))
     outcomes = list(executor.run_many([do("nothing"), do("sleep", tell=str(tell)), do("nothing")]))
     thread.join()
     assert [(each.passed, each.interrupted, each.reason) for each in outcomes] == [
         (True, False, ""),
-        (False, True, "the worker is told to stop"),
+        (False, True, "the worker is stopping"),
     ]
     assert list(executor.run_many([do("nothing")])) == []
     with pytest.raises(EASError, match="was not begun"):
@@ -171,26 +171,6 @@ def test_stop_from_a_signal_handler(executor, do, tmp_path):
     assert outcome.reason == "signalled"
 
 
-def test_ticks(make_executor, do):
-    ticks = []
-    executor = make_executor(on_tick=lambda: ticks.append(time.monotonic()), tick=0.05)
-    executor.run(do("sleep", duration=0.5))
-    assert len(ticks) >= 5
-
-
-def test_an_error_in_a_tick_ends_the_attempt(make_executor, do, tmp_path):
-    tell = tmp_path / "pid"
-
-    def tick():
-        if tell.exists() and tell.read_text():
-            raise RuntimeError("from the tick")
-
-    executor = make_executor(on_tick=tick, tick=0.05)
-    with pytest.raises(RuntimeError, match="from the tick"):
-        executor.run(do("sleep", tell=str(tell)))
-    assert not is_alive(int(tell.read_text()))
-
-
 # -- the parent's own end ----------------------------------------------------------------------
 
 
@@ -200,8 +180,10 @@ def test_the_child_dies_with_its_parent(tmp_path, act):
         import sys, time
         from pathlib import Path
         from eas.worker.executor import Executor
+        from eas.model import ClaimedAttempt
         from eas.worker.protocol import Work
-        def work(act): return Work(1, "bad", "badtasks:Do", Path({str(tmp_path / "s")!r}), settings={{"act": act}})
+        def work(act):
+            return Work(ClaimedAttempt(1, "bad", {{"act": act}}), "badtasks:Do", Path({str(tmp_path / "s")!r}))
         with Executor(threads=1, memory_limit=None, input_directory=Path("/"), python_path=[Path({str(HERE)!r})]) as e:
             print(e.run(work("whoami")).metadata["pid"], flush=True)
             e.run(work({act!r}))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +34,7 @@ REASONS = [
     ("vanish", {"code": 9}, "the task's process ended with exit code 9 before its code had returned"),
     ("segfault", {}, "killed by signal SIGSEGV"),
     ("abort", {}, "killed by signal SIGABRT"),
-    ("kill_self", {}, "killed by signal SIGKILL (by somebody else; the kernel does that when memory runs out)"),
+    ("kill_self", {}, "killed by signal SIGKILL (by another process; the kernel does that when memory runs out)"),
     ("close_everything", {}, "the task's code closed the worker's connection"),
     ("wrong_list", {}, "the output metadata 'values' is a list: only numbers, strings and booleans can be recorded"),
     ("wrong_complex", {}, "the output metadata 'z' is a complex: only numbers, strings and booleans can be recorded"),
@@ -39,6 +42,7 @@ REASONS = [
     ("wrong_integer", {}, "the output metadata 'big' is an integer of more than 64 bits"),
     ("wrong_none", {}, "run() returned None instead of a dictionary of output metadata (return a dictionary of "
      "numbers, strings and booleans; an empty one will do)"),
+    ("say_nothing", {}, "TaskFailure"),
     ("wrong_size", {}, "the output metadata is larger than 1 MB (write large results to a file product)"),
 ]  # fmt: skip
 
@@ -50,7 +54,6 @@ def test_a_failure_has_its_reason_and_the_executor_goes_on(executor, do, act, se
     before, outcome, after = executor.run_many([do("whoami"), do(act, **settings), do("whoami")])
     assert before.passed
     assert after.passed
-    assert not outcome.succeeded
     assert not outcome.passed
     assert not outcome.interrupted
     assert outcome.reason == reason
@@ -81,7 +84,7 @@ def test_code_that_cannot_be_loaded(executor, do, implementation, reason):
     from dataclasses import replace
 
     outcome = executor.run(replace(do("nothing"), implementation=implementation))
-    assert (outcome.succeeded, outcome.reason, outcome.checks) == (False, reason, ())
+    assert (outcome.passed, outcome.reason, outcome.checks) == (False, reason, ())
 
 
 def test_what_was_logged_and_printed_before_a_crash_is_kept(executor, do):
@@ -142,14 +145,60 @@ def test_a_file_in_the_place_of_the_connection_is_not_written_to(executor, do, t
     assert {each.stat().st_size for each in folder.iterdir()} == {0}
 
 
+RESULT: dict[str, Any] = {
+    "say": "result", "id": 2, "started": 0.0, "ended": 0.0, "usage": [0, 0, 0, 0], "totals": [0, 0], "retire": "",
+    "reason": "", "metadata": {}, "checks": [], "new": [],
+}  # fmt: skip
+FORGED = [
+    "",
+    "nothing",
+    "[" * 100_000,
+    "[]",
+    '"result"',
+    "{}",
+    '{"say": []}',
+    '{"say": "something"}',
+    '{"say": "log"}',
+    '{"say": "log", "entry": [0, 20, "logger"]}',
+    '{"say": "log", "entry": [0, 20, "logger", 1, null]}',
+    '{"say": "ran", "reason": null, "metadata": {}}',
+    '{"say": "ready", "totals": [0, "1"], "resident": 0}',
+    *(json.dumps({key: value for key, value in RESULT.items() if key != left_out}) for left_out in RESULT),
+    *(json.dumps({**RESULT, key: {}}) for key in RESULT if key != "metadata"),
+    json.dumps({**RESULT, "metadata": {"list": []}}),
+    json.dumps({**RESULT, "metadata": {"nan": math.nan}}),
+    json.dumps({**RESULT, "metadata": {"big": 2**63}}),
+    json.dumps({**RESULT, "checks": [["name", 1, ""]]}),
+    json.dumps({**RESULT, "new": [["name", "path"]]}),
+    json.dumps({**RESULT, "started": math.inf}),
+]
+
+
+@pytest.mark.parametrize("message", FORGED, ids=range(len(FORGED)))
+def test_a_message_that_no_child_sends_fails_its_attempt_only(executor, do, message):
+    before, outcome, after = executor.run_many([do("whoami"), do("forge", message=message, duration=9), do("whoami")])
+    assert outcome.reason == "the task's code wrote to the worker's connection"
+    assert before.passed and after.passed
+
+
+def test_files_that_no_chain_names_are_taken_from_their_directory_only(executor, do, tmp_path):
+    secret, folder = tmp_path / "secret", tmp_path / "new"
+    forged = json.dumps({**RESULT, "id": 1, "new": [["name", str(secret), True]]})
+    outcome = executor.run(do("forge", message=forged, new_directory=folder))
+    assert [each.path for each in outcome.new_files] == [folder / "secret"]
+    assert executor.run(do("forge", message=json.dumps({**RESULT, "id": 2, "new": RESULT["new"]}))).new_files == ()
+
+
 def test_crash_in_the_pipeline_fails_one_attempt_only(executor, do):
     works = [do("vanish", code=1) if number % 5 == 2 else do("speak") for number in range(12)]
     outcomes = list(executor.run_many(works))
-    assert [each.attempt_id for each in outcomes] == [each.attempt_id for each in works]
+    assert [each.attempt_id for each in outcomes] == [each.attempt.attempt_id for each in works]
     assert [each.passed for each in outcomes] == [number % 5 != 2 for number in range(12)]
     for work, outcome in zip(works, outcomes, strict=True):
         spoken = {entry.logger: entry.message for entry in outcome.log if entry.logger.startswith("std")}
-        assert spoken == ({"stdout": f"out {work.seed}", "stderr": f"err {work.seed}"} if outcome.passed else {})
+        assert spoken == (
+            {"stdout": f"out {work.attempt.seed}", "stderr": f"err {work.attempt.seed}"} if outcome.passed else {}
+        )
 
 
 def test_usage_of_a_lost_process(executor, do):
@@ -204,7 +253,7 @@ def test_no_child_can_be_started(make_executor, do, monkeypatch):
 
 def test_scratch_is_removed_after_a_crash(executor, do, tmp_path):
     outcome = executor.run(do("write_half_and_die", outputs={"product": tmp_path / "p"}))
-    assert not outcome.succeeded
+    assert not outcome.passed
     assert not Path(tmp_path / "scratch" / "left.txt").exists()
     executor.close()
     assert not (tmp_path / "scratch").exists()

@@ -14,6 +14,7 @@ def task_types() -> dict[str, Any]:
                 "requires": ["numpy"],
                 "inputs": ["lightcurve"],
                 "outputs": ["lightcurve"],
+                "settings": "eas_example.settings:SETTINGS",
                 "time_limit": 600,
             }
         },

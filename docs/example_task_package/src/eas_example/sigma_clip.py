@@ -4,14 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eas.errors import TaskFailure
-from eas.lightcurves import files
-from eas.model import Check, Metadata, Scalar
-from eas.tasks.base import Task, TaskContext
-from eas.tasks.lightcurves import check_lightcurve, read_input
-from eas.tasks.settings import Number
+from eas.task_api import (
+    Check,
+    Metadata,
+    Scalar,
+    Task,
+    TaskContext,
+    TaskFailure,
+    check_lightcurve,
+    read_input,
+    read_lightcurve,
+    write_lightcurve,
+)
+from eas_example.settings import THRESHOLD
 
-THRESHOLD = Number("threshold", default=5, unit="standard deviations", low=0, above=True)
 GAUSSIAN = 1.4826
 """Standard deviation of a normal distribution / its median absolute deviation."""
 
@@ -29,12 +35,12 @@ class SigmaClip(Task):
         lightcurve = read_input(context, "lightcurve")
         good = lightcurve.fluxes[lightcurve.good]
         if not good.size:
-            raise TaskFailure("the light curve has no good samples", cure="check what made it")
+            raise TaskFailure("the light curve has no good samples", hint="check what made it")
         median = np.median(good)
         scatter = GAUSSIAN * np.median(np.abs(good - median))
         outliers = lightcurve.good & (lightcurve.fluxes > median + threshold * scatter)
         flags = np.where(outliers, 1, lightcurve.flags).astype(np.int8)
-        files.write(context.output("lightcurve"), lightcurve.evolve(flags=flags))
+        write_lightcurve(context.output("lightcurve"), lightcurve.evolve(flags=flags))
         context.log.info("%d of %d samples are clipped", outliers.sum(), len(lightcurve))
         return {**lightcurve.metadata, "clipped": int(outliers.sum())}
 
@@ -43,5 +49,5 @@ class SigmaClip(Task):
         checks = check_lightcurve("lightcurve", context.outputs.get("lightcurve"))
         if metadata is None or not all(each.passed for each in checks):
             return checks
-        good = files.read(context.outputs["lightcurve"]).good
+        good = read_lightcurve(context.outputs["lightcurve"]).good
         return [*checks, Check("most samples are left", float(good.mean()) > 0.75, f"{good.mean():.1%}")]

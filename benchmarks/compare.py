@@ -1,0 +1,102 @@
+"""``make bench-compare REV=...``: the same benchmarks of a revision and of the files as they are, in turn.
+
+``python -m benchmarks.compare REV [NAME ...] [--times 3]``. Both run in this environment, one after the other,
+several times: what else the machine does concerns both. A figure has changed if all of one side are
+below all of the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NAMES = ("import_time", "worker_speed", "expansion")
+
+Figures = dict[str, list[float]]
+"""Values of each figure, one of each run."""
+
+
+@contextmanager
+def tree_of(revision: str) -> Iterator[Path]:
+    """Check a revision out into a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        subprocess.run(
+            ["git", "worktree", "add", "--quiet", "--detach", str(tree), revision], cwd=REPOSITORY, check=True
+        )
+        try:
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=REPOSITORY, check=True)
+
+
+def measure(tree: Path, names: Sequence[str]) -> dict[str, float]:
+    """Run benchmarks of a tree; return its figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", *names],
+            cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"the benchmarks of {tree} failed:\n{done.stderr}")
+        results = json.loads((Path(folder) / "eas-data" / "benchmarks.json").read_text())
+    return {f"{each['name']} [{each['unit']}]": each["ours"] for each in results}
+
+
+def verdict(before: Sequence[float], after: Sequence[float]) -> str:
+    """Return what is to be said of a figure: ``1.52 times`` the former median, or that the ranges overlap."""
+    ratio = statistics.median(after) / statistics.median(before) if statistics.median(before) else float("inf")
+    apart = max(before) < min(after) or max(after) < min(before)
+    return f"{ratio:.2f} times" if apart else f"no difference seen ({ratio:.2f})"
+
+
+def show(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]], revision: str) -> None:
+    """Print the figures side by side, with their ranges."""
+    table = Table(title=f"{revision} and the files as they are: median (least to greatest)")
+    for column in ("what", revision, "now", "change"):
+        table.add_column(column)
+    for name in [*before, *(each for each in after if each not in before)]:
+        sides = [_shown(side.get(name, ())) for side in (before, after)]
+        both = name in before and name in after
+        table.add_row(name, *sides, verdict(before[name], after[name]) if both else "")
+    Console(width=160).print(table)
+
+
+def _shown(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+
+
+def main() -> None:
+    """Measure both, and print what has changed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("revision")
+    parser.add_argument("names", nargs="*", default=list(NAMES))
+    parser.add_argument("--times", type=int, default=3)
+    given = parser.parse_args()
+    before: Figures = {}
+    after: Figures = {}
+    with tree_of(given.revision) as tree:
+        for _ in range(given.times):
+            for figures, place in ((before, tree), (after, REPOSITORY)):
+                for name, value in measure(place, given.names).items():
+                    figures.setdefault(name, []).append(value)
+    show(before, after, given.revision)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Writes the reference pages that the code determines: ``python -m docs.generate``."""

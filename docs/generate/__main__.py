@@ -1,0 +1,33 @@
+"""Writes each page below ``docs/``; a test compares the pages with the code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from docs.generate import columns, commands, database, deployments, python_api, settings, states
+
+FOLDER = Path(__file__).resolve().parents[1]
+PAGES: Mapping[str, Callable[[], str]] = {
+    "img/task-database.svg": database.picture,
+    "reference/columns.md": columns.page,
+    "reference/commands.md": commands.page,
+    "reference/database.md": database.page,
+    "reference/deployments.md": deployments.page,
+    "reference/python_api.md": python_api.page,
+    "reference/settings.md": settings.page,
+    "reference/states.md": states.page,
+}
+"""Paths below ``docs/``, and the functions that return their text."""
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")
+        sys.stdout.write(f"wrote docs/{name}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Tables of the Python interface, from queries that give them in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def joined(frames: Iterator[pd.DataFrame]) -> pd.DataFrame:
+    """Return a table that comes in parts, the first of which may be empty."""
+    import pandas as pd
+
+    parts = list(frames)
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)

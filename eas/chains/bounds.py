@@ -1,0 +1,61 @@
+"""Which texts a chain may hold: as long as their columns, and printable.
+
+Blanks around a name are no part of it: MySQL and MariaDB ignore trailing ones where they compare.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from eas import column_sizes
+from eas.errors import RequestError
+
+Fault: TypeAlias = tuple[str, str]
+"""What is wrong, and the hint."""
+
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LIMITS = {"semantic": column_sizes.SEMANTIC, "working_directory": column_sizes.PRODUCT, "seed": column_sizes.SEED}
+
+
+def text_fault(text: str) -> Fault | None:
+    """Return why ``text`` cannot be stored and shown, or None if it can."""
+    if text.isascii() and text.isprintable():
+        return None
+    found = _NO_TEXT.search(text)
+    if found is None:
+        return None
+    if found[0] >= "\ud800":
+        return "holds half of a Unicode surrogate pair", "write the character itself"
+    return f"holds the control character {found[0]!r}", "use printable characters"
+
+
+def name_fault(text: str, key: str = "name") -> Fault | None:
+    """Return why ``text`` (without blanks around it) cannot be the value of ``key``, or None if it can."""
+    limit = _LIMITS.get(key, column_sizes.NAME)
+    if len(text) > limit:
+        return f"is longer than {limit} characters", "choose a shorter name"
+    if found := _NO_NAME.search(text):
+        return text_fault(text) or (f"holds the control character {found[0]!r}", "use printable characters")
+    return None
+
+
+def names_fault(names: Sequence[str]) -> Fault | None:
+    """Return why a list of required names cannot be stored, or None if it can."""
+    # The column holds JSON in ASCII, so characters are bytes.
+    if sum(map(len, names)) * 6 + 4 * len(names) <= column_sizes.TEXT_BYTES:
+        return None
+    if len(json.dumps(names)) <= column_sizes.TEXT_BYTES:
+        return None
+    return f"takes more than {column_sizes.TEXT_BYTES} bytes", "name fewer tasks, or give them shorter names"
+
+
+def check_option(value: str, key: str, option: str) -> str:
+    """Return an option's value without blanks around it; raise RequestError if the job cannot hold it."""
+    text = value.strip()
+    if fault := name_fault(text, key) if text else ("is empty", "give a value, or leave the option out"):
+        raise RequestError(f"{option} {fault[0]}", hint=fault[1])
+    return text

@@ -1,0 +1,153 @@
+"""What a chain would run as a picture shows it: a box for each task of the file, loops folded, with counts.
+
+Boxes lie in the boxes of control tasks; links say which files and metadata tasks take from one another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eas.chains.grammar import Chain
+from eas.chains.plan import Planned, walk
+from eas.chains.ranges import RANGES
+from eas.chains.syntax import is_expression
+from eas.chains.tree import Conditional, Constant, Descriptor, DoWhile, ForLoop, Undetermined
+from eas.errors import RequestError
+from eas.plain_text import one_line
+from eas.registry import Registry
+
+MOST_BOXES = 2_000
+
+
+@dataclass
+class Box:
+    """A task of the file; ``children`` for control tasks.
+
+    ``kind``: *task*, *chain*, *loop*, *choice* or *repeat*. ``count``: how many tasks it represents, where
+    that is known; of those in a do-while loop that depends on data, in one iteration.
+    """
+
+    path: str
+    label: str
+    kind: str = "task"
+    count: int | None = None
+    children: list[Box] = field(default_factory=list)
+
+    def each(self) -> Iterator[Box]:
+        """Yield the box and all in it."""
+        yield self
+        for child in self.children:
+            yield from child.each()
+
+    @property
+    def title(self) -> str:
+        """The label, with the count where there are several."""
+        return self.label if self.count in (None, 1) else f"{self.label}, {self.count} tasks"
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a box takes from another: files (``count`` of them, one is ``example``), or metadata (count 0)."""
+
+    source: str
+    target: str
+    example: str = ""
+    count: int = 0
+
+    @property
+    def label(self) -> str:
+        """The file's name, or how many files there are."""
+        if self.count > 1:
+            return f"{self.count} files"
+        return self.example.rpartition("/")[2] if self.count else "metadata"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The box of the whole chain, and all links."""
+
+    root: Box
+    links: tuple[Link, ...]
+
+
+def folded(chain: Chain, registry: Registry, seed: str, *, job_name: str, working_directory: str) -> Folded:
+    """Return the folded plan of a chain. Raises ChainError as a plan does, RequestError where it has too many boxes."""
+    if len(chain.nodes) > MOST_BOXES:
+        raise RequestError(
+            f"{chain.source} has {len(chain.nodes)} tasks in its file, and a picture has at most {MOST_BOXES}",
+            hint="use loops, or `eas plan` without --graph",
+        )
+    walked = walk(chain, registry, seed, job_name=job_name, working_directory=working_directory)
+    root = _box(chain.root, walked.planner.tasks_by_path())
+    root.label = one_line(job_name, 48)
+    known = {box.path for box in root.each()}
+    links = [Link(*ends, example, count) for ends, (example, count) in _files(walked).items()]
+    links += _metadata(chain.root)
+    return Folded(root, tuple(each for each in links if {each.source, each.target} <= known))
+
+
+def _files(walked: Planned) -> dict[tuple[str, str], tuple[str, int]]:
+    found: dict[tuple[str, str], tuple[str, int]] = {}
+    for source, target, name in walked.planner.links():
+        example, count = found.get((source, target), (one_line(name, 200), 0))
+        found[source, target] = example, count + 1
+    return found
+
+
+def _metadata(root: Descriptor) -> Iterator[Link]:
+    stack = [root]
+    while stack:
+        descriptor = stack.pop()
+        for tasks in _lists(descriptor):
+            named: dict[str, str] = {}
+            for task in tasks:
+                for name in task.requires.value:
+                    if name in named:
+                        yield Link(named[name], task.path)
+                if isinstance(task.name, Constant) and task.name.value:
+                    named[task.name.value] = task.path
+                stack.append(task)
+
+
+def _lists(descriptor: Descriptor) -> Sequence[tuple[Descriptor, ...]]:
+    if isinstance(descriptor, Conditional):
+        return (descriptor.tasks, descriptor.else_tasks)
+    return (descriptor.children(),)
+
+
+def _box(descriptor: Descriptor, counts: Counter[str]) -> Box:
+    path, name = descriptor.path, descriptor.name.value
+    children = [[_box(each, counts) for each in tasks] for tasks in _lists(descriptor)]
+    if isinstance(descriptor, Undetermined) or not (descriptor.children() or path == ""):
+        box = Box(path, _text(descriptor.task.value, name), count=counts.get(path))
+        box.children = [each for tasks in children for each in tasks]
+        return box
+    settings: Any = descriptor.settings.value
+    if isinstance(descriptor, ForLoop):
+        label, kind = f"for {_text(settings['parameter'])}: {_values(settings)}", "loop"
+    elif isinstance(descriptor, Conditional):
+        lists = zip(("task_list", "else_task_list"), ("then", "else"), children, strict=True)
+        branches = [Box(f"{path}.{key}", word, "chain", None, tasks) for key, word, tasks in lists if tasks]
+        return Box(path, f"if {_text(settings['criterion'])}", "choice", None, branches)
+    elif isinstance(descriptor, DoWhile):
+        label, kind = f"repeat while {_text(descriptor.repeat_criterion.value)}", "repeat"
+    else:
+        label, kind = _text("chain", name), "chain"
+    return Box(path, label, kind, None, children[0])
+
+
+def _values(settings: dict[str, Any]) -> str:
+    key = next(each for each in RANGES if each in settings)
+    given = settings[key]
+    if is_expression(given):
+        return "values from an expression"
+    number = len(given) if key == "values" else given[2]
+    return "values from an expression" if is_expression(number) else f"{number} values"
+
+
+def _text(value: Any, name: Any = None) -> str:
+    text = one_line(str(value), 48)
+    return f'{text} "{one_line(str(name), 30)}"' if name else text

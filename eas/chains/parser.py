@@ -1,0 +1,271 @@
+"""From a chain's JSON document to its tree, and what can be said about it without evaluating anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+from eas.chains.limits import RefusedError
+from eas.chains.part_parser import Own, PartParser
+from eas.chains.paths import child_path
+from eas.chains.problems import ProblemList
+from eas.chains.ranges import RANGES, kind, loop_values, quoted_numbers, range_name, read_numbers
+from eas.chains.setting_checks import control_warnings, setting_warnings, unknown_settings
+from eas.chains.siblings import Siblings, required_names, unknown_names
+from eas.chains.syntax import is_expression
+from eas.chains.tree import (
+    EMPTY,
+    NONE,
+    Conditional,
+    Constant,
+    Descriptor,
+    DictPart,
+    DoWhile,
+    ExecutionChain,
+    ForLoop,
+    Leaf,
+    Part,
+    Undetermined,
+)
+from eas.errors import Problem, UnknownTaskTypeError
+from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, DO_WHILE, FOR_LOOP
+from eas.names import nearest
+from eas.registry import Registry
+
+LATER = ("task_list", "else_task_list", "repeat_criterion")
+"""Keys of a descriptor whose expressions wait for their own turn."""
+CONTROL_KEYS: Mapping[str, tuple[str, ...]] = {
+    CHAIN: ("task_list",),
+    FOR_LOOP: ("task_list", "parameter"),
+    CONDITIONAL: ("criterion",),
+    DO_WHILE: ("task_list", "iteration_name", "repeat_criterion"),
+}
+"""Keys that a control task must have."""
+FILES: tuple[Literal["inputs"], Literal["outputs"]] = ("inputs", "outputs")
+_LABELS = ("name", "job_name", "working_directory")
+OF_THE_LANGUAGE = ("task", *_LABELS, *FILES, "requires_metadata_from", *LATER)
+"""Keys of a descriptor that are no settings."""
+_NOT_SETTINGS = frozenset(OF_THE_LANGUAGE)
+_KNOWN = {*_NOT_SETTINGS, "parameter", "iteration_name", "criterion", *RANGES}
+OF_THE_FILE = ("job_name", "working_directory", "task_list", "$schema")
+"""Keys of a chain's file; editors read ``$schema``."""
+_IDENTIFIER_HINT = "use letters, digits and _, beginning with a letter"
+
+
+class Parser(PartParser):
+    """Parses a document on one walk.
+
+    Attributes
+    ----------
+    nodes:
+        All descriptors by their JSON paths.
+    problems, refused, warnings:
+        What is wrong; what is refused where a chain is new, but not in a job that was submitted before;
+        and what a user should know. With problems, the tree is of no use.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self.nodes: dict[str, Descriptor] = {}
+        self.refused = ProblemList()
+        self._registry = registry
+
+    def document(self, document: Any) -> None:
+        """Parse the whole file."""
+        if not isinstance(document, dict):
+            self.problems.add("", f"the file holds {kind(document)}", 'write an object with a "task_list"')
+            return
+        own = Own("")
+        job_name, directory = (self.label(document, key, own) for key in ("job_name", "working_directory"))
+        tasks = self._task_list(document, "task_list", "", required=True)
+        self._warn(unknown_settings(OF_THE_FILE, document, ""))
+        constant = isinstance(job_name, Constant) and isinstance(directory, Constant)
+        self.nodes[""] = ExecutionChain(
+            "", Constant(CHAIN), job_name=job_name, working_directory=directory, tasks=tasks, constant=constant
+        )
+
+    def _task_list(self, holder: dict[str, Any], key: str, path: str, *, required: bool) -> tuple[Descriptor, ...]:
+        if key not in holder:
+            if required:
+                self._missing(holder, key, path, 'give "task_list": a list of tasks')
+            return ()
+        tasks = holder[key]
+        here = child_path(path, key)
+        if not isinstance(tasks, list):
+            self.problems.add(here, f"must be a list of tasks, and is {kind(tasks)}", "put the tasks between [ and ]")
+            return ()
+        siblings = Siblings(map(_name, tasks))
+        found = []
+        for index, task in enumerate(tasks):
+            descriptor = self._task(task, f"{here}[{index}]", siblings)
+            if descriptor is not None:
+                found.append(descriptor)
+            siblings.passed(_name(task))
+        return tuple(found)
+
+    def _missing(self, holder: dict[str, Any], key: str, path: str, hint: str) -> None:
+        near = [] if self.problems.full else nearest(key, (each for each in holder if each not in _KNOWN), 1)
+        guess = f"did you mean this by {near[0]!r}? " if near else ""
+        self.problems.add(path, f"the key {key!r} is missing", guess + hint)
+
+    def _task(self, task: Any, path: str, siblings: Siblings) -> Descriptor | None:
+        if not isinstance(task, dict):
+            hint = 'write {"task": "a task type", ...}'
+            self.problems.add(path, f"a task must be an object, and is {kind(task)}", hint)
+            return None
+        own = Own(path, self.names(task, "requires_metadata_from", path))
+        parts = {key: self.label(task, key, own) for key in ("task", *_LABELS)}
+        if "task" not in task:
+            self._missing(task, "task", path, 'give "task": a task type')
+        parts |= {what: self.products(task, what, own) for what in ("inputs", "outputs")}
+        kind_of_task = parts["task"].value if isinstance(parts["task"], Constant) else None
+        settings = {key: value for key, value in task.items() if key not in _NOT_SETTINGS}
+        if kind_of_task == FOR_LOOP:
+            self._for_loop(settings, own)
+        parts |= {"requires": self.requires(own), "settings": self.part(settings, "", own) if settings else EMPTY}
+        self._check_names(own, siblings.problem)
+        self._check_type(kind_of_task, task, parts, path)
+        self._check_settings(kind_of_task, settings, path)
+        descriptor = self._descriptor(kind_of_task, task, own, parts)
+        if self.problems:
+            return None  # the tree is of no use, and would only take memory
+        self.nodes[path] = descriptor
+        return descriptor
+
+    def _check_names(self, own: Own, problem_of: Callable[[str], tuple[str, str] | None]) -> None:
+        for index, name in enumerate(own.names):
+            if not self.problems.full and (problem := problem_of(name)):
+                self.problems.add(f"{child_path(own.path, own.key)}[{index}]", *problem)
+
+    def _check_type(self, name: str | None, task: dict[str, Any], parts: Mapping[str, Any], path: str) -> None:
+        if not name:
+            return
+        try:
+            task_type = self._registry.task_type(name)
+        except UnknownTaskTypeError as error:
+            self.problems.add(child_path(path, "task"), error.what, error.hint)
+            return
+        for what in FILES:
+            if isinstance(task.get(what, {}), dict) and not _has_dynamic_keys(parts[what]):
+                for problem in required_names(task_type, parts[what].value, what, path):
+                    self.problems.add(problem.path, problem.message, problem.hint)
+            for problem in unknown_names(task_type, parts[what].value, what, path):
+                self.refused.add(problem.path, problem.message, problem.hint)
+
+    def _check_settings(self, name: str | None, settings: dict[str, Any], path: str) -> None:
+        task_type = self._registry.task_types.get(name or "")
+        if task_type is None or self.warnings.full:
+            return
+        if task_type.control:
+            self._warn(control_warnings(task_type.name, settings, path, OF_THE_LANGUAGE))
+        elif (declared := task_type.declared_settings()) is not None:
+            self._warn(setting_warnings(declared, settings, path, OF_THE_LANGUAGE))
+
+    def _warn(self, warnings: Iterable[Problem]) -> None:
+        for each in warnings:
+            self.warnings.add(each.path, each.message, each.hint)
+            if self.warnings.full:
+                return
+
+    def _descriptor(self, name: str | None, task: dict[str, Any], own: Own, parts: dict[str, Any]) -> Descriptor:
+        fixed = isinstance(parts["task"], Constant)
+        parts["constant"] = all(isinstance(part, Constant) for part in parts.values())
+        parts["fixed_names"] = fixed and not any(_has_dynamic_keys(parts[what]) for what in ("inputs", "outputs"))
+        path = own.path
+        if not fixed:
+            tasks = self._task_list(task, "task_list", path, required=False)
+            others = self._task_list(task, "else_task_list", path, required=False)
+            criterion = self._repeat_criterion(task, path)
+            return Undetermined(
+                path, **parts, tasks=tasks, else_tasks=others, repeat_criterion=criterion, keys=frozenset(task)
+            )
+        if name not in CONTROL_TASKS:
+            return Leaf(path, **parts)
+        tasks = self._task_list(task, "task_list", path, required=name != CONDITIONAL)
+        if name == CHAIN:
+            return ExecutionChain(path, **parts, tasks=tasks)
+        if name == FOR_LOOP:
+            return ForLoop(path, **parts, tasks=tasks)
+        if name == CONDITIONAL:
+            self._criterion(task, "criterion", path)
+            others = self._task_list(task, "else_task_list", path, required=False)
+            return Conditional(path, **parts, tasks=tasks, else_tasks=others)
+        self._identifier(task, "iteration_name", path)
+        self._criterion(task, "repeat_criterion", path)
+        return DoWhile(path, **parts, tasks=tasks, repeat_criterion=self._repeat_criterion(task, path))
+
+    def _identifier(self, task: dict[str, Any], key: str, path: str) -> None:
+        if key not in task:
+            self._missing(task, key, path, f'give "{key}": the name of the value that the children see')
+        elif message := identifier_fault(task[key]):
+            self.problems.add(child_path(path, key), message, _IDENTIFIER_HINT)
+
+    def _for_loop(self, settings: dict[str, Any], own: Own) -> None:
+        """Check how a loop runs; numbers in quotes become numbers in ``settings``."""
+        self._identifier(settings, "parameter", own.path)
+        try:
+            name = range_name(settings)
+            given = settings[name]
+            if isinstance(given, list):
+                settings[name], quoted = read_numbers(given)
+                if quoted:
+                    self.warnings.add(child_path(own.path, name), *quoted_numbers(quoted))
+            loop_values({name: _without_expressions(name, settings[name])})
+        except RefusedError as error:
+            self.problems.add(own.path, error.what, error.hint)
+
+    def _criterion(self, task: dict[str, Any], key: str, path: str) -> None:
+        value = task.get(key)
+        if key not in task:
+            self._missing(task, key, path, f'give "{key}": an expression in brackets')
+        elif not is_expression(value) and not isinstance(value, int | float):
+            message = f"must be an expression or a boolean, and is {kind(value)}"
+            self.problems.add(child_path(path, key), message, "put brackets around it: \"(metadata['x'] > 0)\"")
+        elif key == "repeat_criterion" and not isinstance(value, str) and value:
+            message = "is always true: the loop never ends"
+            self.problems.add(child_path(path, key), message, "give an expression of metadata")
+
+    def _repeat_criterion(self, task: dict[str, Any], path: str) -> Part:
+        key = "requires_metadata_from_child"
+        own = Own(path, self.names(task, key, path), key)
+        tasks = task.get("task_list")
+        if isinstance(tasks, list):
+            children = Siblings(map(_name, tasks))
+            self._check_names(own, children.child_problem)
+        if "repeat_criterion" not in task:
+            return NONE
+        return self.part(task["repeat_criterion"], "repeat_criterion", own)
+
+
+def identifier_fault(value: Any) -> str | None:
+    """Return why ``value`` cannot be a loop's parameter or iteration name, or None if it can."""
+    if is_expression(value):
+        return None
+    if not isinstance(value, str):
+        return f"must be a name, and is {kind(value)}"
+    text = value.strip()
+    if text.isidentifier() and not text.startswith("_") and len(text) <= _LONGEST_WORD:
+        return None
+    return f"{value[:60]!r} is no name that an expression could use"
+
+
+_LONGEST_WORD = 200
+
+
+def _name(task: Any) -> str | None:
+    """Return the name that a task's siblings ask for, or None."""
+    name = task.get("name") if isinstance(task, dict) else None
+    if not isinstance(name, str):
+        return None
+    return name if is_expression(name) else name.strip()
+
+
+def _has_dynamic_keys(part: Part) -> bool:
+    return isinstance(part, DictPart) and bool(part.keys)
+
+
+def _without_expressions(name: str, given: Any) -> Any:
+    """Return ``given`` with a harmless value in the place of each expression, to check the rest."""
+    if is_expression(given):
+        return [] if name == "values" else [1, 1, 1]
+    return [1 if is_expression(each) else each for each in given] if isinstance(given, list) else given

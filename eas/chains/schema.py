@@ -1,0 +1,206 @@
+"""The JSON Schema of task chains, made from the registry: editors complete and check chain files with it.
+
+The plain schema accepts each file that the grammar accepts, the strict one each that has no
+warnings besides. Both are weaker than the grammar where the comment `WEAKER` says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+from eas.chains.parser import CONTROL_KEYS, FILES, OF_THE_FILE, OF_THE_LANGUAGE
+from eas.chains.ranges import MAX_VALUES, RANGES
+from eas.chains.setting_checks import CONTROL_SETTINGS
+from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP
+from eas.registry import Registry, TaskType
+from eas.tasks.settings import Choice, Group, Number, Setting
+
+Schema: TypeAlias = dict[str, Any]
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+WEAKER: Final = (
+    "Weaker than `eas validate`: it does not look into expressions; it does not compare tasks (names that are asked"
+    " for, who makes what, cycles); and of names it checks neither length, letters nor repetition, of loops neither"
+    " the parameter's name nor strings that are numbers, of tasks whose type is an expression no files and settings."
+)
+_EXPRESSION: Final = r"^\s*[('\"]"
+_LARGEST: Final = 1e300
+_NAMES: Final = {"type": "array", "items": {"type": "string", "pattern": r"\S"}}
+
+
+def chain_schema(registry: Registry, *, strict: bool = False) -> Schema:
+    """Return the schema of the chains that ``registry`` allows; with ``strict``, of those without warnings."""
+    types = [each for each in registry.task_types.values() if not each.reserved]
+    names = sorted(each.name for each in types)
+    task = {
+        "type": "object",
+        "required": ["task"],
+        "properties": {
+            "task": {"anyOf": [{"enum": names}, {"type": "string", "pattern": _words(names)}, _ref("expression")]},
+            **dict.fromkeys(("name", "job_name"), _ref("label")),
+            "working_directory": _ref("file"),
+            **dict.fromkeys(FILES, _ref("files")),
+            "requires_metadata_from": _NAMES,
+        },
+        "allOf": [
+            {"if": _type_is(_EXPRESSION), "then": {"properties": _properties_of_lists()}},
+            *(_rule(each, strict=strict) for each in types),
+        ],
+    }
+    whole: Schema = {
+        "$schema": DIALECT,
+        "title": "EAS task chain",
+        "$comment": WEAKER,
+        "type": "object",
+        "required": ["task_list"],
+        "properties": {"job_name": _ref("label"), "working_directory": _ref("file"), "task_list": _ref("tasks")},
+        "$defs": _definitions() | {"task": task},
+    }
+    return whole | (_only(OF_THE_FILE) if strict else {})
+
+
+def _definitions() -> Schema:
+    path = {"type": "string", "pattern": r"\S", "not": {"pattern": r"^\s*/|\\|(^\s*|/)\.\.(/|\s*$)"}}
+    return {
+        "expression": {"type": "string", "pattern": _EXPRESSION},
+        "label": {"type": "string", "pattern": r"\S"},
+        "file": {"anyOf": [_ref("expression"), path]},
+        "files": {"type": "object", "propertyNames": {"pattern": r"\S"}, "additionalProperties": _ref("file")},
+        "tasks": {"type": "array", "items": _ref("task")},
+    }
+
+
+def _rule(task_type: TaskType, *, strict: bool) -> Schema:
+    """Return what holds for tasks of one type."""
+    name = task_type.name
+    then = _control(name) if task_type.control else _files(task_type)
+    declared = task_type.declared_settings()
+    if task_type.control:
+        known: Sequence[str] | None = (*OF_THE_LANGUAGE, *CONTROL_SETTINGS[name])
+    else:
+        known = None if declared is None else (*OF_THE_LANGUAGE, *(each.name for each in declared))
+        then.setdefault("properties", {}).update({each.name: _setting(each, strict=strict) for each in declared or ()})
+    if strict and known is not None:
+        then |= _only(known) | _needed(declared or ())
+    return {"if": _type_is(_words([name])), "then": then}
+
+
+def _control(name: str) -> Schema:
+    rule: Schema = {"required": list(CONTROL_KEYS[name]), "properties": {}}
+    if name == CHAIN:
+        rule["properties"] = {"task_list": _ref("tasks")}
+    elif name == FOR_LOOP:
+        rule["oneOf"] = [{"required": [each]} for each in RANGES]
+        rule["properties"] = {"task_list": _ref("tasks"), "parameter": _ref("label"), **_ranges()}
+    elif name == CONDITIONAL:
+        lists = dict.fromkeys(("task_list", "else_task_list"), _ref("tasks"))
+        rule["properties"] = {**lists, "criterion": {"anyOf": [_ref("expression"), {"type": ["boolean", "number"]}]}}
+    elif name == DO_WHILE:
+        rule["properties"] = {
+            "task_list": _ref("tasks"),
+            "iteration_name": _ref("label"),
+            "repeat_criterion": {"anyOf": [_ref("expression"), {"enum": [False, 0]}]},
+            "requires_metadata_from_child": _NAMES,
+        }
+    return rule
+
+
+def _properties_of_lists() -> Schema:
+    lists = dict.fromkeys(("task_list", "else_task_list"), _ref("tasks"))
+    return {**lists, "requires_metadata_from_child": _NAMES}
+
+
+def _ranges() -> Schema:
+    count = {"type": "integer", "minimum": 1, "maximum": MAX_VALUES}
+
+    def span(bound: Schema) -> Schema:
+        items = [{"anyOf": [{"type": "string"}, each]} for each in (bound, bound, count)]
+        return {"anyOf": [_ref("expression"), {"type": "array", "prefixItems": items, "minItems": 3, "maxItems": 3}]}
+
+    value = {"type": ["number", "string", "boolean", "null"]}
+    return {
+        "values": {"anyOf": [_ref("expression"), {"type": "array", "items": value}]},
+        "linear_range": span({"type": "number"}),
+        "log_range": span({"type": "number", "exclusiveMinimum": 0}),
+    }
+
+
+def _files(task_type: TaskType) -> Schema:
+    rule: Schema = {}
+    for what in FILES:
+        needed, known = getattr(task_type, what), task_type.known_files(what)
+        files: Schema = {}
+        if needed:
+            rule.setdefault("required", []).append(what)
+            files["allOf"] = [_has_key(f"{_words([each])}|{_EXPRESSION}") for each in needed]
+        if known is not None:
+            files |= {"properties": {each: {} for each in known}, **_only(known, blanks=True)}
+        if files:
+            rule.setdefault("properties", {})[what] = files
+    return rule
+
+
+def _setting(setting: Setting, *, strict: bool) -> Schema:
+    """Return the schema of a setting; any value is allowed unless ``strict``, as a bad one is only reported."""
+    if isinstance(setting, Group):
+        members = {each.name: _setting(each, strict=strict) for each in setting.settings}
+        content: Schema = {"properties": members}
+        if not strict:
+            return content
+        content |= {"type": "object", **_only(members), **_needed(setting.settings)}
+        return {"anyOf": [content, {"type": "null"}, _ref("expression")]}
+    unit = f"[{setting.unit}]" if isinstance(setting, Number) and setting.unit else ""
+    about: Schema = {"description": " ".join(filter(None, (setting.meaning, unit)))}
+    about = {key: text for key, text in about.items() if text}
+    if (default := getattr(setting, "default", None)) is not None:
+        about["default"] = default
+    if not strict:
+        return about
+    return {**about, "anyOf": [*_values(setting), {"type": "null"}, _ref("expression")]}
+
+
+def _values(setting: Number | Choice | Any) -> list[Schema]:
+    if isinstance(setting, Choice):
+        return [{"enum": list(setting.choices)}]
+    if not isinstance(setting, Number):
+        return [{"type": "string", "pattern": r"\S"}]
+    low, high = max(setting.low, -_LARGEST), min(setting.high, _LARGEST)
+    number: Schema = {
+        "type": "integer" if setting.whole else "number",
+        "exclusiveMinimum" if setting.above or low == -_LARGEST else "minimum": low,
+        "exclusiveMaximum" if setting.below or high == _LARGEST else "maximum": high,
+    }
+    switches = [each for each in (True, False) if setting.fault(each) is None]
+    return [number, *([{"type": "boolean", "enum": switches}] if switches else [])]
+
+
+def _needed(settings: Iterable[Setting]) -> Schema:
+    """Return that needed settings are there and not null, unless a name that is an expression may be theirs."""
+    needed = [each.name for each in settings if each.needed]
+    if not needed:
+        return {}
+    there: Schema = {"required": needed, "properties": {name: {"not": {"type": "null"}} for name in needed}}
+    return {"anyOf": [there, _has_key(_EXPRESSION)]}
+
+
+def _only(names: Iterable[str], *, blanks: bool = False) -> Schema:
+    """Return that keys are among ``names`` (with blanks around them, perhaps) or expressions."""
+    known: Schema = {"pattern": _words(names)} if blanks else {"enum": list(names)}
+    return {"propertyNames": {"anyOf": [known, {"pattern": _EXPRESSION}]}}
+
+
+def _has_key(pattern: str) -> Schema:
+    return {"not": {"propertyNames": {"not": {"pattern": pattern}}}}
+
+
+def _type_is(pattern: str) -> Schema:
+    return {"required": ["task"], "properties": {"task": {"type": "string", "pattern": pattern}}}
+
+
+def _words(names: Iterable[str]) -> str:
+    return rf"^\s*({'|'.join(map(re.escape, names))})\s*$" if names else r"(?!)"
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}

@@ -1,0 +1,69 @@
+"""What is odd about a task's settings, compared with those that its type declares: warnings for the user.
+
+Only literal values are looked at; what an expression gives is checked by the task itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from eas.chains.paths import child_path
+from eas.chains.ranges import RANGES
+from eas.chains.syntax import is_expression
+from eas.errors import Problem
+from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP
+from eas.names import nearest
+from eas.tasks.settings import Group, Number, Setting, is_text_number
+
+CONTROL_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    CHAIN: (),
+    FOR_LOOP: ("parameter", *RANGES),
+    CONDITIONAL: ("criterion",),
+    DO_WHILE: ("iteration_name", "requires_metadata_from_child"),
+}
+"""Keys that a control task reads besides those that the parser takes out of its settings."""
+
+
+def setting_warnings(
+    declared: Sequence[Setting], given: Mapping[str, Any], path: str, keys: Sequence[str] = ()
+) -> Iterator[Problem]:
+    """Yield a warning for each setting in ``given`` that is unknown or a bad literal, and for each that is missing.
+
+    ``keys``: of the language, which may be meant by an unknown setting, too.
+    """
+    known = {each.name: each for each in declared}
+    yield from unknown_settings(list(known), given, path, keys)
+    dynamic = any(map(is_expression, given))
+    for name, setting in known.items():
+        value = given.get(name)
+        where = child_path(path, name)
+        if value is None:
+            if setting.needed and not dynamic:
+                yield Problem(path, f"the setting {name} is missing", "the task fails without it")
+        elif is_expression(value):
+            continue
+        elif fault := setting.fault(value):
+            yield Problem(where, f"{fault[0]}: the task would fail", fault[1])
+        elif isinstance(setting, Group):
+            yield from setting_warnings(setting.settings, value, where)
+        elif isinstance(setting, Number) and is_text_number(value):
+            yield Problem(where, f"is text, {value[:40]!r}, and is read as the number", "give it without quotes")
+
+
+def control_warnings(name: str, given: Mapping[str, Any], path: str, keys: Sequence[str]) -> Iterator[Problem]:
+    """Yield a warning for each key that the control task ``name`` does not read; ``keys``: of the language."""
+    yield from unknown_settings(CONTROL_SETTINGS[name], given, path, keys)
+
+
+def unknown_settings(
+    known: Sequence[str], given: Mapping[str, Any], path: str, keys: Sequence[str] = ()
+) -> Iterator[Problem]:
+    """Yield a warning for each name in ``given`` that is not ``known``, and the nearest of these or of ``keys``."""
+    for name in given:
+        if name in known or is_expression(name):
+            continue
+        near = nearest(name, known, 1, cutoff=0.5) or nearest(name, keys, 1, cutoff=0.7)
+        listed = f"its settings are {', '.join(known)}" if known else "there are no settings here"
+        hint = f"did you mean {near[0]!r}?" if near else listed
+        yield Problem(child_path(path, name), "nothing reads this setting: it is ignored", hint)

@@ -1,0 +1,127 @@
+"""What ``eas run`` asks of Prefect's client before and beside its flow: a server that answers, an orderly end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from eas.errors import ServiceError
+
+PATIENCE = 30.0
+"""How long a server may take to start [s]."""
+PAUSE = 0.5
+
+
+def configured_server() -> str:
+    """Return the URL of the API that Prefect's settings name; empty where they name none.
+
+    Prefect is imported, which takes seconds, only where one of its settings' sources may name one.
+    """
+    if "prefect" not in sys.modules and not _may_be_configured():
+        return ""
+    from prefect.settings import PREFECT_API_URL
+
+    return PREFECT_API_URL.value() or ""
+
+
+def _may_be_configured() -> bool:
+    """Whether any source of Prefect's settings may name a server: the environment, a profile, a file of this folder."""
+    if any(os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")):
+        return True
+    if Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser().joinpath("profiles.toml").exists():
+        return True
+    words = {".env": "prefect_", "prefect.toml": "api", "pyproject.toml": "tool.prefect"}
+    return any(word in _text(Path(name)) for name, word in words.items())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").lower()
+    except OSError:
+        return ""
+
+
+def require_server(say: Callable[[str], None], patience: float = PATIENCE) -> str:
+    """Wait until the configured Prefect server answers, and return its URL; empty where none is configured.
+
+    Raises ServiceError where it does not answer within ``patience`` [s].
+    """
+    url = configured_server()
+    if not url or _answers(url):
+        return url
+    from prefect.client.orchestration import get_client
+
+    deadline = time.monotonic() + patience
+    waiting = False
+    while True:
+        with get_client(sync_client=True) as client:
+            problem = client.api_healthcheck()
+        if problem is None:
+            return url
+        if time.monotonic() >= deadline:
+            break
+        if not waiting:
+            say(f"waiting for the Prefect server {url}")
+            waiting = True
+        time.sleep(PAUSE)
+    reason = (str(problem).splitlines() or [""])[0] or type(problem).__name__
+    raise ServiceError(
+        f"the Prefect server {url} does not answer: {reason}",
+        hint="start it (`prefect server start`), correct PREFECT_API_URL (`prefect config view` shows it), or unset it "
+        "to use a local server; nothing was submitted or changed",
+    )
+
+
+def _answers(url: str) -> bool:
+    """Whether the server says that it is well, without Prefect's client, which takes seconds to import.
+
+    Only that client knows certificates, so with TLS it is asked.
+    """
+    if not url.startswith("http://"):
+        return False
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 - Prefect's own setting
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM arrived: handled as Ctrl-C is."""
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does: by an exception in the main thread, so that everything is closed."""
+    received = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = True
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.raise_signal(signal.SIGINT)  # asyncio may have put its own handler there
+        else:  # a shell has started this process in the background, and SIGINT is ignored
+            signal.default_int_handler(number, frame)
+
+    previous: Any = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if received:
+            raise TerminatedError from error
+        raise
+    except BaseException as error:
+        # Prefect's engine puts its own handler in the place of ours while a flow runs.
+        if type(error).__name__ == "TerminationSignal":
+            raise TerminatedError from error
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,19 @@
+"""``eas schema``: the JSON Schema of task chains."""
+
+from __future__ import annotations
+
+import click
+
+from eas.chains.schema import chain_schema
+from eas.cli.options import print_json
+from eas.registry import load
+
+
+@click.command()
+@click.option("--strict", is_flag=True, help="Refuse what `eas validate` warns of, too.")
+def schema(strict: bool) -> None:
+    """Print the JSON Schema of task chains, for editors that complete and check JSON files.
+
+    It has the task types that are installed here, those of third parties among them.
+    """
+    print_json(chain_schema(load(), strict=strict))

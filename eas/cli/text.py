@@ -1,0 +1,62 @@
+"""Plain text of commands that show things: aligned columns, fit for a terminal whatever users wrote."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+from eas.cli.output import echo
+from eas.plain_text import fitting, one_line, value_text
+
+STYLES = {"done": "green", "running": "cyan", "failed": "red", "stalled": "red", "blocked": "yellow"}
+LONGEST = 100
+"""Characters of a cell."""
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    empty: str,
+    *,
+    important: Sequence[str] = (),
+    numbers: int = 0,
+) -> None:
+    """Print rows below a header, or ``empty`` where there are none; the last columns, ``numbers``, end at the right.
+
+    On a terminal, columns that find no room are left out, ``important`` ones last, and a last line says so.
+    """
+    lines = [[one_line(value_text(cell), LONGEST) for cell in row] for row in rows]
+    if not lines:
+        echo(empty)
+        return
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if room is not None:
+        lines = [[one_line(cell, max(room, 2)) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    chosen = list(range(len(header)))
+    if room is not None:
+        chosen = fitting([width + 2 for width in widths], room + 2, [header.index(name) for name in important])
+    for line in [list(header), *lines]:
+        cells = [
+            line[place].rjust(widths[place]) if place >= len(header) - numbers else line[place].ljust(widths[place])
+            for place in chosen
+        ]
+        echo("  ".join(cells).rstrip())
+    if len(chosen) < len(header):
+        left_out = ", ".join(name for place, name in enumerate(header) if place not in chosen)
+        echo(f"(no room for: {left_out}; --json has all)")
+
+
+def heading(text: str) -> None:
+    """Print the heading of a section."""
+    echo()
+    echo(text, bold=True)
+
+
+def pairs(values: Iterable[tuple[str, object]], indent: str = "  ") -> None:
+    """Print names and values, aligned; what has no value is left out."""
+    known = [(one_line(name), one_line(value_text(value), 400)) for name, value in values if value not in (None, "")]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, text in known:
+        echo(f"{indent}{name.ljust(width)}  {text}")

@@ -1,1 +1,0 @@
-"""What operators ask for: one verb a module."""

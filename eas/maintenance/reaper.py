@@ -1,0 +1,58 @@
+"""Find attempts whose worker is gone, and give their tasks another try."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from eas.filestore import FileStore
+from eas.maintenance import process_identity, publish
+from eas.queues.base import JobQueue
+from eas.taskdb import periodic_locks, results, workers
+from eas.taskdb.engine import TaskDatabase
+
+LONGEST_INTERVAL = 10.0
+"""Longest time between two searches for stalled and lost attempts, by whichever process [s]."""
+
+
+def run_due(database: TaskDatabase, queue: JobQueue, lease: float, store: FileStore | None = None) -> None:
+    """Run the maintenance that is due: reap, publish lost messages again. Every worker calls this often.
+
+    With a file store it also publishes the products of killed workers.
+    """
+    interval = min(lease / 2, LONGEST_INTERVAL)
+    if periodic_locks.acquire(database, "reap", interval):
+        reap(database, queue, lease)
+    if periodic_locks.acquire(database, "sweep", interval):
+        queue.sweep()
+    if store is not None and periodic_locks.acquire(database, "show names", interval):
+        publish.republish(database, store)
+    if periodic_locks.acquire(database, "forget commits", 60.0):
+        periodic_locks.forget_commits(database)
+
+
+def reap(database: TaskDatabase, queue: JobQueue, lease: float) -> int:
+    """Close stalled attempts and queue new ones where tries are left; return how many were closed.
+
+    Stalled is what has had no heartbeat for ``lease`` seconds, and at once what a worker of this
+    machine held whose process is gone. Any process may call this at any time.
+    """
+    now = database.now()
+    # While the database server was away no worker could write a heartbeat: after its restart each
+    # worker has a whole lease to be heard again.
+    uptime = database.uptime()
+    since = now - lease if uptime is None or uptime > lease else 0.0
+
+    def look(connection: Connection) -> tuple[list[str], bool]:
+        here = workers.alive_on(connection, process_identity.machine())
+        gone = [worker for worker, process in here.items() if not process_identity.is_alive(process)]
+        return gone, results.silent(connection, since)
+
+    gone, silent = database.fetch(look)
+    closed: list[results.Stalled] = []
+    if silent:
+        closed.append(database.transact(lambda c: results.reap(c, since, now)))
+    if gone:
+        closed.append(database.transact(lambda c: results.reap_workers(c, gone, now)))
+    for each in closed:
+        queue.publish(each.requeued)
+    return sum(len(each.attempt_ids) for each in closed)

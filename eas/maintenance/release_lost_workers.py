@@ -1,0 +1,23 @@
+"""Release the attempts of workers that an external source reports as dead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from eas.queues.base import JobQueue
+from eas.taskdb import results
+from eas.taskdb.engine import TaskDatabase
+
+
+def release_lost_workers(database: TaskDatabase, queue: JobQueue, lost: Mapping[str, str]) -> int:
+    """Close what lost workers ran as stalled, and queue it again; return how many attempts that were.
+
+    ``lost`` maps worker ids to why they are gone. Twice changes nothing.
+    """
+    now, closed = database.now(), 0
+    for worker_id, why in lost.items():
+        done = database.transact(partial(results.reap_workers, worker_ids=[worker_id], now=now, why=why))
+        queue.publish(done.requeued)
+        closed += len(done.attempt_ids)
+    return closed

@@ -1,0 +1,1 @@
+"""The operations on jobs, queue and database: one verb a module."""

@@ -1,0 +1,103 @@
+"""Cancel a job: drop its queued attempts, stop the running ones, keep its file products."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from eas.errors import RequestError
+from eas.queues.base import JobQueue
+from eas.states import AttemptState, JobState
+from eas.taskdb import attempts, jobs, operations
+from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.queries import job_selection, unfinished_jobs
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The outcome of cancelling a job.
+
+    Attributes
+    ----------
+    dropped:
+        Attempts that were queued and will not run.
+    stopped:
+        Attempts that were running; their workers stop them at their next heartbeat at the latest.
+    tasks:
+        Leaf tasks that are cancelled by this, those of these attempts among them.
+    """
+
+    job_id: int
+    job_name: str
+    dropped: int = 0
+    stopped: int = 0
+    tasks: int = 0
+
+    @property
+    def message(self) -> str:
+        """One line: ``job 3 (sweep) is cancelled: 4 queued attempts dropped, 2 running ones stopped, ...``."""
+        return (
+            f"job {self.job_id} ({self.job_name}) is cancelled: {self.dropped} queued attempts dropped, "
+            f"{self.stopped} running ones stopped, {self.tasks} tasks cancelled"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def cancel(database: TaskDatabase, queue: JobQueue, job_id: int) -> Cancelled:
+    """Cancel a job, whether a process drives it or not.
+
+    One transaction: the job and all its tasks that are not over become *cancelled*; no result of
+    theirs is taken any more, and no further try queued. Workers learn of it and kill what runs
+    (SIGTERM, then SIGKILL) at their next heartbeat at the latest; an orchestrator that drives the
+    job stops at its next step. File products that were made stay.
+
+    A job that is cancelled already is left as it is. Raises UnknownJobError, and RequestError for a
+    job that is done or failed.
+    """
+    now = database.now()
+    outcome, dropped = database.transact(lambda connection: _cancel(connection, job_id, now))
+    if dropped:
+        queue.purge(dropped)
+    return outcome
+
+
+def _cancel(connection: Connection, job_id: int, now: float) -> tuple[Cancelled, list[str]]:
+    job = operations.lock(connection, job_id)
+    if job.state == JobState.CANCELLED:
+        return Cancelled(job_id, job.name), []
+    # Once its root task has ended, its orchestrator is about to record that the job has ended, too.
+    ended = job.state if JobState(job.state).final else operations.final_root_state(connection, job_id)
+    if ended is not None:
+        raise RequestError(f"job {job_id} ({job.name}) has already ended: {ended}", hint="there is nothing to cancel")
+    rows = operations.open_attempts(connection, job_id, attempts.OPEN)
+    operations.take_off(connection, rows, now)
+    count = operations.cancel_tasks(connection, job_id, now)
+    operations.changed(connection, job_id)
+    queued = [row for row in rows if row.state == AttemptState.QUEUED]
+    outcome = Cancelled(job_id, job.name, len(queued), len(rows) - len(queued), count)
+    return outcome, sorted({row.task_type for row in queued})
+
+
+def find_job(database: TaskDatabase, job: str) -> int:
+    """Return the id of a job that is given by its id, or by its name if only one unfinished job has it.
+
+    A name that only ended jobs have means the last of them if it was cancelled: cancelling twice is allowed.
+    Raises UnknownJobError, and RequestError where several unfinished jobs have the name.
+    """
+    if job.isdecimal():
+        return int(database.fetch(lambda connection: jobs.get(connection, int(job))).id)
+    found = [row for row in database.fetch(unfinished_jobs.unfinished) if row.name == job]
+    if not found:
+        last = database.fetch(lambda connection: jobs.get(connection, job_selection.named(connection, job)[-1]))
+        if last.state == JobState.CANCELLED:
+            return int(last.id)
+        raise RequestError(f"no job called {job!r} is unfinished", hint=f"its last one is job {last.id}")
+    if len(found) > 1:
+        ids = ", ".join(str(row.id) for row in found)
+        raise RequestError(f"several unfinished jobs are called {job!r}: {ids}", hint="give the id of one of them")
+    return int(found[0].id)

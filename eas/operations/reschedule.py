@@ -1,0 +1,141 @@
+"""Reschedule tasks that failed, stalled or were withdrawn from the queue."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from eas.model import CONTROL_TASKS
+from eas.queues.base import JobQueue
+from eas.states import JobState, TaskState
+from eas.taskdb import jobs, operations
+from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.queries import job_selection, job_state
+
+_FAILED = (TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED)
+
+
+@dataclass(frozen=True)
+class Rescheduled:
+    """The outcome of rescheduling.
+
+    Attributes
+    ----------
+    jobs:
+        Job id to former state to number of tasks. States are those of tasks, and *emptied* for what
+        had been withdrawn from the queue. Control tasks count only where they had not expanded, or where
+        nothing else is left of a cancelled job.
+    names:
+        Job id to job name.
+    """
+
+    jobs: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many tasks were put back, by former state."""
+        total: dict[str, int] = {}
+        for counts in self.jobs.values():
+            for state, count in counts.items():
+                total[state] = total.get(state, 0) + count
+        return dict(sorted(total.items()))
+
+    @property
+    def total(self) -> int:
+        """How many tasks were put back."""
+        return sum(self.states.values())
+
+    @property
+    def message(self) -> str:
+        """One line: ``5 tasks of 2 jobs wait again: 3 blocked, 2 failed``."""
+        if not self.total:
+            return "nothing to reschedule: no task has failed, stalled or been withdrawn from the queue"
+        what = ", ".join(f"{count} {state}" for state, count in self.states.items())
+        number = f"{self.total} task{'s' * (self.total > 1)} of {len(self.jobs)} job{'s' * (len(self.jobs) > 1)}"
+        return f"{number} wait again: {what}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        listed = [{"job_id": job, "job_name": self.names[job], "tasks": dict(self.jobs[job])} for job in self.jobs]
+        return {"total": self.total, "tasks": self.states, "jobs": listed}
+
+
+def reschedule(
+    database: TaskDatabase, queue: JobQueue, *, job_name: str | None = None, job_id: int | None = None
+) -> Rescheduled:
+    """Let all tasks that failed, stalled or were withdrawn from the queue wait to be run again.
+
+    With ``job_name`` or ``job_id``, only those of jobs of this name, or of this one job. Tasks that
+    those had blocked wait again, also in other jobs; their retries are what they were at submission;
+    queued, running and done tasks are not changed. Jobs that are over become *submitted* again, and
+    run when a process drives them (the supervisor, ``eas run --resume``); the driver of a running job
+    notices within a second.
+
+    A cancelled job stays cancelled unless it is asked for: by its id, or by a name that only it has.
+    Its blocked tasks are put back even where what blocks them is not.
+
+    One transaction: a second call changes nothing. Raises UnknownJobError.
+    """
+    done = database.transact(lambda connection: _Rescheduling(connection).run(job_name, job_id))
+    queue.wake()
+    return done
+
+
+class _Rescheduling:
+    """The transaction: jobs that were asked for first, then those that they had blocked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.former: dict[int, dict[int, str]] = {}
+        self.names: dict[int, str] = {}
+
+    def run(self, job_name: str | None, job_id: int | None) -> Rescheduled:
+        wanted = self._wanted(job_name, job_id)
+        explicit = job_id is not None or (job_name is not None and len(wanted) == 1)
+        todo: deque[int] = deque()
+        for each in wanted:
+            if self._asked_for(each, explicit=explicit):
+                todo.append(each)
+        while todo:
+            for other in sorted(self._blocked_by(todo.popleft())):
+                if self._put_back(other, (TaskState.BLOCKED,), emptied=False):
+                    todo.append(other)
+        counts = {job: operations.by_state(former) for job, former in sorted(self.former.items())}
+        return Rescheduled(counts, {job: self.names[job] for job in counts})
+
+    def _wanted(self, job_name: str | None, job_id: int | None) -> list[int]:
+        if job_id is not None:
+            job = jobs.get(self.connection, job_id)
+            return [job_id] if job_name in (None, job.name) else []
+        if job_name is not None:
+            return job_selection.named(self.connection, job_name)
+        return job_selection.jobs_with_failures(self.connection)
+
+    def _asked_for(self, job_id: int, *, explicit: bool) -> bool:
+        job = operations.lock(self.connection, job_id)
+        if not explicit and (job.state == JobState.CANCELLED or not job_selection.has_failed(self.connection, job_id)):
+            return False
+        states = (*_FAILED, TaskState.CANCELLED) if job.state == JobState.CANCELLED else _FAILED
+        return self._put_back(job_id, states, emptied=True)
+
+    def _put_back(self, job_id: int, states: tuple[TaskState, ...], *, emptied: bool) -> bool:
+        job = operations.lock(self.connection, job_id)
+        if job.driver == operations.PRUNING or (job.state == JobState.CANCELLED and TaskState.CANCELLED not in states):
+            return False
+        former = operations.put_back(self.connection, job, states, emptied=emptied)
+        if former:
+            self.former.setdefault(job_id, {}).update(former)
+            self.names[job_id] = job.name
+        return bool(former)
+
+    def _blocked_by(self, job_id: int) -> set[int]:
+        """Return the other jobs with tasks that tasks of this one, which now wait again, had blocked."""
+        back = self.former[job_id]
+        kinds = job_state.types_of(self.connection, back)
+        grows = any(kind is None or kind in CONTROL_TASKS for kind in kinds)
+        return job_selection.jobs_blocked_by(self.connection, back, may_grow=grows) - self.former.keys()

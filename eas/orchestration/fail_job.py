@@ -1,0 +1,39 @@
+"""Make a job *failed* that cannot be driven: its orchestrator fails again and again for the same reason."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from eas.maintenance import process_identity
+from eas.queues.base import JobQueue
+from eas.states import JobState
+from eas.taskdb import attempts, operations
+from eas.taskdb.engine import TaskDatabase
+
+
+def fail_job(database: TaskDatabase, queue: JobQueue, job_id: int, reason: str, revision: int) -> bool:
+    """Make a job failed with this reason; return False where that is not to be done any more.
+
+    One transaction: the root task becomes *failed* with the reason, so that every report shows it;
+    the other open tasks become *blocked*, and their attempts are closed. ``eas reschedule`` puts all
+    of them back. Nothing is changed for a job that has ended, that another process drives, or that an
+    operator changed since ``revision``. Raises UnknownJobError.
+    """
+    now = database.now()
+    dropped = database.transact(lambda connection: _fail(connection, job_id, reason, revision, now))
+    if dropped:
+        queue.purge(dropped)
+    return dropped is not None
+
+
+def _fail(connection: Connection, job_id: int, reason: str, revision: int, now: float) -> list[str] | None:
+    # The job's row is locked before its attempts, in the order of every other writer: see ``taskdb.operations``.
+    job = operations.lock(connection, job_id)
+    driven = job.driver not in (None, process_identity.process_name()) and not process_identity.is_gone(job.driver)
+    if JobState(job.state).final or job.revision != revision or driven:
+        return None
+    rows = operations.open_attempts(connection, job_id, attempts.OPEN)
+    operations.take_off(connection, rows, now, why=f"the job failed: {reason}")
+    operations.fail(connection, job_id, reason, now)
+    operations.changed(connection, job_id)
+    return sorted({row.task_type for row in rows})

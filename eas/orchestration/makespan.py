@@ -1,0 +1,134 @@
+"""How long a number of workers takes for tasks that wait for one another: a simulation of the queue.
+
+Tasks come in groups (`eas.chains.planner.TaskGroup`), so that 10^6 tasks are some hundred events: the tasks of
+a group take equally long, and a worker takes several of a large group at a time. List scheduling as the job
+queue does it: the first task that became ready goes to the first worker that is free.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+ROUNDS = 200
+"""Rounds of all workers in which a large group is run at least: its last one is 1/200 of its time."""
+
+
+class Group(Protocol):
+    """What is simulated: ``count`` tasks that wait for tasks of earlier groups."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def waits_for(self) -> tuple[int, ...]: ...
+
+
+def makespan(groups: Sequence[Group], durations: Sequence[float | None], workers: int) -> float:
+    """Return the time from the start of the first task to the end of the last one [s].
+
+    Parameters
+    ----------
+    groups:
+        Each waits for earlier ones only. Of a group of n tasks, the share that is ready is the least share
+        done of a group that it waits for: exact where the tasks of both groups belong together one by one,
+        or where one task waits for all.
+    durations:
+        For each group, the time of one task [s]; None for what takes no worker.
+    workers:
+        Number of workers, each of which runs any task, one at a time.
+    """
+    if workers < 1:
+        raise ValueError("at least one worker is needed")
+    return _Simulation(groups, durations, workers).run()
+
+
+@dataclass(slots=True)
+class _State:
+    """A group's tasks: how many are ready or further, how many are done, and what they wait for."""
+
+    count: int
+    waits_for: tuple[int, ...]
+    released: int = 0
+    done: int = 0
+    slowest: int = 0
+    """Place in ``waits_for`` of the group of which the least share is done."""
+    followers: list[int] = field(default_factory=list)
+
+
+class _Simulation:
+    def __init__(self, groups: Sequence[Group], durations: Sequence[float | None], workers: int) -> None:
+        self._states = [_State(each.count, each.waits_for) for each in groups]
+        for number, each in enumerate(self._states):
+            for before in each.waits_for:
+                self._states[before].followers.append(number)
+        self._durations = durations
+        self._free = workers
+        self._at_once = [max(1, each.count // (ROUNDS * workers)) for each in groups]
+        self._ready: deque[tuple[int, int]] = deque()
+        self._running: list[tuple[float, int, int, int]] = []
+
+    def run(self) -> float:
+        now = 0.0
+        for number, each in enumerate(self._states):
+            if not each.waits_for:
+                for done in self._release(number, each.count):
+                    self._finish(*done)
+        self._start(now)
+        while self._running:
+            now = self._running[0][0]
+            while self._running and self._running[0][0] <= now:
+                _, number, tasks, workers = heapq.heappop(self._running)
+                self._free += workers
+                self._finish(number, tasks)
+            self._start(now)
+        return now
+
+    def _start(self, now: float) -> None:
+        """Give ready tasks to free workers, in the order in which they became ready."""
+        while self._free and self._ready:
+            number, count = self._ready.popleft()
+            duration = self._durations[number]
+            assert duration is not None
+            each = min(self._at_once[number], -(-count // self._free))
+            tasks = min(count, each * self._free)
+            workers = -(-tasks // each)
+            if tasks < count:
+                self._ready.appendleft((number, count - tasks))
+            self._free -= workers
+            heapq.heappush(self._running, (now + each * duration, number, tasks, workers))
+
+    def _finish(self, number: int, tasks: int) -> None:
+        """Count tasks as done, and release what waited for them."""
+        finished = [(number, tasks)]
+        while finished:
+            number, tasks = finished.pop()
+            self._states[number].done += tasks
+            for follower in self._states[number].followers:
+                state = self._states[follower]
+                if state.waits_for[state.slowest] == number and (more := self._newly_ready(state)):
+                    finished += self._release(follower, more)
+
+    def _newly_ready(self, state: _State) -> int:
+        """Return how many further tasks of a group are ready, and note what the rest waits for."""
+        least, first, places = 2.0, state.slowest, len(state.waits_for)
+        for step in range(places):
+            place = (first + step) % places
+            before = self._states[state.waits_for[place]]
+            share = before.done / before.count
+            if share < least:
+                least, state.slowest = share, place
+                if not before.done:
+                    return 0
+        slowest = self._states[state.waits_for[state.slowest]]
+        return state.count * slowest.done // slowest.count - state.released
+
+    def _release(self, number: int, count: int) -> list[tuple[int, int]]:
+        """Let tasks be ready; return them where they take no worker and are done at once."""
+        self._states[number].released += count
+        if self._durations[number] is None:
+            return [(number, count)]
+        self._ready.append((number, count))
+        return []

@@ -1,0 +1,107 @@
+"""How long the attempts that wait will take, by job and task type.
+
+The newest attempts count most, and so do those that run: one that has run for long shows that its kind
+is slow before it has ended. Other jobs say little: a task type takes what its settings ask for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from eas.taskdb.engine import AnyRow
+
+RECENT = 21_600.0
+"""Age of the attempts from which the pace is estimated [s]."""
+INTERVAL = 30.0
+"""Attempts that ended in the same interval [s] have the same weight."""
+HALF_LIFE = 60.0
+"""An attempt that ended so much earlier than another [s] has half its weight."""
+RATE_WINDOW = 900.0
+"""Age of the attempts that count for the rate [s]."""
+Kind = tuple[int, str]
+"""A job and a task type."""
+
+
+class Pace(NamedTuple):
+    """Mean duration of attempts [s], and the weight of what is known of it."""
+
+    wall: float
+    weight: float
+
+
+class WorkWaiting(NamedTuple):
+    """Work that waits.
+
+    ``seconds``: of one worker; ``unmeasured``: attempts of which nothing is known yet and that are not in it;
+    ``mean_wall``: mean duration of attempts that ended [s], None where none has; ``rate``: how many ended lately
+    in each second.
+    """
+
+    seconds: float
+    unmeasured: int
+    mean_wall: float | None
+    rate: float
+
+
+def paces(rows: Iterable[AnyRow]) -> dict[Kind, Pace]:
+    """Return the pace of each job and task type.
+
+    ``rows``: ``(job_id, task_type, slot, ended, wall)``, with the age in intervals and the sum of durations.
+    """
+    weights: defaultdict[Kind, float] = defaultdict(float)
+    sums: defaultdict[Kind, float] = defaultdict(float)
+    for row in rows:
+        factor = 0.5 ** (max(int(row.slot), 0) * INTERVAL / HALF_LIFE)
+        weights[row.job_id, row.task_type] += factor * int(row.ended)
+        sums[row.job_id, row.task_type] += factor * float(row.wall)
+    return {kind: Pace(sums[kind] / weight, weight) for kind, weight in weights.items() if weight > 0}
+
+
+def waiting(queues: Iterable[AnyRow], ended: Iterable[AnyRow], now: float, startup: float) -> WorkWaiting:
+    """Return the work that waits in ``queues``, whose tasks one worker type runs.
+
+    Of what another job of the type shows, only half counts, and only where its tasks outlast the start of a worker.
+    """
+    ended = list(ended)
+    known = paces(ended)
+    by_type = _by_type(known)
+    seconds, unmeasured = 0.0, 0
+    for row in queues:
+        due = 0 if row.paused else int(row.due)
+        pace = _with_running(known.get((row.job_id, row.task_type)), row, now)
+        other = by_type.get(row.task_type, 0.0)
+        if pace is not None:
+            seconds += due * pace
+        elif other >= startup:
+            seconds += due * other / 2
+            unmeasured += due
+        else:
+            unmeasured += due
+    count = sum(int(row.ended) for row in ended)
+    lately = sum(int(row.ended) for row in ended if int(row.slot) * INTERVAL < RATE_WINDOW)
+    wall = sum(float(row.wall) for row in ended)
+    return WorkWaiting(seconds, unmeasured, wall / count if count else None, lately / RATE_WINDOW)
+
+
+def _with_running(pace: Pace | None, row: AnyRow, now: float) -> float | None:
+    """Return the mean duration in the light of what runs; None where nothing is known.
+
+    That an attempt has run for a time shows no more than that it lasts longer; of the time that it runs already
+    as much again is expected.
+    """
+    running = int(row.running)
+    elapsed = max(now - float(row.running_since), 0.0) if running and row.running_since is not None else 0.0
+    if pace is None:
+        return 2 * elapsed if elapsed >= 1.0 else None
+    if elapsed <= pace.wall:
+        return pace.wall
+    return (pace.weight * pace.wall + running * elapsed) / (pace.weight + running)
+
+
+def _by_type(known: Mapping[Kind, Pace]) -> dict[str, float]:
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for (_, task_type), pace in known.items():
+        found[task_type].append(pace.wall)
+    return {task_type: sum(walls) / len(walls) for task_type, walls in found.items()}

@@ -1,0 +1,314 @@
+"""How many workers of each type are justified, by queued tasks, running tasks and their durations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+from eas.errors import RequestError
+from eas.orchestration import pace
+from eas.registry import BASE_WORKER_TYPE, Registry
+from eas.taskdb.engine import AnyRow, TaskDatabase
+from eas.taskdb.queries import scaling as sql
+
+STARTUP = 15.0
+"""Cost of starting a worker [s]: a process, or a container, and the imports of its tasks."""
+PENDING = 4
+"""Number of workers that may be starting at a time, or as many as are alive if that is more."""
+STUCK = 45.0
+"""A worker that has been starting for this time [s] has no room: an image that is there starts sooner."""
+FULL_FOR = 120.0
+"""So long after the cluster was full [s], one worker at a time looks for room."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """The work of one worker type, and its workers.
+
+    Attributes
+    ----------
+    queued:
+        Attempts that a worker could claim now (due, and not of a paused queue).
+    oldest:
+        How long the first of them has waited [s]; None where there is none.
+    running:
+        Attempts of its task types that run.
+    workers, idle:
+        Workers of the type that are alive, and those of them that run nothing. Every worker runs the
+        tasks of ``eas-base`` too, so that its idle ones are those of all types.
+    starting:
+        Workers that were started and are not alive yet.
+    stuck:
+        Those of the starting ones that have waited for long: the cluster has no room for them.
+    seconds:
+        Work that waits, in seconds of one worker: by the newest attempts of each job and task type.
+    unmeasured:
+        Attempts among the queued ones of whose duration nothing is known yet.
+    mean_wall:
+        Mean wall-clock time of its tasks that ended lately [s]; None where none has.
+    rate:
+        Number of its tasks that ended lately, for each second.
+    paused:
+        Task types of it whose queue is paused; ``held_back`` attempts of theirs are queued.
+    """
+
+    worker_type: str
+    queued: int = 0
+    oldest: float | None = None
+    running: int = 0
+    workers: int = 0
+    idle: int = 0
+    starting: int = 0
+    stuck: int = 0
+    seconds: float = 0.0
+    unmeasured: int = 0
+    mean_wall: float | None = None
+    rate: float = 0.0
+    paused: tuple[str, ...] = ()
+    held_back: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self) | {"paused": list(self.paused)}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How many workers of a type to start now, and why, in words; ``take_back``: of those that are stuck."""
+
+    worker_type: str
+    start: int
+    reason: str
+    load: Load
+    take_back: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        own = {"worker_type": self.worker_type, "start": self.start, "take_back": self.take_back, "reason": self.reason}
+        return own | self.load.to_json()
+
+
+@dataclass(frozen=True)
+class Starting:
+    """Workers that were started and are not alive yet; ``stuck``: those of them that have waited for long."""
+
+    count: int = 0
+    stuck: int = 0
+
+
+class QueueSnapshot(NamedTuple):
+    """Queues, ended attempts and responsive workers at one moment, as the queries return them."""
+
+    queues: Sequence[AnyRow]
+    paces: Sequence[AnyRow]
+    alive: Sequence[AnyRow]
+    now: float
+
+
+def survey(
+    database: TaskDatabase, registry: Registry, starting: Mapping[str, Starting] | None = None, *, lease: float
+) -> list[Load]:
+    """Return the load of each worker type that runs some task type, by name.
+
+    A worker without a heartbeat for ``lease`` seconds is not alive, even if SQL does not mark it as lost yet.
+    """
+    now = database.now()
+    queues, ended, alive = database.fetch(
+        lambda c: (
+            sql.queues(c, now),
+            sql.paces(c, now, now - pace.RECENT, pace.INTERVAL),
+            sql.responsive_workers(c, now - lease),
+        )
+    )
+    types: dict[str, list[str]] = {}
+    for each in registry.task_types.values():
+        if each.implementation:
+            types.setdefault(each.worker_type, []).append(each.name)
+    return loads_of(types, QueueSnapshot(queues, ended, alive, now), starting or {})
+
+
+def loads_of(
+    types: Mapping[str, Sequence[str]], seen: QueueSnapshot, starting: Mapping[str, Starting], startup: float = STARTUP
+) -> list[Load]:
+    """Return the load of each worker type, by name; ``types`` maps it to the task types that it runs. Pure."""
+    found = []
+    for worker_type in sorted(types):
+        own = [row for row in seen.alive if worker_type in json.loads(row.worker_types)]
+        serving = seen.alive if worker_type == BASE_WORKER_TYPE else own
+        idle = sum(row.running == 0 for row in serving)
+        begun = starting.get(worker_type, Starting())
+        load = _load(worker_type, set(types[worker_type]), seen, startup)
+        found.append(replace(load, workers=len(own), idle=idle, starting=begun.count, stuck=begun.stuck))
+    return found
+
+
+def _load(worker_type: str, names: Set[str], seen: QueueSnapshot, startup: float) -> Load:
+    """Return the work of a worker type, without its workers."""
+    rows = [row for row in seen.queues if row.task_type in names]
+    serving = [row for row in rows if not row.paused]
+    work = pace.waiting(rows, [row for row in seen.paces if row.task_type in names], seen.now, startup)
+    oldest = [row.oldest for row in serving if row.oldest is not None]
+    return Load(
+        worker_type,
+        queued=sum(int(row.due) for row in serving),
+        oldest=max(0.0, seen.now - min(oldest)) if oldest else None,
+        running=sum(int(row.running) for row in rows),
+        seconds=work.seconds,
+        unmeasured=work.unmeasured,
+        mean_wall=work.mean_wall,
+        rate=work.rate,
+        paused=tuple(sorted({row.task_type for row in rows if row.paused})),
+        held_back=sum(int(row.due) for row in rows if row.paused),
+    )
+
+
+def decide(
+    loads: Sequence[Load], minimum: int, maximum: int, *, startup: float = STARTUP, pending: int = PENDING
+) -> list[Decision]:
+    """Return how many workers of each type to start.
+
+    A worker costs ``startup`` seconds before it does anything: one more is started for each
+    ``startup`` seconds of work that wait, but never more than attempts wait, and not for those that
+    idle or starting workers will take. The first worker of a type is started for whatever waits, and
+    so is one more where something has waited longer than a start takes. Of work whose duration is
+    unknown one worker takes the measure first. There are at least ``minimum`` and at most ``maximum``
+    workers of each type then, unless more are there already.
+
+    At most ``pending`` workers, or as many as are alive, are starting at a time; what room there is goes to
+    the worker type with most work for each of its workers. Where some are stuck, the cluster is full: one worker
+    waits for room, and the others are taken back.
+
+    Nothing here stops a worker: workers exit by themselves when they are idle. Raises RequestError for
+    limits that contradict each other.
+    """
+    if not 0 <= minimum <= maximum:
+        raise RequestError(
+            f"a minimum of {minimum} and a maximum of {maximum} workers contradict each other",
+            hint="give 0 <= minimum <= maximum",
+        )
+    demands = [_Demand.of(load, minimum, maximum, startup) for load in loads]
+    full = any(load.stuck for load in loads)
+    if full:
+        _wait_for_room(demands)
+    else:
+        _share_out(demands, max(pending, sum(load.workers for load in loads) if pending >= PENDING else 0))
+    return [each.decision(startup, full=full) for each in demands]
+
+
+class RoomMemory:
+    """Decides with what earlier decisions showed of the cluster's room: one object serves one scaler."""
+
+    def __init__(self) -> None:
+        self._full_at: float | None = None
+
+    def decide(
+        self, loads: Sequence[Load], minimum: int, maximum: int, now: float, *, startup: float = STARTUP
+    ) -> list[Decision]:
+        """Return what to start; ``now`` is any clock [s]."""
+        if any(load.stuck for load in loads):
+            self._full_at = now
+        full_lately = self._full_at is not None and now - self._full_at < FULL_FOR
+        return decide(loads, minimum, maximum, startup=startup, pending=1 if full_lately else PENDING)
+
+
+@dataclass
+class _Demand:
+    """What one worker type would need, and what it gets."""
+
+    load: Load
+    needed: int
+    wanted: int
+    least: int
+    """Workers to start to reach the minimum."""
+    most: int
+    """Workers to start to reach the maximum."""
+    start: int = 0
+    take_back: int = 0
+
+    @classmethod
+    def of(cls, load: Load, minimum: int, maximum: int, startup: float) -> _Demand:
+        there = load.workers + load.starting
+        needed = _needed(load, startup)
+        wanted = max(needed - load.idle - load.starting, 0)
+        most = max(maximum - there, 0)
+        return cls(load, needed, wanted, min(max(minimum - there, 0), most), most)
+
+    @property
+    def urgency(self) -> tuple[bool, bool, float]:
+        """Order of room: first who has no worker, and of these who waits for room; then most work for each worker."""
+        there = self.load.workers + self.load.starting - self.load.stuck + self.start
+        waits = there == 0 and self.load.stuck > 0
+        return there == 0, waits, (self.load.seconds + self.load.unmeasured) / (there + 1)
+
+    def decision(self, startup: float, *, full: bool) -> Decision:
+        return Decision(self.load.worker_type, self.start, _reason(self, startup, full=full), self.load, self.take_back)
+
+
+def _share_out(demands: Sequence[_Demand], pending: int) -> None:
+    """Start what is needed, one by one where it is most urgent, up to ``pending`` that are starting at a time."""
+    for each in demands:
+        each.start = each.least
+    free = pending - sum(each.load.starting + each.start for each in demands)
+    while free > 0:
+        open_ones = [each for each in demands if each.start < min(max(each.wanted, each.least), each.most)]
+        if not open_ones:
+            return
+        max(open_ones, key=lambda each: each.urgency).start += 1
+        free -= 1
+
+
+def _wait_for_room(demands: Sequence[_Demand]) -> None:
+    """Let one worker wait for room, where it is most urgent; take the other stuck ones back."""
+    for each in demands:
+        each.take_back = each.load.stuck
+    needy = [each for each in demands if each.needed > each.load.idle and each.load.stuck + each.most > 0]
+    if not needy:
+        return
+    first = max(needy, key=lambda each: each.urgency)
+    if first.load.stuck:
+        first.take_back -= 1
+    elif first.load.starting == 0:
+        first.start = 1
+
+
+def _needed(load: Load, startup: float) -> int:
+    """Return how many workers the queued tasks justify, idle and starting ones included."""
+    if not load.queued:
+        return 0
+    justified = int(load.seconds // startup)
+    if justified < 1:
+        alone = load.workers + load.starting == 0
+        justified = 1 if alone or (load.oldest or 0.0) >= startup else 0
+    return min(load.queued, justified)
+
+
+def _reason(demand: _Demand, startup: float, *, full: bool) -> str:
+    load, start = demand.load, demand.start
+    held = f"; {load.held_back} more in paused queues ({', '.join(load.paused)})" if load.paused else ""
+    if load.queued:
+        mean = "unknown pace" if load.mean_wall is None else f"{load.mean_wall:.3g} s each"
+        text = f"{load.queued} queued, the oldest for {load.oldest or 0.0:.0f} s"
+        text += f", about {load.seconds:.3g} s of work ({mean})"
+        if load.unmeasured:
+            text += f" and {load.unmeasured} tasks of unknown duration"
+        text += f"; justifies {demand.needed} workers (startup cost {startup:g} s)"
+    else:
+        text = "nothing queued"
+    text += f"{held}; {load.workers} alive, {load.idle} idle, {load.starting} starting"
+    if load.stuck:
+        text += f", {load.stuck} of them without room"
+    if demand.take_back:
+        text += f"; taking {demand.take_back} back"
+    if start > demand.wanted:
+        return f"{text}; starting {start} (minimum)"
+    if start < demand.wanted:
+        return f"{text}; starting {start} of {demand.wanted} ({_limit(demand, full=full)})"
+    return f"{text}; starting {start}"
+
+
+def _limit(demand: _Demand, *, full: bool) -> str:
+    if full:
+        return "no room"
+    return "maximum" if demand.start == demand.most else "others are starting"

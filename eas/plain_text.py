@@ -1,0 +1,132 @@
+"""Texts of users made fit for a terminal, a log or a page: nothing in them controls how the rest is displayed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+# Control characters but tab and newline; marks that change the direction of text or are invisible; what is
+# no character at all. An escape sequence of a terminal begins with one of these.
+_UNSAFE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$:-])")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+FORMULA = "=+-@\t\r"
+"""What a text must not begin with: spreadsheets take it for a formula."""
+PREFIX = "'"
+"""Put before such a text, and before one that begins with it; never before a number."""
+GUARDED = (*FORMULA, PREFIX)
+SWITCH = "EAS_CSV_FORMULA_PREFIX"
+"""Environment variable that switches the prefix off."""
+_OFF = ("false", "no", "off", "0")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def visible(text: str) -> str:
+    r"""Return ``text`` with each character that is invisible or controls the display as ``\x1b`` or ``\u202e``."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def one_line(text: str, longest: int = 0) -> str:
+    """Return ``text`` on one line, cut to ``longest`` characters (0: all)."""
+    line = " ".join(visible(text).split())
+    return line if not longest or len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def markdown(text: str) -> str:
+    """Return ``text`` as Markdown that shows it in one line, whatever marks and tags it holds."""
+    plain = _MARKDOWN.sub(r"\\\1", one_line(text))
+    return "".join(_HTML.get(character, character) for character in plain)
+
+
+def without_formula(text: str) -> str:
+    """Return ``text`` as a cell that no spreadsheet takes for a formula: with an apostrophe before it if need be.
+
+    To undo it, remove the first character of each text that begins with an apostrophe. Where ``EAS_CSV_FORMULA_PREFIX``
+    is *false*, *no*, *off* or *0*, the text stays as it is.
+    """
+    if text.startswith(GUARDED) and not _NUMBER.fullmatch(text):
+        return text if os.environ.get(SWITCH, "").strip().lower() in _OFF else PREFIX + text
+    return text
+
+
+class RecordFormatter(logging.Formatter):
+    """Indents all but the first line of a record, so that no text in it can look like another record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text, tracebacks included."""
+        return visible(super().format(record)).replace("\n", "\n    ")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def fitting(widths: Sequence[int], room: int, important: Sequence[int]) -> list[int]:
+    """Return the places of the columns that a table has room for, from left to right; at least one.
+
+    ``widths``: of all columns, with the blanks between them; ``important``: places in the order in which they
+    find room, before the others, which are left out from the right.
+    """
+    chosen: list[int] = []
+    left = room
+    for place in important:
+        if widths[place] <= left or not chosen:
+            chosen.append(place)
+            left -= widths[place]
+    for place in range(len(widths)):
+        if place not in chosen and place not in important:
+            if widths[place] > left and chosen:
+                break
+            chosen.append(place)
+            left -= widths[place]
+    return sorted(chosen)
+
+
+def time_text(when: float | None) -> str:
+    """Return a Unix time [s] as ``2026-11-22 08:30:05`` (UTC), empty for None or what is no time."""
+    if when is None or not math.isfinite(when) or not 0 <= when < 2e11:
+        return ""
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration [s] as ``0.25 s``, ``3 min 5 s``, ``2 h 10 min`` or ``3 d 4 h``; empty for None."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    for name, size, lower, unit in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // unit} {lower}"
+    return f"{whole} s"
+
+
+def size_text(size: float | None) -> str:
+    """Return a number of bytes as ``20.0 kB``; empty for None."""
+    if size is None:
+        return ""
+    value = float(size)
+    for unit in _UNITS:
+        if value < 1000 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return ""
+
+
+def value_text(value: object) -> str:
+    """Return a metadata value for reading: floats with six significant digits."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return visible(str(value))

@@ -1,0 +1,145 @@
+"""What the engines' errors mean: try again, wait for the server, or say at once what is wrong.
+
+No message of EAS holds an SQL parameter: parameters are users' data. So messages of the server are
+passed on only where they speak of connections, files or tables; those that quote values are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
+
+from eas.errors import EASError, RequestError, ServiceError
+
+# Deadlock, lock wait timeout: both roll back and ask to try again.
+COLLISIONS = {1213, 1205}
+# Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting;
+# closed by MySQL 8 since it was silent for too long.
+AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
+NO_SUCH_DATABASE = 1049
+TOO_LARGE = 1153
+_LOST_WHILE_SENDING = {2006, 2013}
+_NO_SUCH_TABLE = ("no such table", "no such column", "has no column named")
+_NOT_OUR_SCHEMA = {1146, 1054}
+_NO_ROOM = ("database or disk is full", "disk I/O error", "unable to open database file", "readonly database")
+_DAMAGED = ("file is not a database", "database disk image is malformed", "file is encrypted", "malformed database")
+
+SMALLEST_PACKET = 1_000_000
+"""No server is set up to refuse statements of fewer bytes than this."""
+
+_ESCAPED = re.compile(r"[\0\n\r\x1a\"'\\]")
+
+
+def code(error: DBAPIError) -> int | None:
+    """Return the server's number of an error; None for sqlite."""
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def collided(error: DBAPIError) -> bool:
+    """Return whether the transaction met others and may succeed at the next try."""
+    return code(error) in COLLISIONS or "database is locked" in str(error.orig)
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Return whether the server was not there, or went away."""
+    closed_by_driver = isinstance(error, InterfaceError) and code(error) == 0
+    return error.connection_invalidated or code(error) in AWAY or closed_by_driver
+
+
+def root_error(error: DBAPIError) -> DBAPIError:
+    """Return the server's refusal of a statement where ``error`` is of the rollback that followed; else ``error``.
+
+    The server closes the connection after a statement that it has found too large: the rollback cannot reach it.
+    """
+    before: BaseException | None = error
+    while before is not None:
+        if isinstance(before, DBAPIError) and code(before) == TOO_LARGE:
+            return before
+        before = before.__cause__ or before.__context__
+    return error
+
+
+def suspected_size(error: DBAPIError) -> int:
+    """Return the size of the statement [bytes] where the server may have closed the connection because of it; else 0.
+
+    MySQL closes the connection on a statement above ``max_allowed_packet``, which looks like an outage.
+    """
+    if code(error) not in _LOST_WHILE_SENDING:
+        return 0
+    size = statement_size(error.params)
+    return size if size > SMALLEST_PACKET else 0
+
+
+def statement_size(parameters: Any) -> int:
+    """Return about how many bytes of a statement its parameters are: of the largest row, where there are many."""
+    if isinstance(parameters, Mapping):
+        parameters = list(parameters.values())
+    if not isinstance(parameters, (list, tuple)):
+        return 0
+    if any(isinstance(each, (list, tuple, Mapping)) for each in parameters):
+        return max(map(statement_size, parameters))
+    texts = (each for each in parameters if isinstance(each, str))
+    return sum(len(each.encode()) + len(_ESCAPED.findall(each)) for each in texts)
+
+
+def too_large(safe_url: str, size: int, limit: int | None) -> EASError:
+    """Return the error of a statement that is larger than the server accepts [both bytes]."""
+    most = "" if limit is None else f"; its max_allowed_packet is {limit} bytes"
+    return RequestError(
+        f"the task database {safe_url} refuses a statement of about {max(size, 1)} bytes{most}",
+        hint="raise the server's max_allowed_packet, or submit smaller tasks (settings, metadata, messages)",
+    )
+
+
+def explained(error: DBAPIError, safe_url: str) -> EASError:
+    """Return an error of this package that says what an engine's error means and what to do."""
+    number, said = code(error), str(error.orig)
+    if (of_file := _file_error(said, safe_url)) is not None:
+        return of_file
+    if number == TOO_LARGE:
+        return too_large(safe_url, statement_size(error.params), None)
+    if number in _NOT_OUR_SCHEMA or any(text in said for text in _NO_SUCH_TABLE):
+        return ServiceError(
+            f"the task database {safe_url} does not have the tables of this release", hint="run `eas db init`"
+        )
+    if isinstance(error, DataError):
+        return RequestError(
+            f"the task database {safe_url} refuses a value{_place(said)}: it is too long, or not of the column's type",
+            hint="shorten the names, numbers or texts of the chain",
+        )
+    if isinstance(error, IntegrityError):
+        return EASError(
+            f"the task database {safe_url} refuses a row{_place(said)}: it contradicts another one",
+            hint="try again; if it happens again, save the database (`eas db save`) and report it",
+        )
+    return ServiceError(
+        f"the task database {safe_url} cannot be used: {said}",
+        hint="check that it runs and that EAS_DATABASE_URL (or `eas db init`) names it; then `eas db init`",
+    )
+
+
+def _file_error(said: str, safe_url: str) -> EASError | None:
+    """Return the error where sqlite's file is damaged or cannot be written; None otherwise."""
+    if any(text in said for text in _DAMAGED):
+        return ServiceError(
+            f"the file of the task database {safe_url} is damaged, or is no sqlite database: {said}",
+            hint="move it away and restore a save (`eas db restore FILE` reads what `eas db save` wrote), "
+            "or use another EAS_HOME",
+        )
+    if any(text in said for text in _NO_ROOM):
+        return ServiceError(
+            f"the file of the task database {safe_url} cannot be used: {said}",
+            hint="free space where it is; see whether this user may write to its folder, and how large files may be "
+            "(`ulimit -f`)",
+        )
+    return None
+
+
+def _place(said: str) -> str:
+    """Return the column or key that the server names, and nothing else of its message: the rest may quote values."""
+    found = re.search(r"(?:for (column|key)|constraint failed:) ['`\"]?([\w.]+)", said)
+    return f" of {found[2]}" if found else ""

@@ -1,0 +1,275 @@
+"""Statements that remove old jobs: each is a part of a short transaction, so that a running pipeline goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, delete, exists, func, null, or_, select, update
+
+from eas.states import JobState
+from eas.taskdb import operations, tables
+from eas.taskdb.chunks import CHUNK, chunks
+from eas.taskdb.engine import AnyRow
+
+ATTEMPTS, JOBS, LINKS, LOG = tables.attempts, tables.jobs, tables.task_products, tables.log_entries
+PRODUCTS, TASKS, VERSIONS = tables.products, tables.tasks, tables.product_versions
+
+OVER = [state for state in JobState if state.final]
+
+
+class Extent(NamedTuple):
+    """How much there is: rows, versions of file products and their size [bytes]."""
+
+    tasks: int = 0
+    attempts: int = 0
+    log_entries: int = 0
+    versions: int = 0
+    size: int = 0
+
+    def __add__(self, other: Extent) -> Extent:  # type: ignore[override]
+        """Return the sum of both."""
+        return Extent(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class RemovedVersion(NamedTuple):
+    """A version of a file product that SQL does not know any more, and what its product's name is to show now.
+
+    ``successor``: store path of the version that is current now; None if there is none.
+    """
+
+    working_directory: str
+    file_name: str
+    store_path: str
+    was_current: bool
+    successor: str | None
+
+
+def ended_before(connection: Connection, moment: float) -> list[AnyRow]:
+    """Return id, name and state of the jobs that had ended at a moment [Unix s], the newest first."""
+    old = and_(JOBS.c.state.in_(OVER), JOBS.c.ended_at < moment)
+    return list(connection.execute(select(JOBS.c.id, JOBS.c.name, JOBS.c.state).where(old).order_by(JOBS.c.id.desc())))
+
+
+def readers(connection: Connection, job_ids: Iterable[int]) -> dict[int, set[int]]:
+    """Return which other jobs read what each of these jobs has made, or may still read it, or have kept it."""
+    found: dict[int, set[int]] = {}
+    maker, reader = ATTEMPTS.alias(), ATTEMPTS.alias()
+    made, read = LINKS.alias(), LINKS.alias()
+    making, reading = TASKS.alias(), TASKS.alias()
+    used = tables.attempt_inputs
+    for part in chunks(job_ids):
+        queries = [
+            select(maker.c.job_id, reader.c.job_id.label("reader"))
+            .join(VERSIONS, VERSIONS.c.attempt_id == maker.c.id)
+            .join(used, used.c.version_id == VERSIONS.c.id)
+            .join(reader, reader.c.id == used.c.attempt_id)
+            .where(maker.c.job_id.in_(part), reader.c.job_id != maker.c.job_id),
+            select(maker.c.job_id, reading.c.job_id.label("reader"))
+            .join(reading, reading.c.accepted_attempt_id == maker.c.id)
+            .where(maker.c.job_id.in_(part), reading.c.job_id != maker.c.job_id),
+            select(making.c.job_id, reading.c.job_id.label("reader"))
+            .join(made, and_(made.c.task_id == making.c.id, made.c.direction == "out"))
+            .join(read, and_(read.c.product_id == made.c.product_id, read.c.direction == "in"))
+            .join(reading, reading.c.id == read.c.task_id)
+            .where(making.c.job_id.in_(part), reading.c.job_id != making.c.job_id),
+        ]
+        for query in queries:
+            for row in connection.execute(query.distinct()):
+                found.setdefault(row.job_id, set()).add(row.reader)
+    return found
+
+
+def in_busy_directory(connection: Connection, job_id: int) -> bool:
+    """Return whether an unfinished job works in a directory that a job's file products are in.
+
+    Which of them it reads is known only once it is expanded. A directory that an expression names may be any.
+    """
+    query = (
+        select(PRODUCTS.c.working_directory)
+        .join(VERSIONS, VERSIONS.c.product_id == PRODUCTS.c.id)
+        .join(ATTEMPTS, ATTEMPTS.c.id == VERSIONS.c.attempt_id)
+        .where(ATTEMPTS.c.job_id == job_id)
+    )
+    mine = set(connection.execute(query.distinct()).scalars())
+    if not mine:
+        return False
+    unfinished = select(JOBS.c.working_directory, JOBS.c.chain).where(JOBS.c.state.not_in(OVER))
+    for row in connection.execute(unfinished):
+        others = {row.working_directory, *_directories(json.loads(row.chain))}
+        if mine & others or any(each.lstrip().startswith(("(", "'", '"')) for each in others):
+            return True
+    return False
+
+
+def _directories(part: Any) -> Iterator[str]:
+    """Yield the working directories that a chain names, at any depth, as they are written."""
+    if isinstance(part, dict):
+        if isinstance(directory := part.get("working_directory"), str):
+            yield directory.strip()
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            yield from _directories(each)
+
+
+def extent(connection: Connection, job_id: int) -> Extent:
+    """Return how much there is of a job."""
+    versions = select(func.count(), func.coalesce(func.sum(VERSIONS.c.size), 0)).join(
+        ATTEMPTS, ATTEMPTS.c.id == VERSIONS.c.attempt_id
+    )
+    number, size = connection.execute(versions.where(ATTEMPTS.c.job_id == job_id)).one()
+    tasks, attempts, log = (
+        int(connection.execute(select(func.count()).select_from(table).where(table.c.job_id == job_id)).scalar_one())
+        for table in (TASKS, ATTEMPTS, LOG)
+    )
+    return Extent(tasks, attempts, log, int(number), int(size))
+
+
+def superseded(connection: Connection, job_id: int, limit: int | None = None) -> list[int]:
+    """Return attempts that count for nothing: neither accepted nor the last of their task, and without versions."""
+    later, other = ATTEMPTS.alias(), TASKS.alias()
+    query = (
+        select(ATTEMPTS.c.id)
+        .join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id)
+        .where(
+            ATTEMPTS.c.job_id == job_id,
+            or_(TASKS.c.accepted_attempt_id.is_(None), TASKS.c.accepted_attempt_id != ATTEMPTS.c.id),
+            exists(select(later.c.id).where(later.c.task_id == ATTEMPTS.c.task_id, later.c.number > ATTEMPTS.c.number)),
+            ~exists(select(VERSIONS.c.id).where(VERSIONS.c.attempt_id == ATTEMPTS.c.id)),
+        )
+        .limit(limit)
+    )
+    found = list(connection.execute(query).scalars())
+    if not found:
+        return []
+    kept: set[int] = set()
+    for part in chunks(found):
+        kept.update(
+            connection.execute(
+                select(other.c.accepted_attempt_id).where(other.c.accepted_attempt_id.in_(part))
+            ).scalars()
+        )
+    return [each for each in found if each not in kept]
+
+
+def reserve(connection: Connection, job_id: int, moment: float, now: float, *, products: bool) -> bool:
+    """Mark a job as being removed; False if it must stay after all: it runs again, or another job needs it.
+
+    Until it is gone no process drives it, and `eas reschedule` leaves it alone.
+    """
+    job = operations.lock(connection, job_id)
+    if job.driver != operations.PRUNING:
+        if not JobState(job.state).final or job.ended_at is None or job.ended_at >= moment:
+            return False
+        if readers(connection, [job_id]) or (extent(connection, job_id).versions and not products):
+            return False
+        if in_busy_directory(connection, job_id):
+            return False
+    marked = update(JOBS).where(JOBS.c.id == job_id)
+    connection.execute(marked.values(driver=operations.PRUNING, driver_seen_at=now, revision=JOBS.c.revision + 1))
+    return True
+
+
+def remove_log(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+    """Remove log entries of a job; return how many."""
+    ids = list(connection.execute(select(LOG.c.id).where(LOG.c.job_id == job_id).limit(limit)).scalars())
+    for part in chunks(ids):
+        connection.execute(delete(LOG).where(LOG.c.id.in_(part)))
+    return len(ids)
+
+
+def remove_superseded(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+    """Remove superseded attempts of a job, with their results; return how many."""
+    ids = superseded(connection, job_id, limit)
+    _remove_attempts(connection, ids)
+    return len(ids)
+
+
+def remove_inputs(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+    """Remove the notes of what attempts of a job have read: versions can be removed only then."""
+    used = tables.attempt_inputs
+    query = select(used.c.attempt_id).join(ATTEMPTS, ATTEMPTS.c.id == used.c.attempt_id)
+    ids = list(connection.execute(query.where(ATTEMPTS.c.job_id == job_id).distinct().limit(limit)).scalars())
+    for part in chunks(ids):
+        connection.execute(delete(used).where(used.c.attempt_id.in_(part)))
+    return len(ids)
+
+
+def remove_attempts(connection: Connection, job_id: int, limit: int = CHUNK) -> tuple[int, list[RemovedVersion]]:
+    """Remove attempts of a job with their results and versions; return how many, and the versions."""
+    ids = list(connection.execute(select(ATTEMPTS.c.id).where(ATTEMPTS.c.job_id == job_id).limit(limit)).scalars())
+    removed = _remove_versions(connection, ids)
+    _remove_attempts(connection, ids)
+    return len(ids), removed
+
+
+def _remove_attempts(connection: Connection, ids: Sequence[int]) -> None:
+    for part in chunks(ids):
+        connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.id.in_(part)))
+
+
+def _remove_versions(connection: Connection, attempt_ids: Sequence[int]) -> list[RemovedVersion]:
+    removed: list[RemovedVersion] = []
+    for part in chunks(attempt_ids):
+        query = (
+            select(VERSIONS.c.id, VERSIONS.c.store_path, PRODUCTS.c.id.label("product_id"), PRODUCTS.c.name)
+            .add_columns(PRODUCTS.c.working_directory, PRODUCTS.c.current_version_id)
+            .join(PRODUCTS, PRODUCTS.c.id == VERSIONS.c.product_id)
+            .where(VERSIONS.c.attempt_id.in_(part))
+        )
+        rows = connection.execute(query.with_for_update()).all()
+        gone = {row.id for row in rows}
+        successors = _successors(connection, {row.product_id for row in rows if row.current_version_id in gone}, gone)
+        for row in rows:
+            current = row.current_version_id == row.id
+            next_one = successors.get(row.product_id) if current else None
+            if current:
+                changed = update(PRODUCTS).where(PRODUCTS.c.id == row.product_id)
+                connection.execute(changed.values(current_version_id=next_one.id if next_one else null()))
+            path = next_one.store_path if next_one else None
+            removed.append(RemovedVersion(row.working_directory, row.name, row.store_path, current, path))
+        for some in chunks(gone):
+            connection.execute(delete(VERSIONS).where(VERSIONS.c.id.in_(some)))
+    return removed
+
+
+def _successors(connection: Connection, product_ids: Iterable[int], gone: set[int]) -> dict[int, AnyRow]:
+    """Return the newest version that passed QC and stays, by product."""
+    found: dict[int, AnyRow] = {}
+    for part in chunks(product_ids):
+        query = select(VERSIONS).where(VERSIONS.c.product_id.in_(part), VERSIONS.c.passed_qc).order_by(VERSIONS.c.id)
+        found.update({row.product_id: row for row in connection.execute(query) if row.id not in gone})
+    return found
+
+
+def remove_tasks(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+    """Remove tasks of a job, children before parents, and products that nothing makes or reads then."""
+    query = select(TASKS.c.id).where(TASKS.c.job_id == job_id).order_by(TASKS.c.id.desc()).limit(limit)
+    ids = list(connection.execute(query).scalars())
+    for part in chunks(ids):
+        linked = set(connection.execute(select(LINKS.c.product_id).where(LINKS.c.task_id.in_(part))).scalars())
+        connection.execute(delete(LINKS).where(LINKS.c.task_id.in_(part)))
+        for some in chunks(linked):
+            mine = and_(PRODUCTS.c.id.in_(some), PRODUCTS.c.maker_task_id.in_(part))
+            connection.execute(update(PRODUCTS).where(mine).values(maker_task_id=null()))
+            unused = and_(
+                ~exists(select(LINKS.c.task_id).where(LINKS.c.product_id == PRODUCTS.c.id)),
+                ~exists(select(VERSIONS.c.id).where(VERSIONS.c.product_id == PRODUCTS.c.id)),
+            )
+            connection.execute(delete(PRODUCTS).where(PRODUCTS.c.id.in_(some), unused))
+        connection.execute(delete(TASKS).where(TASKS.c.id.in_(part)))
+    return len(ids)
+
+
+def remove_job(connection: Connection, job_id: int) -> None:
+    """Remove a job of which nothing else is left."""
+    connection.execute(delete(JOBS).where(JOBS.c.id == job_id))
+
+
+def oldest_worker(connection: Connection) -> float | None:
+    """Return when the oldest worker that is alive started [Unix s]; None if there is none."""
+    worker = tables.workers
+    started = connection.execute(select(func.min(worker.c.started_at)).where(worker.c.state == "alive")).scalar_one()
+    return None if started is None else float(started)

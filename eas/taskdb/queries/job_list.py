@@ -1,0 +1,129 @@
+"""Jobs, a page at a time, with their counts and speed; and the one way in which users name a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from eas.errors import RequestError, UnknownJobError
+from eas.model import CONTROL_TASKS
+from eas.states import AttemptState, JobState, TaskState
+from eas.taskdb import jobs, tables
+from eas.taskdb.engine import AnyRow
+from eas.taskdb.queries import keyset
+from eas.taskdb.queries.keyset import Page
+
+JOBS, TASKS, ATTEMPTS = tables.jobs, tables.tasks, tables.attempts
+
+COLUMNS = tuple(column for column in JOBS.c if column.name != "chain")
+"""All of a job but its chain, which may be long."""
+
+RECENT = 200
+"""Finished attempts from which the speed of a job is estimated."""
+
+Counts = Mapping[tuple[str | None, str], int]
+"""Number of tasks by type and state."""
+
+
+class Speed(NamedTuple):
+    """How fast a job goes: ``rate`` in leaf tasks per second over its last finished attempts; ``eta`` [s] until
+    the leaf tasks that are known are over, None where that cannot be said.
+    """
+
+    rate: float
+    eta: float | None
+
+
+class Totals(NamedTuple):
+    """Number of leaf tasks of a job by state."""
+
+    total: int
+    by_state: Mapping[str, int]
+
+    @property
+    def share_done(self) -> float:
+        """Share of the leaf tasks that are done, 0 to 1."""
+        return self.by_state.get(TaskState.DONE, 0) / self.total if self.total else 0.0
+
+    @property
+    def unfinished(self) -> int:
+        """Leaf tasks that are not over."""
+        return sum(count for state, count in self.by_state.items() if not TaskState(state).final)
+
+
+def page(connection: Connection, *, state: str | None = None, before: str | None = None, limit: int = 50) -> Page:
+    """Return jobs, the newest first, without their chains. Raises RequestError for an unknown state."""
+    if state and state not in list(JobState):
+        raise RequestError(f"there is no state {state[:40]!r}", hint=f"the states are: {', '.join(JobState)}")
+    query = select(*COLUMNS)
+    beyond = keyset.cursor(before)
+    if beyond is not None:
+        query = query.where(JOBS.c.id < beyond)
+    if state:
+        query = query.where(JOBS.c.state == state)
+    rows = list(connection.execute(query.order_by(JOBS.c.id.desc()).limit(limit + 1)).all())
+    return Page(rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None)
+
+
+def find(connection: Connection, name: str) -> AnyRow:
+    """Return the job that a user names by its id or by its name, without its chain.
+
+    A name may belong to several jobs: then the only unfinished one of them is meant. Raises
+    UnknownJobError where there is none, RequestError where that is not unique.
+    """
+    if name.isascii() and name.isdecimal() and len(name) < 19:
+        jobs.get(connection, int(name))
+        return connection.execute(select(*COLUMNS).where(JOBS.c.id == int(name))).one()
+    rows = connection.execute(select(*COLUMNS).where(JOBS.c.name == name).order_by(JOBS.c.id.desc()).limit(20)).all()
+    open_ones = [row for row in rows if not JobState(row.state).final]
+    if len(rows) == 1 or len(open_ones) == 1:
+        return (open_ones or rows)[0]
+    if not rows:
+        newest = connection.execute(select(JOBS.c.id, JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).all()
+        known = ", ".join(f"{row.id} ({row.name})" for row in newest) or "none yet"
+        raise UnknownJobError(f"no job is called {name!r}", hint=f"the newest jobs are: {known}")
+    ids = ", ".join(f"{row.id} ({row.state})" for row in rows)
+    raise RequestError(f"several jobs are called {name!r}: {ids}", hint="give the id of one of them")
+
+
+def chain(connection: Connection, job_id: int) -> str:
+    """Return the chain of a job as it was submitted."""
+    return str(jobs.get(connection, job_id).chain)
+
+
+def counts(connection: Connection, job_ids: Iterable[int]) -> dict[int, dict[tuple[str | None, str], int]]:
+    """Return how many tasks each job has by type and state, read from an index alone.
+
+    This is the one query of a page whose cost grows with the job (0.1 s for 10^6 tasks): keep its result.
+    """
+    found: dict[int, dict[tuple[str | None, str], int]] = {job_id: {} for job_id in job_ids}
+    columns = (TASKS.c.job_id, TASKS.c.task_type, TASKS.c.state)
+    query = select(*columns, func.count().label("total")).where(TASKS.c.job_id.in_(found)).group_by(*columns)
+    for row in connection.execute(query):
+        found[row.job_id][row.task_type, row.state] = row.total
+    return found
+
+
+def totals(counted: Counts) -> Totals:
+    """Return the leaf tasks among counts."""
+    by_state: dict[str, int] = {}
+    for (kind, state), count in counted.items():
+        if kind not in CONTROL_TASKS:
+            by_state[state] = by_state.get(state, 0) + count
+    return Totals(sum(by_state.values()), by_state)
+
+
+def speed(connection: Connection, job_id: int, unfinished: int, now: float) -> Speed:
+    """Return how fast a job goes, by its last finished attempts; ``now``: database time [s]."""
+    ended: list[float] = []
+    for state in (AttemptState.DONE, AttemptState.FAILED):
+        query = select(ATTEMPTS.c.ended_at).where(ATTEMPTS.c.job_id == job_id, ATTEMPTS.c.state == state)
+        rows = connection.execute(query.order_by(ATTEMPTS.c.id.desc()).limit(RECENT)).scalars()
+        ended += [each for each in rows if each is not None]
+    last = sorted(ended)[-RECENT:]
+    if len(last) < 2 or now <= last[0]:
+        return Speed(0.0, None)
+    rate = len(last) / (now - last[0])
+    return Speed(rate, unfinished / rate if unfinished else 0.0)

@@ -1,0 +1,82 @@
+"""Which jobs an operator's command concerns: by name, with queued, failed, blocked or withdrawn tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from eas.errors import UnknownJobError
+from eas.states import AttemptState, TaskState
+from eas.taskdb import jobs, tables
+from eas.taskdb.chunks import chunks
+
+ATTEMPTS, JOBS, TASKS = tables.attempts, tables.jobs, tables.tasks
+
+
+def named(connection: Connection, job_name: str) -> list[int]:
+    """Return the ids of the jobs of a name, oldest first. Raises UnknownJobError where there is none."""
+    found = list(connection.execute(select(JOBS.c.id).where(JOBS.c.name == job_name).order_by(JOBS.c.id)).scalars())
+    if not found:
+        newest = connection.execute(select(JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).scalars()
+        known = ", ".join(dict.fromkeys(newest)) or "none: submit one first"
+        raise UnknownJobError(f"no job has the name {job_name!r}", hint=f"the newest jobs are: {known}")
+    return found
+
+
+def jobs_with_queued(connection: Connection) -> list[int]:
+    """Return the ids of the jobs that have queued attempts, ascending."""
+    query = select(ATTEMPTS.c.job_id).where(ATTEMPTS.c.state == AttemptState.QUEUED).distinct()
+    return sorted(connection.execute(query).scalars())
+
+
+def has_failed(connection: Connection, job_id: int) -> bool:
+    """Return whether a task of a job failed or stalled, or was taken off the queue."""
+    held = and_(TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None))
+    bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), held)
+    return connection.execute(select(TASKS.c.id).where(TASKS.c.job_id == job_id, bad).limit(1)).first() is not None
+
+
+def jobs_blocked_by(connection: Connection, task_ids: Iterable[int], *, may_grow: bool) -> set[int]:
+    """Return the jobs with blocked tasks that read what these tasks make.
+
+    Where the tasks ``may_grow`` into others, also those whose input has no known maker.
+    """
+    made, read, reader = tables.task_products.alias("made"), tables.task_products.alias("read"), TASKS
+    blocked = (
+        select(reader.c.job_id)
+        .distinct()
+        .join(read, and_(read.c.task_id == reader.c.id, read.c.direction == "in"))
+        .outerjoin(made, and_(made.c.product_id == read.c.product_id, made.c.direction == "out"))
+        .where(reader.c.state == TaskState.BLOCKED)
+    )
+    found: set[int] = set()
+    for part in chunks(task_ids):
+        found.update(connection.execute(blocked.where(made.c.task_id.in_(part))).scalars())
+    if may_grow:
+        found.update(connection.execute(blocked.where(made.c.task_id.is_(None))).scalars())
+    return found
+
+
+def jobs_with_failures(connection: Connection) -> list[int]:
+    """Return the jobs with tasks that failed or stalled, or were taken off the queue, ascending."""
+    held = and_(TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None))
+    bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), held)
+    return sorted(connection.execute(select(TASKS.c.job_id).where(bad).distinct()).scalars())
+
+
+class Held(NamedTuple):
+    """How many tasks of a job an operator took off the queue, at which revision of the job."""
+
+    tasks: int
+    revision: int
+
+
+def held(connection: Connection, job_id: int) -> Held:
+    """Return how many tasks of a job wait to be put back by an operator."""
+    revision = jobs.get(connection, job_id).revision
+    query = select(func.count()).where(
+        TASKS.c.job_id == job_id, TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None)
+    )
+    return Held(connection.execute(query).scalar_one(), revision)

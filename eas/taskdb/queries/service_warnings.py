@@ -1,0 +1,90 @@
+"""Warnings about services that are missing: jobs without a driver, queued tasks that no worker will take."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from eas.registry import BASE_WORKER_TYPE
+from eas.states import AttemptState
+from eas.taskdb import tables
+from eas.taskdb.queries import undriven
+from eas.taskdb.service_lease import SCALER, is_alive
+
+ATTEMPTS, WORKERS, TYPES = tables.attempts, tables.workers, tables.task_types
+
+GRACE = 30.0
+"""A task waits this long before the missing worker is reported [s]: workers take some time to start."""
+LEASE = 300.0
+"""A worker without a heartbeat for this time is not alive [s]."""
+SHOWN = 5
+
+
+class UnservedQueue(NamedTuple):
+    """A task type with tasks that are due, and no living worker that runs it; ``waits``: the longest wait [s]."""
+
+    task_type: str
+    worker_type: str
+    waits: float
+
+
+def warnings(connection: Connection, now: float) -> list[str]:
+    """Return what is wrong with the services, each as one line with what to do; ``now``: database time [s]."""
+    found = [undriven.warning(connection, now), unserved_warning(connection, now)]
+    return [each for each in found if each]
+
+
+def unserved_queues(connection: Connection, now: float, lease: float = LEASE) -> list[UnservedQueue]:
+    """Return the queues that no process serves: no worker is alive that would, and no scaler that starts one.
+
+    One look into the index of the queue for each task type, whatever its length. Paused queues are left out.
+    """
+    if is_alive(connection, SCALER, now):
+        return []
+    settings = tables.queue_settings
+    oldest = (
+        select(ATTEMPTS.c.queued_at)
+        .where(ATTEMPTS.c.state == AttemptState.QUEUED, ATTEMPTS.c.task_type == TYPES.c.name)
+        .where(ATTEMPTS.c.available_at <= now - GRACE)
+        .order_by(ATTEMPTS.c.priority, ATTEMPTS.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = (
+        select(TYPES.c.name, TYPES.c.worker_type, oldest.label("oldest"))
+        .outerjoin(settings, settings.c.task_type == TYPES.c.name)
+        .where(TYPES.c.worker_type.is_not(None), settings.c.paused_at.is_(None))
+        .order_by(TYPES.c.name)
+    )
+    waiting = [row for row in connection.execute(query) if row.oldest is not None and row.oldest <= now - GRACE]
+    if not waiting:
+        return []
+    served = living_workers(connection, now, lease)
+    return [
+        UnservedQueue(row.name, row.worker_type, now - row.oldest) for row in waiting if row.worker_type not in served
+    ]
+
+
+def living_workers(connection: Connection, now: float, lease: float = LEASE) -> dict[str, int]:
+    """Return how many workers with a heartbeat within ``lease`` seconds run each worker type; all run the base type."""
+    alive = select(WORKERS.c.worker_types).where(WORKERS.c.state == "alive", WORKERS.c.heartbeat_at >= now - lease)
+    kinds = (kind for text in connection.execute(alive).scalars() for kind in {*json.loads(text), BASE_WORKER_TYPE})
+    return dict(Counter(kinds))
+
+
+def unserved_warning(connection: Connection, now: float) -> str:
+    """Return a warning about queues that no process serves, with what to do; empty where there are none."""
+    found = unserved_queues(connection, now)
+    if not found:
+        return ""
+    names = ", ".join(each.task_type for each in found[:SHOWN])
+    more = f" and {len(found) - SHOWN} more types" if len(found) > SHOWN else ""
+    kinds = sorted({each.worker_type for each in found})
+    return (
+        f"tasks wait on the queue (the first for {max(each.waits for each in found):.0f} s), but no worker is alive "
+        f"that runs them, and no scaler that would start one: {names}{more}. Start a worker "
+        f"(`eas worker --type {kinds[0]}`), or the scaler (the deployment `scale-workers/eas`)"
+    )

@@ -1,0 +1,41 @@
+"""Unfinished jobs that no process drives, while no supervisor is alive that would."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, exists, or_, select
+
+from eas.states import JobState, TaskState
+from eas.taskdb import tables
+from eas.taskdb.engine import AnyRow
+from eas.taskdb.service_lease import DURATION, SUPERVISOR, is_alive
+
+SHOWN = 5
+
+
+def undriven_jobs(connection: Connection, now: float) -> list[AnyRow]:
+    """Return ``(id, name)`` of the jobs that make no progress for want of a driver, oldest first.
+
+    There are none while a supervisor is alive: it gets to them. Jobs that wait for an operator to
+    reschedule withdrawn tasks do not count. ``now``: database time [s].
+    """
+    if is_alive(connection, SUPERVISOR, now):
+        return []
+    job, task = tables.jobs, tables.tasks
+    undriven = or_(job.c.driver.is_(None), job.c.driver_seen_at < now - DURATION)
+    held = exists().where(task.c.job_id == job.c.id, task.c.state == TaskState.WAITING, task.c.held_at.is_not(None))
+    query = select(job.c.id, job.c.name).where(job.c.state.in_([JobState.SUBMITTED, JobState.RUNNING]), undriven, ~held)
+    return list(connection.execute(query.order_by(job.c.id)).all())
+
+
+def warning(connection: Connection, now: float) -> str:
+    """Return a warning about undriven jobs with what to do; empty if there are none."""
+    found = undriven_jobs(connection, now)
+    if not found:
+        return ""
+    names = ", ".join(f"{row.id} ({row.name})" for row in found[:SHOWN])
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    what = "1 job is unfinished" if len(found) == 1 else f"{len(found)} jobs are unfinished"
+    return (
+        f"{what}, but no process drives them and no supervisor is alive: {names}{more}. "
+        f"Start a supervisor (`eas schedule`), or run one of them: `eas run --resume {found[0].id}`"
+    )

@@ -1,0 +1,37 @@
+"""Jobs that have not ended: who drives them, and which may still make file products."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, exists, select
+
+from eas.model import CONTROL_TASKS
+from eas.states import JobState, TaskState
+from eas.taskdb import tables
+from eas.taskdb.engine import AnyRow
+
+JOBS = tables.jobs
+
+
+def unfinished(connection: Connection) -> list[AnyRow]:
+    """Return the jobs that are submitted or running, oldest first."""
+    states = [JobState.SUBMITTED, JobState.RUNNING]
+    return list(connection.execute(select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
+
+
+def not_expanded(connection: Connection, working_directory: str) -> list[AnyRow]:
+    """Return the unfinished jobs of a working directory with control tasks that have no children yet, oldest first."""
+    unexpanded = exists().where(
+        tables.tasks.c.job_id == JOBS.c.id,
+        tables.tasks.c.state == TaskState.WAITING,
+        tables.tasks.c.task_type.in_(sorted(CONTROL_TASKS)),
+    )
+    states = [JobState.SUBMITTED, JobState.RUNNING]
+    query = select(JOBS).where(JOBS.c.state.in_(states), JOBS.c.working_directory == working_directory, unexpanded)
+    return list(connection.execute(query.order_by(JOBS.c.id)).all())
+
+
+def open_leases(connection: Connection) -> list[AnyRow]:
+    """Return who drives each job that is submitted or running: what a supervisor looks at again and again."""
+    columns = (JOBS.c.id, JOBS.c.name, JOBS.c.priority, JOBS.c.revision, JOBS.c.driver, JOBS.c.driver_seen_at)
+    states = [JobState.SUBMITTED, JobState.RUNNING]
+    return list(connection.execute(select(*columns).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())

@@ -1,0 +1,55 @@
+"""Charts as numbers for templates: bars of a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eas.plain_text import duration_text, one_line, time_text
+
+WIDTH, LEFT, ROW = 960, 150, 18
+MOST_WORKERS = 60
+"""Rows of the chart."""
+
+TICKS = 6
+
+
+def timeline(rows: Sequence[Any], now: float) -> dict[str, Any] | None:
+    """Return bars of attempts, a row for each worker, as the template ``timeline.html`` draws them.
+
+    None where there is nothing to draw. ``now``: the end of what still runs [Unix s].
+    """
+    if not rows:
+        return None
+    begin = min(row.started_at for row in rows)
+    end = max(begin + 1e-3, *(row.ended_at or now for row in rows))
+    scale = (WIDTH - LEFT - 10) / (end - begin)
+    workers = list(
+        dict.fromkeys(row.worker_id for row in sorted(rows, key=lambda row: (row.host or "", row.worker_id)))
+    )
+    lines = {worker: number for number, worker in enumerate(workers[:MOST_WORKERS])}
+    hosts = {row.worker_id: row.host or "" for row in rows}
+    bars = []
+    for row in rows:
+        if row.worker_id not in lines:
+            continue
+        ended = max(row.ended_at or now, row.started_at)
+        bars.append({
+            "x": round(LEFT + (row.started_at - begin) * scale, 1),
+            "y": 4 + ROW * lines[row.worker_id],
+            "width": max(1.5, round((ended - row.started_at) * scale, 1)),
+            "task": row.task_id,
+            "state": row.state,
+            "title": f"task {row.task_id} {row.task_type}: {row.state}, {duration_text(ended - row.started_at)}",
+        })  # fmt: skip
+    names = [
+        {"y": 4 + ROW * number + 11, "text": one_line(f"{hosts[worker]} {worker[:6]}", 22), "worker": worker}
+        for worker, number in lines.items()
+    ]
+    ticks = [
+        {"x": round(LEFT + place * scale, 1), "text": time_text(begin + place)[11:]}
+        for place in (step / TICKS * (end - begin) for step in range(TICKS + 1))
+    ]
+    height = 4 + ROW * len(lines)
+    return {"bars": bars, "names": names, "ticks": ticks, "height": height, "width": WIDTH, "left": LEFT,
+            "cut": len(workers) > MOST_WORKERS, "begin": begin, "end": end}  # fmt: skip

@@ -1,0 +1,120 @@
+"""Who may look, and what a browser may do with a page: headers, password, reverse proxy, host names."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+USER = "eas"
+HEALTH = "/health"
+"""Probes ask here, by the address of a pod and without a password; the answer tells nothing."""
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+READING = frozenset({"GET", "HEAD"})
+LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may look.
+
+    Attributes
+    ----------
+    password:
+        What browsers must send by HTTP basic authentication, with the user name ``eas``; empty: none.
+    user_header:
+        Header by which a reverse proxy names the user: requests without it are refused; empty: none.
+    hosts:
+        Names under which the application may be addressed; empty: any. Without password and proxy it
+        keeps pages of other sites from reading it through a name of theirs that leads here.
+    """
+
+    password: str = ""
+    user_header: str = ""
+    hosts: frozenset[str] = LOCAL
+
+
+class Guard:
+    """Refuses requests that may not look, and sets the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self.app = app
+        self.access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        if scope["path"] == HEALTH and scope["method"] in READING:
+            refusal = None
+        await (refusal or self.app)(scope, receive, guarded)
+
+    def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+        if method not in READING:
+            return PlainTextResponse("this application is read-only\n", 405, {"Allow": "GET, HEAD"})
+        access = self.access
+        if access.hosts and _host(headers.get("host", "")) not in access.hosts:
+            return PlainTextResponse("this application is not known by that host name: set EAS_WEB_URL\n", 421)
+        if access.user_header and not headers.get(access.user_header):
+            return PlainTextResponse("the reverse proxy has not named a user\n", 401)
+        if access.password and not _knows(headers.get("authorization", ""), access.password):
+            challenge = {"WWW-Authenticate": 'Basic realm="EAS", charset="UTF-8"'}
+            return PlainTextResponse("user name and password are needed\n", 401, challenge)
+        return None
+
+
+def allowed_hosts(listening: str, web_url_host: str, *, guarded: bool) -> frozenset[str]:
+    """Return the names under which the application may be addressed; none means any.
+
+    ``guarded``: whether a password or a reverse proxy keeps strangers away.
+    """
+    if guarded or listening not in LOCAL:
+        return frozenset()
+    return LOCAL | _names([web_url_host])
+
+
+def _names(hosts: Iterable[str]) -> frozenset[str]:
+    return frozenset(host.lower() for host in hosts if host)
+
+
+def _host(header: str) -> str:
+    name, colon, port = header.rpartition(":")
+    return (name if colon and port.isdecimal() else header).lower()
+
+
+def _knows(header: str, password: str) -> bool:
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        given = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return secrets.compare_digest(given, f"{USER}:{password}".encode())

@@ -1,0 +1,149 @@
+"""The child's end of the connection, and the log handler that writes to it. Imported by the child only."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+from collections import deque
+
+from eas.worker.protocol import LOST_CONNECTION, Decoder, Message, clip, encode
+from eas.worker.result_validation import clean
+
+_CHUNK = 1 << 16
+_TEXT_LIMIT = 1 << 16
+_ENTRY_LIMIT = 2000
+_GRAVE_LIMIT = 200
+
+
+class Channel:
+    """Messages to and from the parent, from any thread of the child.
+
+    Attributes
+    ----------
+    forked:
+        Whether this process is a copy that the task's code has forked: it must stay silent, for
+        the connection belongs to the child itself.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.forked = False
+        self._connection = connection
+        self._fd = connection.fileno()
+        self._inode = os.fstat(self._fd).st_ino
+        self._decoder = Decoder()
+        self._pending: deque[Message] = deque()
+        self._lock = threading.RLock()
+        os.register_at_fork(after_in_child=self._become_silent)
+
+    def _become_silent(self) -> None:
+        self.forked = True
+        self._connection.close()
+
+    def verify(self) -> None:
+        """End the process if the task's code has closed our connection (or put a file in its place)."""
+        try:
+            if os.fstat(self._fd).st_ino == self._inode:
+                return
+        except OSError:
+            pass
+        os._exit(LOST_CONNECTION)
+
+    def send(self, message: Message) -> None:
+        """Send ``message``; ends the process when that is impossible."""
+        if self.forked:
+            return
+        data = encode(message)
+        with self._lock:
+            self.verify()
+            try:
+                self._connection.sendall(data)
+            except OSError:
+                os._exit(LOST_CONNECTION)
+
+    def next(self) -> Message | None:
+        """Wait for the next request; None when the parent is gone.
+
+        Looks first at all that has arrived: a ``halt`` overtakes the requests before it.
+        """
+        if self._pending:
+            with contextlib.suppress(BlockingIOError):
+                self._receive(socket.MSG_DONTWAIT)
+        while not self._pending:
+            if not self._receive(0):
+                return None
+        return self._pending.popleft()
+
+    def _receive(self, flags: int) -> bool:
+        try:
+            data = self._connection.recv(_CHUNK, flags)
+        except ConnectionError:
+            data = b""
+        for message in self._decoder.feed(data):
+            if message["do"] == "halt":
+                self._pending.clear()
+                self.send({"say": "halted"})
+            else:
+                self._pending.append(message)
+        return bool(data)
+
+    def wait_for_the_end(self) -> None:
+        """Do nothing more until the parent kills this process, or is gone."""
+        while self._receive(0):
+            self._pending.clear()
+
+
+class ChannelHandler(logging.Handler):
+    """Sends each log entry at once, so that it is known even when the process dies; bounded."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(logging.INFO)
+        self._channel = channel
+        self._count = 0
+
+    def begin(self) -> None:
+        """Reset the counters: another attempt begins."""
+        self._count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send ``record``; beyond 2,000 entries only 200 more of level WARNING or above."""
+        if self._channel.forked:
+            stream = 2 if record.levelno >= logging.WARNING else 1
+            os.write(stream, f"{_message(record)}\n".encode(errors="replace"))
+            return
+        if not self._admits(record.levelno):
+            return
+        text = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else None
+        self.log(record.created, record.levelno, record.name, _message(record), text)
+
+    def _admits(self, level: int) -> bool:
+        """Count an entry of ``level`` and return whether it is to be sent."""
+        if self._count < _ENTRY_LIMIT:
+            self._count += 1
+            return True
+        if self._count == _ENTRY_LIMIT:
+            self._count += 1
+            note = f"more than {_ENTRY_LIMIT:,} log entries: only {_GRAVE_LIMIT} more follow, of level WARNING or above"
+            self.log(time.time(), logging.WARNING, "eas.worker", note)
+        if level < logging.WARNING or self._count > _ENTRY_LIMIT + _GRAVE_LIMIT:
+            return False
+        self._count += 1
+        return True
+
+    def log(self, when: float, level: int, logger: str, message: str, trace: str | None = None) -> None:
+        """Send one log entry, whatever the count; long texts lose their middle."""
+        text = clip(clean(message), _TEXT_LIMIT)
+        entry = [when, level, clean(logger), text, trace and clip(clean(trace), _TEXT_LIMIT)]
+        self._channel.send({"say": "log", "entry": entry})
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message with its arguments, or without them where they do not fit."""
+    try:
+        return record.getMessage()
+    except Exception:
+        return f"{record.msg!s} (its arguments do not fit)"

@@ -1,0 +1,151 @@
+"""An attempt on its way through a child: what is known of it so far, and the result made of that."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from eas.model import AttemptResult, Check, LogEntry, Metadata, NewFile, Usage
+from eas.worker.protocol import Message, Work
+
+
+@dataclass(slots=True)
+class PendingAttempt:
+    """One attempt between its request and its result.
+
+    Attributes
+    ----------
+    operation:
+        What the child is asked for: ``run``, or ``check`` after the code has crashed.
+    began:
+        Unix time [s] at which its turn came.
+    since:
+        The same on the monotonic clock; 0 while it waits for its turn.
+    deadline, next_sample:
+        Monotonic times [s]: when to kill it, when to look at its memory.
+    limit:
+        Seconds that led to ``deadline``.
+    ran:
+        The child's message that the code has ended and QC has begun.
+    failure:
+        Why the code failed, once its process has been lost.
+    usage:
+        What the code used, once its process has been lost.
+    peak, cpu:
+        Largest memory [MB] and latest CPU time [s] of its process, as sampled from outside.
+    """
+
+    work: Work
+    operation: str = "run"
+    began: float = 0.0
+    since: float = 0.0
+    deadline: float | None = None
+    limit: float = 0.0
+    next_sample: float = 0.0
+    log: list[LogEntry] = field(default_factory=list)
+    ran: Message | None = None
+    failure: str = ""
+    usage: Usage = field(default_factory=Usage)
+    peak: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def attempt_id(self) -> int:
+        """Its attempt's id."""
+        return self.work.attempt.attempt_id
+
+    def to_message(self) -> Message:
+        """Return the request for the child."""
+        return self.work.to_message(self.operation)
+
+    def begin(self, judging_limit: float, first_sample: float) -> None:
+        """Its turn has come: limits and samples count from now. Both parameters in seconds."""
+        self.since = time.monotonic()
+        self.began = self.began or time.time()
+        self.restrict(self.work.time_limit if self.operation == "run" else judging_limit)
+        self.next_sample = self.since + first_sample
+
+    def restrict(self, limit: float | None) -> None:
+        """Let what it does now take ``limit`` [s] from now on; None for no limit."""
+        self.limit = limit or 0.0
+        self.deadline = None if limit is None else time.monotonic() + limit
+
+    def note(self, level: int, message: str) -> None:
+        """Add a log entry of the worker's own."""
+        self.log.append(LogEntry(time.time(), level, "eas.worker", message))
+
+    def finish(self, message: Message) -> AttemptResult:
+        """Return the result that the child's ``result`` message makes."""
+        usage = self._total(Usage(*message["usage"]))
+        checks, new = _checks(message), self._new_files(message)
+        if self.operation == "check":
+            return self._result(self.failure, {}, checks, self.began, message["ended"], usage, new)
+        reason = message["reason"] or _reason_of(checks)
+        return self._result(reason, message["metadata"], checks, message["started"], message["ended"], usage, new)
+
+    def crash(self, reason: str, usage: Usage) -> AttemptResult | None:
+        """Return the result of a lost process; None if QC has still to look at what it left."""
+        if self.ran is None and self.operation == "run":
+            self.operation, self.failure, self.usage = "check", reason, usage
+            self.since = 0.0
+            return None
+        failure, metadata = (self.ran["reason"], self.ran["metadata"]) if self.ran else (self.failure, {})
+        checks = (Check("QC", False, reason),)
+        reason = failure or _reason_of(checks)
+        return self._result(reason, metadata, checks, self.began, time.time(), self._total(usage))
+
+    def abort(self, reason: str, usage: Usage) -> AttemptResult:
+        """Return the result of an interruption."""
+        now = time.time()
+        result = self._result(reason, {}, (), self.began or now, now, self._total(usage))
+        return replace(result, interrupted=True)
+
+    def _total(self, usage: Usage) -> Usage:
+        """Return ``usage`` with that of a lost process and with what the samples have seen."""
+        lost = self.usage
+        return Usage(
+            usage.wall + lost.wall,
+            usage.cpu + lost.cpu,
+            usage.cpu_children + lost.cpu_children,
+            max(usage.peak_memory, lost.peak_memory, self.peak),
+        )
+
+    def _new_files(self, message: Message) -> tuple[NewFile, ...]:
+        """Return the files that the chain does not name: wherever the child says, they are in their directory."""
+        folder = self.work.new_directory
+        if folder is None:
+            return ()
+        return tuple(NewFile(name, folder / Path(path).name, passed) for name, path, passed in message["new"])
+
+    def _result(
+        self,
+        reason: str,
+        metadata: Metadata,
+        checks: tuple[Check, ...],
+        started: float,
+        ended: float,
+        usage: Usage,
+        new_files: tuple[NewFile, ...] = (),
+    ) -> AttemptResult:
+        self.log.sort(key=lambda entry: entry.logged_at)
+        return AttemptResult(
+            self.attempt_id,
+            reason,
+            started,
+            ended,
+            usage=usage,
+            metadata=metadata,
+            checks=checks,
+            log=tuple(self.log),
+            new_files=new_files,
+        )
+
+
+def _checks(message: Message) -> tuple[Check, ...]:
+    return tuple(Check(*each) for each in message["checks"])
+
+
+def _reason_of(checks: tuple[Check, ...]) -> str:
+    """Return the first failed check in one line; empty if all passed."""
+    return next((f"QC: {each.name}: {each.detail}" for each in checks if not each.passed), "")

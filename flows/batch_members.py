@@ -1,0 +1,120 @@
+"""The tasks that a batch's Prefect task run represents, as an artifact of that run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+
+from eas import web_addresses
+from eas.plain_text import one_line
+from eas.states import TaskState
+from flows.task_run_events import flow_run_id
+
+LOG = logging.getLogger("eas.flows")
+
+MOST_MEMBERS = 200
+"""Tasks in one list; those that did not succeed come first."""
+LONGEST_TEXT = 200
+"""Characters of one cell."""
+INTERVAL = 30.0
+"""Time between two lists of a batch whose tasks change [s]."""
+
+ORDER = (
+    TaskState.FAILED,
+    TaskState.STALLED,
+    TaskState.BLOCKED,
+    TaskState.CANCELLED,
+    TaskState.RUNNING,
+    TaskState.QUEUED,
+    TaskState.WAITING,
+    TaskState.DONE,
+)
+"""In which order the states are listed."""
+RANK = {state: place for place, state in enumerate(ORDER)}
+
+
+class Member(NamedTuple):
+    """A task of a batch."""
+
+    task_id: int
+    label: str
+    state: TaskState
+    reason: str
+
+
+@dataclass
+class MemberList:
+    """The list of one batch: ``artifact`` is its id, once the server has it."""
+
+    task_run: UUID
+    artifact: UUID | None = None
+
+
+def first_members(states: Iterable[tuple[int, TaskState]]) -> list[tuple[int, TaskState]]:
+    """Return which tasks of a batch are listed, failed ones first."""
+    return sorted(states, key=lambda each: (RANK[each[1]], each[0]))[:MOST_MEMBERS]
+
+
+def rows(members: Iterable[Member], web_url: str = "") -> list[dict[str, str]]:
+    """Return the rows of the list; with addresses of the tasks' pages where that of ``eas web`` is given."""
+    return [
+        {"task": str(member.task_id), "state": str(member.state)}
+        | ({"page": web_addresses.link(web_url, web_addresses.task(member.task_id))} if web_url else {})
+        | {"what": one_line(member.label, LONGEST_TEXT), "reason": one_line(member.reason, LONGEST_TEXT)}
+        for member in members
+    ]
+
+
+class MemberLists:
+    """Publishes lists of members, one after the other. Errors of the display must not affect the job."""
+
+    def __init__(self, web_url: str = "") -> None:
+        self._web_url = web_url
+        self._waiting: dict[UUID, tuple[MemberList, str, list[dict[str, str]]]] = {}
+        self._publishing: asyncio.Task[None] | None = None
+
+    def put(self, listed: MemberList, members: list[Member], total: int) -> None:
+        """Publish a batch's list; a newer one replaces one that was not published yet."""
+        description = f"{total} tasks of this batch"
+        if total > len(members):
+            description += f"; here are {len(members)} of them, what failed first"
+        self._waiting[listed.task_run] = (listed, description, rows(members, self._web_url))
+        if self._publishing is None or self._publishing.done():
+            self._publishing = asyncio.get_running_loop().create_task(self._publish_waiting())
+
+    async def close(self) -> None:
+        """Wait until all lists are published."""
+        if self._publishing is not None:
+            await self._publishing
+
+    async def _publish_waiting(self) -> None:
+        while self._waiting:
+            key = next(iter(self._waiting))
+            listed, description, table = self._waiting.pop(key)
+            try:
+                await _publish(listed, description, json.dumps(table))
+            except Exception as error:  # of Prefect's client: many kinds
+                LOG.warning("the list of a batch's tasks is not up to date: %s", error)
+
+
+async def _publish(listed: MemberList, description: str, data: str) -> None:
+    async with get_client() as client:
+        if listed.artifact is not None:
+            await client.update_artifact(listed.artifact, ArtifactUpdate(data=data, description=description))
+            return
+        new = ArtifactCreate(
+            type="table",
+            data=data,
+            description=description,
+            flow_run_id=flow_run_id(),
+            task_run_id=listed.task_run,
+        )
+        listed.artifact = (await client.create_artifact(new)).id

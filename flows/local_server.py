@@ -1,0 +1,254 @@
+"""The Prefect server of an EAS home folder: ``eas run`` starts it where no server is configured, and it is kept.
+
+One server serves all runs of a home folder, on loopback only, and stops by itself once nothing has used
+it for a while. ``flows/local_server_process.py`` is what runs in it; nothing here imports Prefect.
+
+Two locks of the kernel, which no ``kill -9`` leaves behind, decide: the server holds
+``server.lock`` while it lives, and each run holds ``server.users`` (shared) while it needs the server.
+The file ``server.json`` only says where the holder of the first lock is found. A server that wants to
+stop takes ``server.users`` for itself first, and keeps it until it is gone: a run that comes in between
+waits, and then starts the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from eas.errors import RequestError, ServiceError
+
+START_SECONDS = 120.0
+"""How long a server may take to start [s]."""
+STOP_SECONDS = 30.0
+RECORD_SECONDS = 30.0
+"""How long to wait for a server that records nothing [s]."""
+LOCK, USERS, ADDRESS, LOG = "server.lock", "server.users", "server.json", "server.log"
+
+_started: list[subprocess.Popen[bytes]] = []
+"""Servers that this process has started: they outlive it."""
+
+
+class Address(NamedTuple):
+    """Where a server is found: its process, its port on loopback, when it started [Unix s]."""
+
+    pid: int
+    port: int
+    started_at: float
+
+    @property
+    def url(self) -> str:
+        """The URL of its API."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+
+class LocalServer:
+    """The server that keeps its database in ``folder``, whether it runs or not.
+
+    Parameters
+    ----------
+    idle:
+        A server that is started here stops when nothing has used it for so long [s].
+    """
+
+    def __init__(self, folder: Path, idle: float) -> None:
+        self.folder = folder
+        self.idle = idle
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep the server from stopping by itself until the block ends. It need not run yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / USERS).open("a") as users:
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits for a server that is stopping
+            yield
+
+    def start(self) -> bool:
+        """Start the server unless it runs, without waiting for it; return whether it had to be started."""
+        if self._process is not None and self._process.poll() is None:
+            return True
+        if self._locked():
+            return False
+        with (self.folder / LOG).open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                # -P: the working directory may hold a user's own package called flows.
+                [sys.executable, "-P", "-m", "flows.local_server_process", str(self.folder), f"{self.idle:g}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                start_new_session=True,
+            )
+        _started.append(self._process)
+        return True
+
+    def ready(self) -> Address | None:
+        """Return where the server is if it answers now; start it if none runs.
+
+        Raises ServiceError where the server that was started here has failed.
+        """
+        address = self.address()
+        if address is not None and _is_healthy(address.url) and self.address() == address:
+            return address
+        # It ends with 0 where another one runs, which may have stopped since.
+        if self._process is not None and self._process.poll() not in (None, 0) and not self._locked():
+            raise self._failed("ended")
+        self.start()
+        return None
+
+    def wait(self) -> Address:
+        """Wait until the server answers. Raises ServiceError where it does not come up."""
+        deadline = time.monotonic() + START_SECONDS
+        while (address := self.ready()) is None:
+            if time.monotonic() >= deadline:
+                raise self._failed(f"does not answer after {START_SECONDS:.0f} s")
+            time.sleep(0.05)
+        return address
+
+    def address(self) -> Address | None:
+        """Return where the server is; None if none runs, or it has only begun to start."""
+        try:
+            address = Address(**json.loads((self.folder / ADDRESS).read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return address if self._locked() else None
+
+    def in_use(self) -> bool:
+        """Whether a run uses the server now."""
+        try:
+            with (self.folder / USERS).open("r") as users:
+                return not lock(users, fcntl.LOCK_EX)
+        except FileNotFoundError:
+            return False
+
+    def stop(self) -> Address | None:
+        """Stop the server, and return where it was; None if none runs.
+
+        Raises RequestError while runs use it, ServiceError where it does not stop.
+        """
+        if (address := self.address()) is None:
+            return None
+        with (self.folder / USERS).open("a") as users:
+            if not lock(users, fcntl.LOCK_EX):
+                raise RequestError(
+                    f"the Prefect server {address.url} is in use by `eas run`",
+                    hint="wait for the run to end, or interrupt it (Ctrl-C)",
+                )
+            # Only the holder of the lock writes the address, so the process is the server.
+            with suppress(ProcessLookupError):
+                os.kill(address.pid, signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            while self.address() == address:
+                if time.monotonic() >= deadline:
+                    raise ServiceError(
+                        f"the Prefect server (process {address.pid}) does not stop", hint=f"kill -9 {address.pid}"
+                    )
+                time.sleep(0.05)
+        return address
+
+    def _locked(self) -> bool:
+        """Whether a server runs, or starts."""
+        try:
+            with (self.folder / LOCK).open("r") as held:
+                return not lock(held, fcntl.LOCK_EX)
+        except FileNotFoundError:
+            return False
+
+    def _failed(self, how: str) -> ServiceError:
+        return ServiceError(
+            f"the local Prefect server {how}; its log is {self.folder / LOG}",
+            hint="set PREFECT_API_URL to a server of your own (`prefect server start`)",
+        )
+
+
+@contextmanager
+def running_server(folder: Path, idle: float) -> Iterator[str]:
+    """Have a server until the block ends, and give its API's URL. Raises ServiceError where it does not come up."""
+    server = LocalServer(folder, idle)
+    with server.used():
+        server.start()
+        url = server.wait().url
+        try:
+            yield url
+        finally:
+            await_records(url)
+
+
+def lock(file: IO[str], kind: int, patience: float = 0.0) -> bool:
+    """Take a lock on a file; return whether it was free within ``patience`` [s]. Closing the file releases it."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+
+
+def await_records(url: str) -> None:
+    """Wait until the server has all that this process has sent, and has recorded how all task runs ended."""
+    _send_the_rest()
+    from flows.task_runs import OPENED
+
+    heard, seen = time.monotonic(), -1
+    while time.monotonic() - heard < RECORD_SECONDS:
+        try:
+            counts = {run: _count_ended(url, str(run)) for run in OPENED}
+        except OSError:
+            return
+        if all(counts[run] >= opened for run, opened in OPENED.items()):
+            return
+        if sum(counts.values()) > seen:
+            heard, seen = time.monotonic(), sum(counts.values())
+        time.sleep(0.1)
+
+
+def _send_the_rest() -> None:
+    """Wait until Prefect's client has sent all logs and events: later this process is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=20)
+    EventsWorker.drain_all(timeout=60)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a server: no setting of this process concerns it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "EAS_"))}
+
+
+def _open(request: str | urllib.request.Request, timeout: float) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=timeout) as answer:
+        return bytes(answer.read())
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        _open(f"{url}/health", timeout=2)
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
+
+
+def _count_ended(url: str, flow_run: str) -> int:
+    from flows.task_run_events import ENDED
+
+    body = {"flow_runs": {"id": {"any_": [flow_run]}}, "task_runs": {"state": {"type": {"any_": ENDED}}}}
+    request = urllib.request.Request(  # noqa: S310 - our own server
+        f"{url}/task_runs/count", data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+    )
+    return int(json.loads(_open(request, timeout=30)))

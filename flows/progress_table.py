@@ -1,0 +1,99 @@
+"""The table of progress in Prefect's UI: never older than a minute while it changes and a supervisor runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+
+from eas.plain_text import markdown as escaped
+from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.queries import reports, service_warnings
+from flows.artifacts import artifact_key, table_rows
+from flows.task_run_events import flow_run_id
+from reports import assemble
+from reports.progress import STATES
+
+LOG = logging.getLogger("eas.flows")
+
+INTERVAL = 45.0
+"""Time between two looks [s]: with the time that a look takes, nothing in the table is a minute old."""
+KEY = artifact_key("report-progress-table")
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the newest jobs first, without states that no task is in."""
+    empty = [state for state in STATES if not frame[state].any()]
+    return frame.drop(columns=empty).sort_values("job_id", ascending=False, kind="stable")
+
+
+def description(warnings: Sequence[str]) -> str:
+    """Return the text above the table: first what is wrong."""
+    found = "".join(f"WARNING: {escaped(each)}. " for each in warnings)
+    return f"{found}Tasks of each job and type by state, the newest jobs first."
+
+
+class ProgressTable:
+    """One artifact that is updated in place, so that Prefect's database does not grow with time."""
+
+    def __init__(self, database: TaskDatabase) -> None:
+        self.database = database
+        self._artifact: UUID | None = None
+        self._shown: tuple[str, str] | None = None
+
+    def look(self) -> bool:
+        """Publish the table if anything in it has changed; return whether it had."""
+        now = self.database.now()
+        with reports.snapshot(self.database) as connection:
+            frame = assemble.progress(connection, reports.Filters(), now)
+            warnings = service_warnings.warnings(connection, now)
+        rows, more = table_rows(readable(frame))
+        news = json.dumps(rows), description(warnings) + more
+        if news == self._shown:
+            return False
+        self._publish(*news)
+        self._shown = news
+        return True
+
+    def _publish(self, data: str, text: str) -> None:
+        with get_client(sync_client=True) as client:
+            if self._artifact is not None:
+                client.update_artifact(self._artifact, ArtifactUpdate(data=data, description=text))
+                return
+            new: Any = ArtifactCreate(key=KEY, type="table", data=data, description=text, flow_run_id=flow_run_id())
+            self._artifact = client.create_artifact(new).id
+
+
+@contextmanager
+def kept_up_to_date(table: ProgressTable, active: Callable[[], bool]) -> Iterator[None]:
+    """Look again and again, in a thread, while the block runs and ``active`` is true.
+
+    Errors of the display must not affect the supervisor: they are logged.
+    """
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(INTERVAL):
+            try:
+                if active():
+                    table.look()
+            except Exception as error:  # of Prefect's client: many kinds
+                LOG.warning("the table of progress is not up to date: %s", error)
+
+    # A new thread has no context: of the flow run, to which the artifact belongs.
+    thread = threading.Thread(target=copy_context().run, args=(watch,), name="progress table", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10.0)

@@ -1,0 +1,89 @@
+"""Drives jobs while Prefect's API is away: the task database is all that it takes; nothing is displayed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+from prefect.settings import PREFECT_API_URL
+
+from eas.app import App
+from eas.orchestration.drive import Driver
+from eas.orchestration.job_summary import summarise
+from eas.orchestration.supervisor import Supervisor, SupervisorOptions
+from eas.states import JobState
+
+LOG = logging.getLogger("eas.flows")
+INTERVAL = 10.0
+"""Time between two looks at whether Prefect's API is back [s]."""
+ANSWER_SECONDS = 5.0
+
+
+def drive(app: App, job_id: int, release: threading.Event, is_back: Callable[[], bool]) -> bool:
+    """Drive a job until it has ended or paused, ``release`` is set, or ``is_back`` says that the API answers again.
+
+    Returns whether the API is back, and the job still wants a driver. The reports of a job that ends here are
+    written; it has no summary in Prefect. Raises what a driver raises.
+    """
+    LOG.warning("job %d: Prefect's API is away: driven without a flow run until it is back", job_id)
+    with Driver(app.orchestrator(job_id), release) as driver:
+        look = time.monotonic() + INTERVAL
+        for step in driver:
+            release.wait(step.wait)
+            if time.monotonic() >= look:
+                if is_back():
+                    return True
+                look = time.monotonic() + INTERVAL
+    _report(app, job_id)
+    return False
+
+
+def supervise(app: App, is_back: Callable[[], bool], stop: threading.Event) -> None:
+    """Run every unfinished job, as the supervisor does, until the API is back (``is_back``) or ``stop`` is set.
+
+    Raises ServiceError where the task database cannot be reached at the start.
+    """
+    leave = threading.Event()
+    due = time.monotonic() + INTERVAL
+
+    def check() -> None:
+        nonlocal due
+        if stop.is_set():
+            leave.set()
+        elif time.monotonic() >= due:
+            due = time.monotonic() + INTERVAL
+            if is_back():
+                leave.set()
+
+    def run_job(job_id: int, release: threading.Event) -> None:
+        drive(app, job_id, release, lambda: False)
+
+    options = SupervisorOptions(heartbeat_lease=app.settings.lease)
+    Supervisor(app.database, app.queue, run_job, options, stop=leave, check=check).run()
+
+
+def prefect_answers() -> bool:
+    """Whether Prefect's API answers; a temporary server's does."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        return True
+    try:
+        return httpx.get(f"{url}/health", timeout=ANSWER_SECONDS).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+
+
+def _report(app: App, job_id: int) -> None:
+    """Write the reports of a job that is over; a failure of this does not fail the job."""
+    from flows.job_summary import publishable
+
+    summary = summarise(app.database, job_id)
+    if not JobState(summary.state).final:
+        return
+    try:
+        publishable(app.database, summary, app.settings.reports_directory / f"job_{job_id}", app.settings.web_url)
+    except Exception as error:
+        LOG.warning("the reports of job %d could not be written: %s", job_id, error, exc_info=True)

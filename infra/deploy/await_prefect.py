@@ -1,0 +1,41 @@
+"""``python -m infra.deploy.await_prefect SECONDS``: wait until Prefect's API answers, at most for this time.
+
+A flow run that starts while the API is away would crash at its first request: Prefect's client repeats
+requests only after one has succeeded. Nothing but the standard library is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+PAUSE = 2.0
+"""Time between two attempts [s]."""
+
+
+def answers(url: str) -> bool:
+    """Whether the API's health check answers."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=30.0) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except (OSError, ValueError):
+        return False
+
+
+def main() -> int:
+    """Wait, then return 0: the flow run says what is wrong where the API is still away."""
+    url, seconds = os.environ.get("PREFECT_API_URL", ""), float(sys.argv[1])
+    deadline = time.monotonic() + seconds
+    while url and not answers(url) and time.monotonic() + PAUSE < deadline:
+        time.sleep(PAUSE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

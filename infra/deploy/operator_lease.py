@@ -1,0 +1,180 @@
+"""One operator's command at a time in a namespace: a Lease of the Kubernetes API, as its own controllers use.
+
+A second command fails with the name of the holder. The holder renews it; when its process is killed, the
+lease expires. ``take_over`` ends the other command at its next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from infra.deploy.client import Cluster, ClusterError, NoRightsError
+from infra.deploy.progress import Progress
+
+Object = dict[str, Any]
+NAME = "eas-operator"
+DURATION = 60
+"""How long a lease that is not renewed lasts [s]."""
+RENEW_EVERY = 10.0
+WHAT = "eas/command"
+"""Annotation that holds the command for which the lease is held."""
+NUMBER = "eas/number"
+"""Annotation that holds the number of that command."""
+
+
+class BusyError(ClusterError):
+    """Another operator's command runs in the namespace."""
+
+
+class OperatorLease:
+    """The lease of one namespace, as one process sees it."""
+
+    def __init__(self, cluster: Cluster, command: str) -> None:
+        self.cluster, self.command = cluster, command
+        self.holder = f"{_user()}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})"
+        self.number = int(time.time())
+        """Commands of a namespace have increasing numbers, even where clocks differ."""
+        self._version = ""
+
+    async def take(self, *, take_over: bool = False) -> None:
+        """Take the lease. Raises BusyError where another process holds it, and ``take_over`` is not set."""
+        while not await self.cluster.create_if_absent(self._manifest()):
+            found = await self.cluster.get("Lease", NAME)
+            if found is None:
+                continue  # it was deleted meanwhile
+            if is_held(found) and not take_over:
+                raise BusyError(
+                    f"{describe(found)} in namespace {self.cluster.namespace}",
+                    hint="wait until that ends, or give --take-over to end it",
+                )
+            last = (found["metadata"].get("annotations") or {}).get(NUMBER, "0")
+            self.number = max(self.number, int(last) + 1)
+            version = found["metadata"]["resourceVersion"]
+            if await self.cluster.replace("Lease", NAME, self._content(), version) is not None:
+                break
+        await self._note_version()
+
+    async def renew(self) -> None:
+        """Renew the lease. Raises BusyError where another process has taken it over."""
+        spec = {"spec": {"renewTime": _now()}}
+        changed = await self.cluster.replace("Lease", NAME, spec, self._version)
+        if changed is not None:
+            self._version = changed["metadata"]["resourceVersion"]
+        else:
+            await self._note_version()
+
+    async def release(self) -> None:
+        """Give the lease back, if it is still ours; the object stays."""
+        free = {"spec": {"holderIdentity": None, "renewTime": _now()}}
+        await self.cluster.replace("Lease", NAME, free, self._version)
+
+    async def _note_version(self) -> None:
+        found = await self.cluster.get("Lease", NAME) or {}
+        if (found.get("spec") or {}).get("holderIdentity") != self.holder:
+            who = describe(found) if found else "another command"
+            raise BusyError(f"{who}, which has taken over", hint="see `eas status`, then try again")
+        self._version = found["metadata"]["resourceVersion"]
+
+    def _manifest(self) -> Object:
+        manifest: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"} | self._content()
+        manifest["metadata"] |= {"name": NAME, "namespace": self.cluster.namespace}
+        return manifest
+
+    def _content(self) -> Object:
+        noted = {WHAT: self.command, NUMBER: str(self.number)}
+        return {
+            "metadata": {"annotations": noted, "labels": {"app.kubernetes.io/part-of": "eas"}},
+            "spec": {
+                "holderIdentity": self.holder,
+                "leaseDurationSeconds": DURATION,
+                "acquireTime": _now(),
+                "renewTime": _now(),
+            },
+        }
+
+
+@asynccontextmanager
+async def only_operator(
+    cluster: Cluster, command: str, progress: Progress, *, take_over: bool = False
+) -> AsyncIterator[int]:
+    """Hold the lease during the block, and yield the command's number.
+
+    When another command takes the lease over, the block ends with BusyError.
+    """
+    lease = OperatorLease(cluster, command)
+    try:
+        await lease.take(take_over=take_over)
+    except NoRightsError as error:
+        progress.say(f"not protected from another operator's commands: {error.what}")
+        yield lease.number
+        return
+    block, lost = asyncio.current_task(), []
+    assert block is not None
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            try:
+                await lease.renew()
+            except BusyError as error:
+                lost.append(error)
+                block.cancel()
+                return
+            except ClusterError:
+                continue  # away for a moment: the lease lasts longer
+
+    renewing = asyncio.create_task(keep())
+    try:
+        yield lease.number
+    except asyncio.CancelledError:
+        if lost:
+            raise lost[0] from None
+        raise
+    finally:
+        renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewing
+        if not lost:
+            with contextlib.suppress(ClusterError):  # it expires by itself
+                await lease.release()
+
+
+def is_held(lease: Object) -> bool:
+    """Whether a process holds a lease that it has renewed in time."""
+    spec = lease.get("spec") or {}
+    if not spec.get("holderIdentity") or not spec.get("renewTime"):
+        return False
+    return _age(spec["renewTime"]) < int(spec.get("leaseDurationSeconds") or DURATION)
+
+
+def describe(lease: Object) -> str:
+    """Say who holds a lease, with which command, and since when."""
+    spec = lease.get("spec") or {}
+    who = str(spec.get("holderIdentity") or "an unknown user").partition(" (")[0]
+    what = (lease["metadata"].get("annotations") or {}).get(WHAT, "a command")
+    since = str(spec.get("acquireTime") or "")[:19].replace("T", " ")
+    return f"{who} runs `{what}` since {since} UTC"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _age(text: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"

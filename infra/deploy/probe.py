@@ -1,0 +1,119 @@
+"""Show that images can be pulled and start, in a pod of their own, before anything that serves is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from infra.deploy import pods, waiting
+from infra.deploy.client import Cluster, ClusterError
+from infra.deploy.progress import Progress
+
+Object = dict[str, Any]
+NAME = "eas-probe"
+LONGEST_LOG = 2000
+
+
+def pod(namespace: str, ours: Iterable[str], others: Iterable[str]) -> Object:
+    """Return a pod with a container for each image: ``ours`` must run `eas`, ``others`` anything at all."""
+    commands = {image: ["true"] for image in others} | {image: ["python", "-m", "eas", "--version"] for image in ours}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": NAME,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "eas"},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": "eas-job",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "activeDeadlineSeconds": 1800,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "runAsGroup": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_container(number, image, commands[image]) for number, image in enumerate(sorted(commands))],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+        },
+    }
+
+
+def _container(number: int, image: str, command: list[str]) -> Object:
+    return {
+        "name": f"image-{number}",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "EAS_HOME", "value": "/tmp/eas"}],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+
+
+async def images(
+    cluster: Cluster, ours: Iterable[str], others: Iterable[str], progress: Progress, patience: waiting.Patience
+) -> None:
+    """Run the probe. Raises ClusterError for an image that cannot be pulled or does not start."""
+    manifest = pod(cluster.namespace, ours, others)
+    names = [str(each["image"]) for each in manifest["spec"]["containers"]]
+    if not names:
+        return
+    await remove(cluster, progress, patience)
+    await cluster.create(manifest)
+    try:
+        await _wait(cluster, progress, patience)
+    finally:
+        await cluster.delete("Pod", NAME, grace=0)
+    progress.say(f"images that can be pulled and start: {', '.join(names)}")
+
+
+async def remove(cluster: Cluster, progress: Progress, patience: waiting.Patience) -> None:
+    """Remove the probe of a command that was killed."""
+    if await cluster.delete("Pod", NAME, grace=0):
+        await waiting.for_no_pods(cluster, f"app.kubernetes.io/name={NAME}", None, progress, patience)
+
+
+async def _wait(cluster: Cluster, progress: Progress, patience: waiting.Patience) -> None:
+    deadline = time.monotonic() + patience.total
+    while True:
+        found = await cluster.get("Pod", NAME)
+        if found is None:
+            raise ClusterError(f"the pod {NAME} is gone before it was done", hint="deploy again")
+        statuses = found.get("status", {}).get("containerStatuses") or []
+        await _refuse_failed(cluster, statuses)
+        if found.get("status", {}).get("phase") == "Succeeded":
+            return
+        await waiting.check(cluster, [found], progress, patience)
+        progress.waiting([(NAME, _state(found, statuses))])
+        if time.monotonic() >= deadline:
+            raise ClusterError(f"the images were not there within {patience.total:.0f} s", hint="see `eas status`")
+        await asyncio.sleep(patience.interval)
+
+
+async def _refuse_failed(cluster: Cluster, statuses: Sequence[Object]) -> None:
+    for each in statuses:
+        ended = (each.get("state") or {}).get("terminated")
+        if ended and ended.get("exitCode"):
+            log = (await cluster.log(NAME, container=str(each["name"]))).strip()[-LONGEST_LOG:]
+            raise ClusterError(
+                f"the image {each.get('image', '')} does not start: {log or pods.death(each)}; nothing was changed",
+                hint="build and load the images (`make images`), or give another --tag",
+            )
+
+
+def _state(found: Object, statuses: Sequence[Object]) -> str:
+    done = sum("terminated" in (each.get("state") or {}) for each in statuses)
+    return f"{pods.table_row(found)[1]}, {done} of {len(found['spec']['containers'])} images started"

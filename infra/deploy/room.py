@@ -1,0 +1,44 @@
+"""Room for services on a full node: where only our own workers stand in the way, some of them are asked to exit.
+
+A worker that is asked finishes its task or returns it to the queue, within its grace period.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.deploy import pods
+from infra.deploy.client import Cluster
+from infra.deploy.progress import Progress
+
+Object = dict[str, Any]
+WORKERS = "eas-role=job,prefect.io/flow-name=work"
+EVERY = 15.0
+"""Time between two workers that are asked to exit [s]: the scheduler has then seen what the last one left."""
+
+
+@dataclass
+class Room:
+    """What was done to make room, during one command."""
+
+    asked_at: float | None = None
+
+    async def make(self, cluster: Cluster, waiting: Sequence[Object], progress: Progress) -> bool:
+        """Ask a worker to exit if a pod of ``waiting`` lacks the room that workers have; return whether they have."""
+        crowded = [pod for pod in waiting if pods.lacks_room(pod)]
+        if not crowded:
+            return False
+        workers = [pod for pod in await cluster.list("Pod", WORKERS) if not pods.is_over(pod)]
+        staying = [pod for pod in workers if not pod["metadata"].get("deletionTimestamp")]
+        now = time.monotonic()
+        if staying and (self.asked_at is None or now - self.asked_at >= EVERY):
+            self.asked_at = now
+            staying.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+            staying.sort(key=lambda pod: pod.get("status", {}).get("phase") == "Running")
+            name = pods.name_of(staying[0])  # one that does not run yet, else the youngest
+            await cluster.delete("Pod", name)
+            progress.say(f"{pods.name_of(crowded[0])} waits for room that workers have: {name} was asked to exit")
+        return bool(workers)

@@ -1,0 +1,51 @@
+"""Units of the parameters that a chain sweeps, found in the chain itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reports.columns import UNITS, base_name
+
+_REFERENCE = re.compile(r"""\(*\s*metadata\[\s*(['"])(?P<name>[^'"]+)\1\s*\]\s*\)*""")
+"""An expression that is a metadata value and nothing else."""
+
+
+def parameter_units(chain: str) -> dict[str, str]:
+    """Return the units of metadata names that a chain (JSON text) uses unchanged as settings.
+
+    ``"planet_radius": "(metadata['size'])"`` gives ``size`` the unit of ``planet_radius``. A name that is
+    used with two units has none.
+    """
+    found: dict[str, set[str]] = {}
+    for key, value in _settings(json.loads(chain)):
+        match = _REFERENCE.fullmatch(value.strip())
+        if match and key in UNITS:
+            found.setdefault(match["name"], set()).add(UNITS[key])
+    return {name: units.pop() for name, units in found.items() if len(units) == 1}
+
+
+def _settings(node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if isinstance(value, str):
+                yield key, value
+            else:
+                yield from _settings(value)
+    elif isinstance(node, Sequence) and not isinstance(node, str):
+        for each in node:
+            yield from _settings(each)
+
+
+def axis_label(column: str, units: Mapping[str, str]) -> str:
+    """Return the label of an axis: a column's name with blanks, and its unit.
+
+    Where neither the column nor ``units`` (by parameter name) knows the unit, the label refers to the chain.
+    """
+    name = base_name(column)
+    unit = column[len(name) :].strip(" []") or units.get(name.removeprefix("parameter_"))
+    if unit is None:
+        unit = "number" if name.endswith("_index") else "unit as in the chain"
+    return f"{name.replace('_', ' ')} [{unit}]"

@@ -1,0 +1,85 @@
+"""A worker whose release is older than the schema exits with a message, and fails no task."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from sqlalchemy import select, text
+
+from eas.taskdb import tables
+from eas.worker import worker as module
+from eas.worker.worker import WorkerOptions
+from infra.deploy import newest_setup
+from tests.integration.harness import System
+
+TASK = {"task": "null", "name": "n", "inputs": [], "outputs": []}
+
+
+def migrate_to_a_later_release(system: System, *, without_attempts: bool = False) -> None:
+    def migrate(connection: object) -> None:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))  # type: ignore[attr-defined]
+        if without_attempts:
+            connection.execute(text("ALTER TABLE attempts RENAME TO attempts_of_later"))  # type: ignore[attr-defined]
+
+    system.app.database.transact(migrate)
+
+
+def why_left(system: System) -> list[str]:
+    return [row.reason for row in system.app.database.fetch(lambda c: c.execute(select(tables.workers)).all())]
+
+
+@pytest.mark.parametrize("without_attempts", [False, True])
+def test_an_idle_worker_exits_when_the_schema_is_newer(
+    system: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, without_attempts: bool
+) -> None:
+    monkeypatch.setattr(module, "SCHEMA_CHECK", 60.0 if without_attempts else 0.0)
+    worker = system.app.worker(WorkerOptions(("eas-base",), idle_exit=30.0))
+    migrate_to_a_later_release(system, without_attempts=without_attempts)
+    with caplog.at_level(logging.WARNING, "eas.worker"):
+        worker.run()
+    assert "has schema 9999 by now" in caplog.text and "start one of the newer release" in caplog.text
+    (reason,) = why_left(system)
+    assert "has schema 9999" in reason
+    assert worker.stats.failed == 0
+
+
+def test_a_worker_whose_database_fails_for_another_reason_fails(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = system.app.worker(WorkerOptions(("eas-base",), idle_exit=30.0))
+
+    def fail() -> None:
+        raise RuntimeError("another reason")
+
+    monkeypatch.setattr(worker, "_claim", fail)
+    with pytest.raises(RuntimeError, match="another reason"):
+        worker.run()
+
+
+# -- setups of `eas deploy`: the newest wins ---------------------------------------------------------
+
+
+def test_an_older_setup_is_superseded_by_a_newer_one(system: System) -> None:
+    database = system.app.database
+    for number in (5, 5, 7):  # a Job that is tried again has its own number
+        database.transact(lambda c, number=number: newest_setup.claim(c, number))
+    newest_setup.require_newest(database, 7)
+    newest_setup.require_newest(database, None)
+    with pytest.raises(newest_setup.SupersededError, match="setup 7 has begun"):
+        newest_setup.require_newest(database, 5)
+    with pytest.raises(newest_setup.SupersededError, match="setup 5 is not wanted any more"):
+        database.transact(lambda c: newest_setup.claim(c, 5))
+
+
+def test_a_superseded_setup_changes_no_resources(system: System) -> None:
+    from eas.taskdb import worker_types
+    from infra.deploy.setup import prepare_services
+
+    def decided(number: int, cpu: int) -> dict[str, object]:
+        return {"number": number, "workers": {"eas-base": {"cpu": cpu, "gpu": 0, "memory": 1.0}}}
+
+    prepare_services(system.app, decided(2, 4))
+    with pytest.raises(newest_setup.SupersededError):
+        prepare_services(system.app, decided(1, 1))
+    assert system.app.database.fetch(worker_types.assigned)["eas-base"].cpu == 4
