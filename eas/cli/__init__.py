@@ -164,6 +164,9 @@ def main(arguments: list[str] | None = None) -> None:
 
         # click replaces the interrupt by its own exception.
         code = 143 if isinstance(error.__cause__, TerminatedError) else 130
+        # CPython notes an interrupt that leaves code run by exec(), as imports do, even if it is caught later, and
+        # then ends the process by SIGINT, whatever code it exits with. The next exec() clears the note.
+        exec("")  # noqa: S102 - a constant
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         sys.stderr.close()

@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Home:
 
     folder: Path
     environment: dict[str, str]
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def eas(self, *arguments: str | Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -54,7 +55,7 @@ class Home:
         return done
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*EAS, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
@@ -62,6 +63,17 @@ class Home:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill what a failed test left running, so that it disturbs no other test."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
     @property
     def database_url(self) -> str:
@@ -97,7 +109,26 @@ class Home:
                     found.append(process)
             except psutil.Error:
                 continue
-        return found
+        # A child that was forked a moment ago still shows its parent's command line.
+        ids = {process.pid for process in found}
+        return [process for process in found if _parent(process) not in ids]
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
+
+
+@contextmanager
+def home_of(folder: Path, environment: dict[str, str]) -> Iterator[Home]:
+    """Give a home folder; what runs on it at the end is killed."""
+    home = Home(folder, environment)
+    try:
+        yield home
+    finally:
+        home.close()
 
 
 def loop(values: int, *body: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +144,10 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def bare_home(tmp_path: Path) -> Home:
+def bare_home(tmp_path: Path) -> Iterator[Home]:
     """A folder where nothing is configured: the embedded default."""
-    return Home(tmp_path, clean_environment())
+    with home_of(tmp_path, clean_environment()) as home:
+        yield home
 
 
 COMBINATIONS = ("sqlite+sql", "mariadb+sql", "mariadb+rabbitmq")
@@ -162,9 +194,10 @@ def combination(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def plain_home(tmp_path: Path, combination: dict[str, str]) -> Home:
+def plain_home(tmp_path: Path, combination: dict[str, str]) -> Iterator[Home]:
     """A folder on each combination of task database and job queue, without Prefect."""
-    return Home(tmp_path, clean_environment() | combination)
+    with home_of(tmp_path, clean_environment() | combination) as home:
+        yield home
 
 
 @pytest.fixture

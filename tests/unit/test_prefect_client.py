@@ -22,6 +22,7 @@ from eas.cli.prefect_client import require_server
 from eas.cli.run import run
 from eas.errors import ServiceError
 from eas.taskdb.queries import unfinished_jobs
+from tests.processes import ROOT
 
 
 class _Health(http.server.BaseHTTPRequestHandler):
@@ -107,6 +108,8 @@ def command():
         if "theirs" in sys.argv: signal.signal(signal.SIGTERM, theirs)
         try:
             print("ready", flush=True)
+            # As libraries do while they are imported: collections.namedtuple, dataclasses.
+            if "executing" in sys.argv: exec("time.sleep(60)")
             time.sleep(60)
         finally:
             print("closed", flush=True)
@@ -123,12 +126,18 @@ main(["wait"])
         (signal.SIGTERM, "theirs", 143),
         (signal.SIGTERM, "ignored", 143),
         (signal.SIGINT, "ours", 130),
+        (signal.SIGTERM, "executing", 143),
+        (signal.SIGINT, "executing", 130),
     ],
 )
-def test_sigterm_closes_everything_as_ctrl_c_does(number: signal.Signals, handler: str, code: int) -> None:
+def test_sigterm_closes_everything_as_ctrl_c_does(
+    number: signal.Signals, handler: str, code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    # With -m, as users may run eas: only then CPython looks for an interrupt in exec().
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, handler], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        [sys.executable, "-m", "program", handler], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
