@@ -23,6 +23,11 @@ demo: setup-run ## the main job: a planet-detection sweep as a Prefect flow, on 
 # Files go out in the order of their names: of real processes, which take longest, first.
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TEST_PROCESSES ?= auto
+# AGAIN=yes: only what failed last time, one after the other.
+AGAIN ?=
+ifneq ($(AGAIN),)
+PYTEST = $(BIN)/pytest --last-failed --last-failed-no-failures none
+endif
 TESTS ?= tests
 test: setup ## the tests, side by side; those that need services skip without `make services`
 	$(PYTEST) -m "not slow" $(TESTS)
