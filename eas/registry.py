@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import yaml
 
@@ -21,10 +21,13 @@ from eas.errors import SettingsError, UnknownTaskTypeError
 from eas.model import CONTROL_TASKS
 from eas.names import nearest
 from eas.tasks.base import Task
+from eas.tasks.output_metadata import MetadataKey
 from eas.tasks.settings import Setting
 
 BASE_WORKER_TYPE = "eas-base"
 ENTRY_POINT_GROUP = "eas.task_types"
+Names: TypeAlias = tuple[str, ...] | Mapping[str, str]
+"""Semantic names of files; a mapping has their meanings besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +56,25 @@ class TaskType:
         Modules that must be importable where it runs.
     reserved:
         Why no chain may use it; empty where one may.
+    meaning:
+        What it does, in a line, for documentation.
+    papers:
+        Where its method is published.
     inputs, outputs:
-        Semantic names that a task of this type must be given.
+        Semantic names that a task of this type must be given, perhaps with their meanings.
     optional_inputs, optional_outputs:
         Semantic names that it may be given besides.
     settings:
         The settings that its code reads: a list of `eas.tasks.settings.Setting`, or ``module:name`` of
         one, imported where a chain is checked. Empty for a type without any; None where they are not
         declared: then its settings, inputs and outputs are not checked for unknown names.
+    metadata:
+        The output metadata that its code returns: a list of `eas.tasks.output_metadata.MetadataKey`, or
+        ``module:name`` of one. None where they are not declared: then no request for one is checked.
+    metadata_from:
+        Inputs whose metadata it returns besides; where two have a name, the last of these inputs counts.
+    input_metadata:
+        The metadata that it reads of its inputs, declared in the same way.
     any_files:
         Whether it may be given inputs and outputs of any name, although its settings are declared.
     dynamic_outputs:
@@ -81,11 +95,16 @@ class TaskType:
     control: bool = False
     reserved: str = ""
     requires: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    optional_inputs: tuple[str, ...] = ()
-    optional_outputs: tuple[str, ...] = ()
+    meaning: str = ""
+    papers: tuple[str, ...] = ()
+    inputs: Names = ()
+    outputs: Names = ()
+    optional_inputs: Names = ()
+    optional_outputs: Names = ()
     settings: tuple[Setting, ...] | str | None = None
+    metadata: tuple[MetadataKey, ...] | str | None = None
+    metadata_from: tuple[str, ...] = ()
+    input_metadata: tuple[MetadataKey, ...] | str = ()
     any_files: bool = False
     dynamic_outputs: bool = False
     time_limit: float | None = None
@@ -112,13 +131,33 @@ class TaskType:
         """
         if not isinstance(self.settings, str):
             return self.settings
-        return _declaration(self.name, self.settings)
+        return _declaration(self.name, "settings", self.settings, Setting)
+
+    def declared_metadata(self) -> tuple[MetadataKey, ...] | None:
+        """Return the output metadata of its own, besides those of `metadata_from`; None where they are not declared.
+
+        Raises SettingsError where the registry names a declaration that is none.
+        """
+        if not isinstance(self.metadata, str):
+            return self.metadata
+        return _declaration(self.name, "metadata", self.metadata, MetadataKey)
+
+    def declared_input_metadata(self) -> tuple[MetadataKey, ...]:
+        """Return the metadata that it reads of its inputs. Raises as `declared_metadata` does."""
+        if not isinstance(self.input_metadata, str):
+            return self.input_metadata
+        return _declaration(self.name, "input_metadata", self.input_metadata, MetadataKey)
 
     def known_files(self, what: Literal["inputs", "outputs"]) -> tuple[str, ...] | None:
         """Return all semantic names of inputs or outputs that it may be given; None where that may be any."""
         if self.any_files or self.settings is None:
             return None
-        return (*getattr(self, what), *getattr(self, f"optional_{what}"))
+        return tuple(self.file_meanings(what))
+
+    def file_meanings(self, what: Literal["inputs", "outputs"]) -> dict[str, str]:
+        """Return the declared semantic names of inputs or outputs, optional ones last, with their meanings."""
+        names = (getattr(self, what), getattr(self, f"optional_{what}"))
+        return {name: each[name] if isinstance(each, Mapping) else "" for each in names for name in each}
 
     def missing_modules(self) -> list[str]:
         """Return the required modules that are not installed here."""
@@ -136,17 +175,18 @@ class TaskType:
 
 
 @cache
-def _declaration(name: str, place: str) -> tuple[Setting, ...]:
+def _declaration(name: str, what: str, place: str, kind: Any) -> tuple[Any, ...]:
+    """Return the declaration in ``place``, a list of objects of a ``kind``; ``what`` it is of task type ``name``."""
     module, _, attribute = place.partition(":")
     try:
         found = tuple(getattr(importlib.import_module(module), attribute))
     except (ImportError, AttributeError, TypeError) as error:
         raise SettingsError(
-            f"the settings of task type {name}, {place}, cannot be imported: {error}",
-            hint="give module:name of a list of settings in the registry",
+            f"the {what} of task type {name}, {place}, cannot be imported: {error}",
+            hint="give module:name of a list of declarations in the registry",
         ) from error
-    if wrong := [each for each in found if not isinstance(each, Setting)]:
-        raise SettingsError(f"the settings of task type {name}: {wrong[0]!r} declares no setting")
+    if wrong := [each for each in found if not isinstance(each, kind)]:
+        raise SettingsError(f"the {what} of task type {name}: {wrong[0]!r} declares none")
     return found
 
 

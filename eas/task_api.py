@@ -15,6 +15,9 @@ Settings
     `Group` (a dictionary of them), each a `Setting`, declares the settings of a task type. Chains
     are checked against it before they run where the type's entry in the registry names it, as
     ``"settings": "module:name"``.
+Output metadata
+    A list of `MetadataKey` declares the metadata that a task returns, where the registry names it as
+    ``"metadata": "module:name"``; ``metadata_from`` names the inputs whose metadata it returns besides.
 Light curves
     `LightCurve`: n samples with times [days], relative fluxes, flags (0 good, 1 bad) and uncertainties,
     each of shape (n,). Files have times in seconds: `read_input` reads an input of a task,
@@ -41,6 +44,7 @@ from eas.lightcurves.lightcurve import LightCurve, LightCurveError
 from eas.model import Check, InputProduct, Metadata, Scalar
 from eas.tasks.base import Task, TaskContext, exists
 from eas.tasks.lightcurves import check_lightcurve, check_metadata, finite, read_input
+from eas.tasks.output_metadata import MetadataKey
 from eas.tasks.search import Search, nothing_found, write_debugging
 from eas.tasks.search import prepare as prepare_search
 from eas.tasks.search import result as search_result
@@ -55,6 +59,7 @@ __all__ = [
     "LightCurve",
     "LightCurveError",
     "Metadata",
+    "MetadataKey",
     "Number",
     "Scalar",
     "Search",

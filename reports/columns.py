@@ -23,7 +23,7 @@ UNITS = {
     **dict.fromkeys(
         ("period", "orbital_period", "target_period", "period_min", "period_max", "period_span", "duration", "t0"), DAYS
     ),
-    **dict.fromkeys(("lc_duration", "first_transit", "last_transit", "transit_time"), DAYS),
+    **dict.fromkeys(("lc_duration", "first_transit", "last_transit", "transit_time", "period_uncertainty"), DAYS),
     **dict.fromkeys(("verification_time_min", "verification_time_max", "duration_min", "duration_max"), DAYS),
     **dict.fromkeys(("planet_radius", "star_radius"), "Jupiter radii"),
     **dict.fromkeys(("cadence", "sampling_cadence"), "s"),

@@ -11,7 +11,7 @@ from eas.chains.paths import child_path
 from eas.chains.problems import ProblemList
 from eas.chains.ranges import RANGES, kind, loop_values, quoted_numbers, range_name, read_numbers
 from eas.chains.setting_checks import control_warnings, setting_warnings, unknown_settings
-from eas.chains.siblings import Siblings, required_names, unknown_names
+from eas.chains.siblings import Siblings, metadata_problem, required_names, unknown_names
 from eas.chains.syntax import is_expression
 from eas.chains.tree import (
     EMPTY,
@@ -100,7 +100,7 @@ class Parser(PartParser):
             descriptor = self._task(task, f"{here}[{index}]", siblings)
             if descriptor is not None:
                 found.append(descriptor)
-            siblings.passed(_name(task))
+            siblings.passed(_name(task), _literal_type(task))
         return tuple(found)
 
     def _missing(self, holder: dict[str, Any], key: str, path: str, hint: str) -> None:
@@ -124,6 +124,7 @@ class Parser(PartParser):
             self._for_loop(settings, own)
         parts |= {"requires": self.requires(own), "settings": self.part(settings, "", own) if settings else EMPTY}
         self._check_names(own, siblings.problem)
+        self._check_requests(own, siblings.types)
         self._check_type(kind_of_task, task, parts, path)
         self._check_settings(kind_of_task, settings, path)
         descriptor = self._descriptor(kind_of_task, task, own, parts)
@@ -136,6 +137,13 @@ class Parser(PartParser):
         for index, name in enumerate(own.names):
             if not self.problems.full and (problem := problem_of(name)):
                 self.problems.add(f"{child_path(own.path, own.key)}[{index}]", *problem)
+
+    def _check_requests(self, own: Own, types: Mapping[str, str]) -> None:
+        """Warn of metadata that expressions read and the tasks named, of literal ``types``, do not return."""
+        for path, name, key in own.asked:
+            task_type = self._registry.task_types.get(types.get(name, ""))
+            if task_type and not self.warnings.full and (problem := metadata_problem(task_type, name, key)):
+                self.warnings.add(path, *problem)
 
     def _check_type(self, name: str | None, task: dict[str, Any], parts: Mapping[str, Any], path: str) -> None:
         if not name:
@@ -229,12 +237,14 @@ class Parser(PartParser):
         key = "requires_metadata_from_child"
         own = Own(path, self.names(task, key, path), key)
         tasks = task.get("task_list")
+        children = Siblings(map(_name, tasks if isinstance(tasks, list) else ()))
         if isinstance(tasks, list):
-            children = Siblings(map(_name, tasks))
             self._check_names(own, children.child_problem)
-        if "repeat_criterion" not in task:
-            return NONE
-        return self.part(task["repeat_criterion"], "repeat_criterion", own)
+            for each in tasks:
+                children.passed(_name(each), _literal_type(each))
+        criterion = self.part(task["repeat_criterion"], "repeat_criterion", own) if "repeat_criterion" in task else NONE
+        self._check_requests(own, children.types)
+        return criterion
 
 
 def identifier_fault(value: Any) -> str | None:
@@ -258,6 +268,12 @@ def _name(task: Any) -> str | None:
     if not isinstance(name, str):
         return None
     return name if is_expression(name) else name.strip()
+
+
+def _literal_type(task: Any) -> str:
+    """Return the task type of a descriptor, empty where there is none; an expression names no type."""
+    name = task.get("task") if isinstance(task, dict) else None
+    return name.strip() if isinstance(name, str) else ""
 
 
 def _has_dynamic_keys(part: Part) -> bool:

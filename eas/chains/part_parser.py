@@ -20,7 +20,8 @@ from eas.errors import ExpressionError, StorePathError
 class Own:
     """The descriptor that a part belongs to: its JSON path, and whose metadata its expressions may read.
 
-    ``open``: whether one of these names is an expression, which may turn out to be any name.
+    ``open``: whether one of these names is an expression, which may turn out to be any name. ``asked``: JSON
+    path, name and key of each lookup of the form ``requested_metadata['name']['key']``.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Own:
     key: str = "requires_metadata_from"
     known: frozenset[str] = field(init=False)
     open: bool = field(init=False)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "known", frozenset(self.names))
@@ -86,6 +88,7 @@ class PartParser:
             for unknown in sorted(parsed.requested_names - own.known):
                 message = f"reads the metadata of {unknown!r}, which is not in {own.key}"
                 self.problems.add(path, message, f"add {unknown!r} to {own.key}")
+        own.asked.extend((path, *pair) for pair in sorted(parsed.requested_keys))
         return Expression(text, where, parsed, _few_keys(parsed))
 
     def label(self, holder: dict[str, Any], key: str, own: Own) -> Part:

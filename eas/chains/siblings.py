@@ -23,6 +23,8 @@ class Siblings:
         All names.
     earlier:
         Those before the present task.
+    types:
+        Literal task types of ``earlier``, as far as it is known which task has the name.
     open:
         Whether one of ``earlier`` is an expression: it may turn out to be any name.
     """
@@ -30,12 +32,17 @@ class Siblings:
     def __init__(self, every: Iterable[str | None] = ()) -> None:
         self.every = dict.fromkeys(every)
         self.earlier: dict[str | None, None] = {}
+        self.types: dict[str, str] = {}
         self.open = False
 
-    def passed(self, name: str | None) -> None:
-        """Go on to the next task, after the one called ``name``."""
+    def passed(self, name: str | None, task_type: str = "") -> None:
+        """Go on to the next task, after the one called ``name``; ``task_type``: its literal type."""
         self.earlier[name] = None
-        self.open = self.open or is_expression(name)
+        if is_expression(name):
+            self.open = True
+            self.types.clear()
+        elif name is not None:
+            self.types[name] = task_type
 
     def problem(self, name: str) -> tuple[str, str] | None:
         """Return what is wrong with asking the earlier tasks for the metadata of ``name``, and the hint."""
@@ -62,6 +69,18 @@ def _unknown(name: str, names: Collection[str | None], who: str) -> tuple[str, s
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = f"there are {', '.join(known[:20])}" if known else 'give one of them a "name"'
     return f"no {who} is named {name!r}", hint + listed
+
+
+def metadata_problem(task_type: TaskType, name: str, key: str) -> tuple[str, str] | None:
+    """Return what is wrong with reading ``key`` of the task ``name``, and the hint; None where it may be there."""
+    declared = task_type.declared_metadata()
+    if declared is None or task_type.metadata_from or any(each.name == key for each in declared):
+        return None
+    known = [each.name for each in declared]
+    near = nearest(key, known, 1)
+    listed = f"{task_type.name} returns {', '.join(known) or 'no metadata'}"
+    message = f"reads {key!r} of {name!r}, which {task_type.name} does not return: the task would fail"
+    return message, f"did you mean {near[0]!r}?" if near else listed
 
 
 def required_names(task_type: TaskType, given: Mapping[str, Any], what: str, path: str) -> Iterator[Problem]:

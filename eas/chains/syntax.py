@@ -58,6 +58,8 @@ class Parsed:
         Whether it reads ``requested_metadata``.
     requested_names:
         Literal names that it looks up in ``requested_metadata``.
+    requested_keys:
+        Pairs of literals, a name and the key that it looks up in ``requested_metadata[name]``.
     metadata_keys:
         Literal names that it looks up in ``metadata``, sorted; None if it may look up any.
     uses_random:
@@ -71,6 +73,7 @@ class Parsed:
     metadata_keys: tuple[str, ...] | None
     uses_random: bool
     template: str | None = None
+    requested_keys: frozenset[tuple[str, str]] = frozenset()
 
 
 def parse(text: str) -> Parsed:
@@ -82,7 +85,9 @@ def parse(text: str) -> Parsed:
     checker.check()
     keys = None if checker.any_metadata else tuple(sorted(checker.metadata_keys))
     requested = frozenset(checker.requested_names) if checker.requested_names else _NO_NAMES
-    return _shared(Parsed(checker.uses_requested, requested, keys, checker.uses_random, _whole_template(tree.body)))
+    pairs = frozenset(checker.requested_keys)
+    template = _whole_template(tree.body)
+    return _shared(Parsed(checker.uses_requested, requested, keys, checker.uses_random, template, pairs))
 
 
 _NO_NAMES: frozenset[str] = frozenset()
@@ -166,6 +171,7 @@ class _Checker:
         self.uses_requested = self.uses_random = self.any_metadata = False
         self.metadata_keys: set[str] = set()
         self.requested_names: set[str] = set()
+        self.requested_keys: set[tuple[str, str]] = set()
         self.variables: set[str] = set()
         self.special: dict[type[ast.AST], Callable[[ast.AST], Iterator[ast.AST]]] = {
             ast.Constant: self._constant,
@@ -306,6 +312,11 @@ class _Checker:
             return
         if isinstance(key, str) and _is_name(node.value, "requested_metadata"):
             self.requested_names.add(key)
+        outer = node.value.slice if isinstance(node.value, ast.Subscript) else None
+        if isinstance(outer, ast.Constant) and isinstance(outer.value, str) and isinstance(key, str):
+            assert isinstance(node.value, ast.Subscript)
+            if _is_name(node.value.value, "requested_metadata"):
+                self.requested_keys.add((outer.value, key))
         yield node.value
         yield node.slice
 

@@ -17,6 +17,7 @@ from eas.errors import TaskFailure
 from eas.lightcurves.cleaning import Cleaned, clean
 from eas.lightcurves.lightcurve import LightCurve, LightCurveError
 from eas.model import Metadata, Scalar
+from eas.tasks import metadata_declarations
 from eas.tasks.base import TaskContext
 from eas.tasks.declarations import LC_DURATION, period_range
 from eas.tasks.lightcurves import is_finite, read_input
@@ -26,8 +27,8 @@ Outcome: TypeAlias = Literal["PASS", "FAIL", "UNDEFINED"]
 
 PERIOD_TOLERANCE: Final = 0.03
 """Largest deviation from the true period that counts as a detection, as a fraction of it."""
-TARGET: Final = "orbital_period"
-CARRIED: Final = ("mes", "integrated_transit_power", "pixels_in_transit")
+TARGET: Final = metadata_declarations.TARGET.name
+CARRIED: Final = tuple(each.name for each in metadata_declarations.CARRIED)
 """Metadata of the light curve that a search's own metadata repeat."""
 
 

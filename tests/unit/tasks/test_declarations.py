@@ -1,4 +1,4 @@
-"""The declared settings are those that the code of the task types reads, and each of them counts."""
+"""The declared settings and metadata are those that the code of the task types reads and returns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import pytest
 
 pytest.importorskip("batman", reason="batman is not installed: pip install batman-package")
 
+from eas.lightcurves import files
 from eas.lightcurves.lightcurve import LightCurve
 from eas.registry import build, builtin
-from eas.tasks import declarations, ingest_external_lcs, psls_config, psls_data
+from eas.tasks import declarations, ingest_external_lcs, metadata_declarations, psls_config, psls_data
 from eas.tasks.settings import Group
 from eas.tasks.synthesis_batman import read_specs, synthesise
+from reports import columns
 
 REGISTRY = build([("builtin", builtin())])
 TYPES = {each.name: each for each in REGISTRY.task_types.values() if each.implementation}
@@ -48,6 +50,22 @@ class Recorded(Mapping[str, Any]):
         return len(self._content)
 
 
+class RecordedMetadata(dict[str, Any]):
+    """Metadata of a light curve that note which of their names are looked up."""
+
+    def __init__(self, content: Mapping[str, Any], seen: set[str]) -> None:
+        super().__init__(content)
+        self._seen = seen
+
+    def __getitem__(self, name: str) -> Any:
+        self._seen.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._seen.add(name)
+        return super().get(name, default)
+
+
 def declared(name: str) -> set[str]:
     found = set()
     for each in TYPES[name].declared_settings() or ():
@@ -77,6 +95,50 @@ def test_a_task_reads_what_its_type_declares(bench: Any, name: str) -> None:
     metadata = task.run(context)
     assert all(each.passed for each in task.check(context, dict(metadata)))
     assert seen == declared(name)
+    own = {each.name: each for each in TYPES[name].declared_metadata() or ()}
+    passed_on = {key for each in TYPES[name].metadata_from for key in inputs[each].metadata}
+    assert set(metadata) == set(own) | passed_on
+    assert [fault for key, value in metadata.items() if key in own and (fault := own[key].fault(value))] == []
+
+
+@pytest.mark.parametrize("name", [name for name in TYPES if TYPES[name].inputs])
+def test_a_task_reads_the_metadata_that_its_type_declares(bench: Any, name: str, monkeypatch: Any) -> None:
+    if missing := TYPES[name].missing_modules():
+        pytest.skip(f"{', '.join(missing)} not installed")
+    curve = synthesise(read_specs({"specs": {**PLANET, "noise": 1e-4}}), 1)
+    seen: set[str] = set()
+    read = files.read
+    monkeypatch.setattr(
+        files, "read", lambda *given: (found := read(*given)).evolve(metadata=RecordedMetadata(found.metadata, seen))
+    )
+    inputs = {each: bench.store(f"{each}.gz", curve, **curve.metadata) for each in TYPES[name].inputs}
+    TYPES[name].load()().run(bench.context(GIVEN.get(name, {}), inputs=inputs, outputs=TYPES[name].outputs))
+    assert seen == {each.name for each in TYPES[name].declared_input_metadata()}
+
+
+def test_a_search_that_finds_nothing_returns_what_its_type_declares(bench: Any) -> None:
+    curve = synthesise(read_specs({"specs": {**PLANET, "noise": 1e-4}}), 1)
+    for name in (each for each in TYPES if each.startswith("transit_search_") and not TYPES[each].missing_modules()):
+        context = bench.context(
+            {"search_settings": {"period_min": 11}}, inputs={"lightcurve": bench.store("a.gz", curve)}
+        )
+        metadata = TYPES[name].load()().run(context)
+        assert metadata["outcome"] == "FAIL"
+        assert set(metadata) == {each.name for each in TYPES[name].declared_metadata() or ()}, name
+
+
+def test_columns_of_reports_have_the_declared_units() -> None:
+    short = {"degrees from edge-on": "deg", "ppm in one hour, of one camera": "ppm/hr"}
+    for task_type in TYPES.values():
+        for each in task_type.declared_metadata() or ():
+            if each.name in columns.UNITS or each.unit == metadata_declarations.DAYS:
+                assert columns.UNITS[each.name] == short.get(each.unit, each.unit), each
+
+
+def test_names_of_metadata_are_declared_once() -> None:
+    for task_type in TYPES.values():
+        names = [each.name for each in task_type.declared_metadata() or ()]
+        assert len(names) == len(set(names)), task_type.name
 
 
 OTHER = {

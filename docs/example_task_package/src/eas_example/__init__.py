@@ -9,12 +9,15 @@ def task_types() -> dict[str, Any]:
         "worker_types": {"example-clipper": {"cpu": 1, "gpu": 0, "memory": 2}},
         "task_types": {
             "sigma_clip": {
+                "meaning": "flags bright outliers of a light curve",
                 "worker_type": "example-clipper",
                 "implementation": "eas_example.sigma_clip:SigmaClip",
                 "requires": ["numpy"],
-                "inputs": ["lightcurve"],
-                "outputs": ["lightcurve"],
+                "inputs": {"lightcurve": "the light curve that is clipped"},
+                "outputs": {"lightcurve": "the same with its outliers flagged"},
                 "settings": "eas_example.settings:SETTINGS",
+                "metadata": "eas_example.settings:METADATA",
+                "metadata_from": ["lightcurve"],
                 "time_limit": 600,
             }
         },

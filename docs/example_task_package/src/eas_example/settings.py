@@ -1,6 +1,7 @@
-"""The settings of ``sigma_clip``: chains are checked against them where the task's own code is not needed."""
+"""What ``sigma_clip`` reads and returns: chains are checked against it where the task's own code is not needed."""
 
-from eas.task_api import Number
+from eas.task_api import MetadataKey, Number
 
 THRESHOLD = Number("threshold", default=5, unit="standard deviations", low=0, above=True, meaning="of an outlier")
 SETTINGS = [THRESHOLD]
+METADATA = [MetadataKey("clipped", "", "samples that were flagged", "whole number")]
