@@ -118,10 +118,11 @@ def svg(folded: Folded) -> str:
 
 
 def _drawn_box(box: Box, at: _Place) -> Iterator[str]:
+    title = "\n".join(filter(None, (box.path or box.label, box.about)))
     yield (
         f'<rect class="{box.kind}" x="{at.x:.0f}" y="{at.y:.0f}" width="{at.width:.0f}" height="{at.height:.0f}"'
         ' rx="5">'
-        f"<title>{escape(box.path or box.label)}</title></rect>"
+        f"<title>{escape(title)}</title></rect>"
     )
     yield f'<text x="{at.x + PAD:.0f}" y="{at.y + 20:.0f}">{escape(box.title)}</text>'
     if box.kind == "repeat":
@@ -138,7 +139,7 @@ def _drawn_link(link: Link, places: dict[str, _Place]) -> Iterator[str]:
     x1, y1, x2, y2 = start.x + start.width, start.y + LINE / 2, end.x, end.y + LINE / 2
     bend = max(40.0, abs(x2 - x1) / 2)
     curve = f"M{x1:.0f} {y1:.0f} C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
-    title = link.example + (f" and {link.count - 1} more" if link.count > 1 else "") if link.count else "metadata"
+    title = link.example + (f" and {link.count - 1} more" if link.count > 1 else "") if link.count else link.label
     kind = "file" if link.count else "metadata"
     yield f'<path class="{kind}" marker-end="url(#tip)" d="{curve}"><title>{escape(title)}</title></path>'
     x, y = (x1 + x2) / 2, (y1 + y2) / 2 - 5

@@ -17,7 +17,7 @@ from eas.chains.syntax import is_expression
 from eas.chains.tree import Conditional, Constant, Descriptor, DoWhile, ForLoop, Undetermined
 from eas.errors import RequestError
 from eas.plain_text import one_line
-from eas.registry import Registry
+from eas.registry import Registry, TaskType
 
 MOST_BOXES = 2_000
 
@@ -27,7 +27,8 @@ class Box:
     """A task of the file; ``children`` for control tasks.
 
     ``kind``: *task*, *chain*, *loop*, *choice* or *repeat*. ``count``: how many tasks it represents, where
-    that is known; of those in a do-while loop that depends on data, in one iteration.
+    that is known; of those in a do-while loop that depends on data, in one iteration. ``about``: what its
+    task type does.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Box:
     kind: str = "task"
     count: int | None = None
     children: list[Box] = field(default_factory=list)
+    about: str = ""
 
     def each(self) -> Iterator[Box]:
         """Yield the box and all in it."""
@@ -50,19 +52,23 @@ class Box:
 
 @dataclass(frozen=True)
 class Link:
-    """What a box takes from another: files (``count`` of them, one is ``example``), or metadata (count 0)."""
+    """What a box takes from another: files (``count`` of them, one is ``example``), or metadata (count 0).
+
+    ``metadata``: the names that it reads, with their units, as far as they are literals.
+    """
 
     source: str
     target: str
     example: str = ""
     count: int = 0
+    metadata: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """The file's name, or how many files there are."""
+        """The file's name, how many files there are, or the names of the metadata."""
         if self.count > 1:
             return f"{self.count} files"
-        return self.example.rpartition("/")[2] if self.count else "metadata"
+        return self.example.rpartition("/")[2] if self.count else ", ".join(self.metadata) or "metadata"
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,9 @@ def folded(chain: Chain, registry: Registry, seed: str, *, job_name: str, workin
     root.label = one_line(job_name, 48)
     known = {box.path for box in root.each()}
     links = [Link(*ends, example, count) for ends, (example, count) in _files(walked).items()]
-    links += _metadata(chain.root)
+    links += _metadata(chain.root, registry)
+    for box in root.each():
+        box.about = _declared(chain.nodes.get(box.path), registry).meaning
     return Folded(root, tuple(each for each in links if {each.source, each.target} <= known))
 
 
@@ -97,19 +105,33 @@ def _files(walked: Planned) -> dict[tuple[str, str], tuple[str, int]]:
     return found
 
 
-def _metadata(root: Descriptor) -> Iterator[Link]:
+def _declared(descriptor: Descriptor | None, registry: Registry) -> TaskType:
+    """Return the type of a task; one without any declaration where it is not known."""
+    name = descriptor.task.value if descriptor and isinstance(descriptor.task, Constant) else ""
+    return registry.task_types.get(str(name), TaskType(""))
+
+
+def _metadata(root: Descriptor, registry: Registry) -> Iterator[Link]:
     stack = [root]
     while stack:
         descriptor = stack.pop()
         for tasks in _lists(descriptor):
-            named: dict[str, str] = {}
+            named: dict[str, Descriptor] = {}
             for task in tasks:
                 for name in task.requires.value:
-                    if name in named:
-                        yield Link(named[name], task.path)
+                    if source := named.get(name):
+                        yield Link(source.path, task.path, metadata=_read(task, name, _declared(source, registry)))
                 if isinstance(task.name, Constant) and task.name.value:
-                    named[task.name.value] = task.path
+                    named[task.name.value] = task
                 stack.append(task)
+
+
+def _read(task: Descriptor, name: str, source: TaskType) -> tuple[str, ...]:
+    """Return what expressions of ``task`` read of the task ``name``, of type ``source``: names with their units."""
+    units = {each.name: each.unit for each in source.declared_metadata() or ()}
+    pairs = {pair for each in task.expressions() for pair in each.parsed.requested_keys}
+    keys = sorted(one_line(key, 48) for of, key in pairs if of == name)
+    return tuple(f"{key} [{units[key]}]" if units.get(key) else key for key in keys)
 
 
 def _lists(descriptor: Descriptor) -> Sequence[tuple[Descriptor, ...]]:

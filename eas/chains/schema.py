@@ -83,7 +83,18 @@ def _rule(task_type: TaskType, *, strict: bool) -> Schema:
         then.setdefault("properties", {}).update({each.name: _setting(each, strict=strict) for each in declared or ()})
     if strict and known is not None:
         then |= _only(known) | _needed(declared or ())
+    if task_type.meaning:
+        then["description"] = _description(task_type)
     return {"if": _type_is(_words([name])), "then": then}
+
+
+def _description(task_type: TaskType) -> str:
+    """Return what editors show of a task: what its type does, and which metadata it returns."""
+    about = f"{task_type.name}: {task_type.meaning}."
+    keys = [f"{each.name} [{each.unit}]" if each.unit else each.name for each in task_type.declared_metadata() or ()]
+    if task_type.metadata_from:
+        keys.append(f"the metadata of {' and '.join(task_type.metadata_from)}")
+    return f"{about} Returns {', '.join(keys)}." if keys else about
 
 
 def _control(name: str) -> Schema:
@@ -135,7 +146,9 @@ def _files(task_type: TaskType) -> Schema:
             rule.setdefault("required", []).append(what)
             files["allOf"] = [_has_key(f"{_words([each])}|{_EXPRESSION}") for each in needed]
         if known is not None:
-            files |= {"properties": {each: {} for each in known}, **_only(known, blanks=True)}
+            meanings = task_type.file_meanings(what)
+            about = {each: {"description": meanings[each]} if meanings[each] else {} for each in known}
+            files |= {"properties": about, **_only(known, blanks=True)}
         if files:
             rule.setdefault("properties", {})[what] = files
     return rule

@@ -52,9 +52,26 @@ def test_branches_and_metadata() -> None:
     kinds = [("chain", "then"), ("task", "null"), ("chain", "else"), ("task", "null")]
     assert boxes(found)[3][0] == "choice" and boxes(found)[3][1].startswith("if (requested_metadata")
     assert boxes(found)[4:] == kinds
-    assert Link("task_list[1]", "task_list[2]") in found.links
+    assert Link("task_list[1]", "task_list[2]", metadata=("outcome",)) in found.links
     assert 'class="metadata"' in drawing.svg(found)
-    assert '-.->|"metadata"|' in drawing.mermaid(found)
+    assert '-.->|"outcome"|' in drawing.mermaid(found)
+
+
+def test_metadata_on_a_link_have_their_units() -> None:
+    asks = null(
+        requires_metadata_from=["s"],
+        duration="(requested_metadata['s']['period'] + requested_metadata['s']['sde'])",
+    )
+    search = {"task": "transit_search_tls", "name": "s", "inputs": {"lightcurve": "a.gz"}}
+    (link,) = (each for each in fold(makes("a.gz"), search, asks).links if not each.count)
+    assert (link.metadata, link.label) == (("period [days]", "sde"), "period [days], sde")
+    whole = null(requires_metadata_from=["s"], duration="(len(requested_metadata['s']))")
+    (link,) = (each for each in fold(makes("a.gz"), search, whole).links if not each.count)
+    assert (link.metadata, link.label) == ((), "metadata")
+
+
+def test_a_box_says_what_its_task_does() -> None:
+    assert "<title>task_list[0]\nsleeps</title>" in drawing.svg(fold(null()))
 
 
 def test_a_do_while_loop_is_a_cycle() -> None:
@@ -84,7 +101,10 @@ def check_picture(found: Folded) -> None:
     """Check that a picture is XML, boxes lie in their parents and beside each other, and each link is drawn."""
     tree = ET.fromstring(drawing.svg(found))
     spaces = {"s": "http://www.w3.org/2000/svg"}
-    drawn = {each.findtext("s:title", "", spaces): rectangle(each) for each in tree.findall("s:rect", spaces)[1:]}
+    drawn = {
+        each.findtext("s:title", "", spaces).partition("\n")[0]: rectangle(each)
+        for each in tree.findall("s:rect", spaces)[1:]
+    }
     for box in found.root.each():
         outer = drawn[box.path or box.label]
         inner = [drawn[child.path] for child in box.children]

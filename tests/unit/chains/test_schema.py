@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[3]
 PLAIN, STRICT = (Draft202012Validator(chain_schema(REGISTRY, strict=strict)) for strict in (False, True))
 WEAKER = re.compile(
     r"no (earlier task of this task_list|child of this loop) is named|the task .* comes later|reads requested_metadata|"
-    r"reads the metadata of|expression ['\"]|'.*' uses a directory that is the file store's own|"
+    r"reads the metadata of|reads '.*' of '.*', which .* does not return|"
+    r"expression ['\"]|'.*' uses a directory that is the file store's own|"
     r"'.*' has an empty component|"
     r"(log|linear)_range\[\d\] is (a string|'.*'), which is no|'.*' is no name that an expression could use|"
     r"strings that are numbers|and \d+ further problems"
@@ -186,6 +187,11 @@ def test_types_of_third_parties_are_in_it() -> None:
 def test_the_schema_has_names_defaults_and_units() -> None:
     text = json.dumps(PLAIN.schema)
     assert '"planet_radius": {"description": "[Jupiter radii]", "default": 1}' in text
+    assert "the light curve that is searched" in text and "tar.gz of `settings.json`" in text
+    rules = PLAIN.schema["$defs"]["task"]["allOf"]
+    (verify,) = (each["then"] for each in rules if "verify" in json.dumps(each["if"]) and "description" in each["then"])
+    assert verify["description"].startswith("verify: reports the range of a light curve")
+    assert "Returns verification_time_min [days], verification_time_max [days]" in verify["description"]
     assert '"synthesis_psls"' in text and "transit_search_dst_v26" not in text
 
 
