@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import columns, commands, database, deployments, python_api, settings, states
+from docs.generate import columns, commands, database, deployments, pictures, python_api, settings, states, task_types
 
 FOLDER = Path(__file__).resolve().parents[1]
 PAGES: Mapping[str, Callable[[], str]] = {
     "img/task-database.svg": database.picture,
+    "img/tutorial-detection-limit-plan.svg": pictures.detection_limit_plan,
     "reference/columns.md": columns.page,
     "reference/commands.md": commands.page,
     "reference/database.md": database.page,
@@ -18,6 +19,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/python_api.md": python_api.page,
     "reference/settings.md": settings.page,
     "reference/states.md": states.page,
+    "reference/task_types.md": task_types.page,
 }
 """Paths below ``docs/``, and the functions that return their text."""
 

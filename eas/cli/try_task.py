@@ -21,6 +21,7 @@ from eas.errors import RequestError
 from eas.model import AttemptResult, ClaimedAttempt, InputProduct, Scalar
 from eas.registry import Registry, TaskType
 from eas.registry import load as load_registry
+from eas.tasks.output_metadata import differences
 from eas.worker.executor import Executor
 from eas.worker.protocol import Work
 
@@ -78,6 +79,7 @@ def try_task(task: str | None, config: Path | None, as_json: bool, **given: Any)
             result = executor.run(work)
         written = _move_files(work, result, outputs)
     _show(result, written, as_json)
+    _compare(result, task_type)
     return 0 if result.passed else 1
 
 
@@ -161,6 +163,16 @@ def _move_files(work: Work, result: AttemptResult, outputs: Mapping[str, Path]) 
             shutil.move(each.path, target)
             written[each.file_name] = str(target)
     return written
+
+
+def _compare(result: AttemptResult, task_type: TaskType) -> None:
+    """Warn of metadata that differ from the declared ones: other chains are checked against these."""
+    declared = task_type.declared_metadata()
+    if declared is not None and result.passed:
+        # A file's comments hold metadata, too: any name may be one that is passed on.
+        passed_on = result.metadata if task_type.metadata_from else ()
+        for each in differences(declared, result.metadata, passed_on):
+            echo(f"WARNING: {each}: correct the declaration of {task_type.name}'s metadata", err=True)
 
 
 def _show(result: AttemptResult, written: dict[str, str], as_json: bool) -> None:

@@ -84,7 +84,7 @@ QMAX: Final = Number("qmax", 0.2, "transit duration / period", low=0, high=0.5, 
 DURATION_MIN: Final = Number("duration_min", 0.05, "days", low=0, above=True, meaning="shortest transit")
 DURATION_MAX: Final = Number("duration_max", 0.2, "days", low=0, above=True, meaning="longest transit")
 DURATION_COUNT: Final = Number("duration_count", 16, low=1, high=1000, meaning="how many transit durations are tried")
-MIN_TRANSIT_COUNT: Final = Number("min_transit_count", 2, low=2)
+MIN_TRANSIT_COUNT: Final = Number("min_transit_count", 2, low=2, meaning="fewest transits of a series")
 MAX_TTV_MAG: Final = Number(
     "max_ttv_mag", 0.0005, "of the period", low=1e-6, high=0.5, meaning="variation of the spacing of transits"
 )

@@ -6,7 +6,7 @@ against it before anything runs; the page of task types, the JSON Schema and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -74,3 +74,19 @@ class MetadataKey:
         if self.choices and value not in self.choices:
             return f"{self.name} is {value!r}, and is declared as one of {', '.join(self.choices)}"
         return ""
+
+
+def differences(
+    declared: Sequence[MetadataKey], metadata: Mapping[str, Scalar], passed_on: Collection[str]
+) -> list[str]:
+    """Return how a task's ``metadata`` differ from the ``declared`` ones, a sentence each.
+
+    ``passed_on``: names that it returns besides, as they are its inputs'.
+    """
+    known = {each.name: each for each in declared}
+    unknown = [name for name in metadata if name not in known and name not in passed_on]
+    return [
+        *(f"{name} is returned, and is not declared" for name in unknown),
+        *(f"{name} is declared, and is not returned" for name in known if name not in metadata),
+        *(fault for name, value in metadata.items() if name in known and (fault := known[name].fault(value))),
+    ]

@@ -41,6 +41,20 @@ def test_a_task_runs_on_local_files_alone(tmp_path: Path) -> None:
     assert "verification = true" in done.stdout and "QC passed" in done.stdout
 
 
+def test_metadata_that_are_not_declared_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        "from eas.task_api import Task\nclass Odd(Task):\n    def run(self, context):\n        return {'x': 1}\n"
+        "def types():\n    return {'task_types': {'odd': {'worker_type': 'eas-base', 'implementation': 'odd:Odd',"
+        " 'metadata': []}}}\n"
+    )
+    (tmp_path / "odd-1.dist-info").mkdir()
+    (tmp_path / "odd-1.dist-info" / "entry_points.txt").write_text("[eas.task_types]\nodd = odd:types\n")
+    (tmp_path / "odd-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
+    done = eas(tmp_path, "try", "odd", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0
+    assert "WARNING: x is returned, and is not declared: correct the declaration" in done.stderr
+
+
 def test_failures_are_reported(tmp_path: Path) -> None:
     done = eas(tmp_path, "try", "error")
     assert done.returncode == 1
@@ -78,6 +92,7 @@ def test_the_example_package_adds_a_task_type(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert 0 < answer["metadata"]["clipped"] < 50
+    assert "declar" not in done.stderr
     assert answer["checks"][-1][:2] == ["most samples are left", True]
     assert (tmp_path / "clipped.gz").exists()
     assert eas(tmp_path, "validate", str(source / "chain.json"), **environment).returncode == 0
