@@ -1,4 +1,4 @@
-"""The examples of the page of the chain language, valid and broken ones, with the messages that it shows.
+"""The examples of the page of the chain language: valid and broken ones, with the messages that the page shows.
 
 ``python -m tests.language_examples`` writes the messages again.
 """
@@ -18,12 +18,19 @@ from tests.processes import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "chain_language.md"
 EXAMPLE = re.compile(r"^```json\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+WARNING = "warning: "
+OUTCOME = "after the run: "
 
 
 def examples(page: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Give each example with the message that follows it; a valid one has none."""
+    """Give each example with the text that follows it: messages, or the outcome of a run that fails."""
     for found in EXAMPLE.finditer(page):
         yield json.loads(found[1]), found[2] or ""
+
+
+def runs(text: str) -> bool:
+    """Return whether an example followed by ``text`` is valid."""
+    return not text or text.startswith((WARNING, OUTCOME))
 
 
 def use_empty_system(home: Path) -> None:
@@ -33,19 +40,31 @@ def use_empty_system(home: Path) -> None:
 
 
 def message_of(chain: dict[str, Any]) -> str:
-    """Return what is wrong with a chain, a line for each, as `eas validate` prints it; empty where nothing is."""
+    """Return errors or warnings of a chain, as `eas validate` prints them; empty where there are none.
+
+    A valid chain is submitted: a later example may read its files.
+    """
     try:
-        eas.validate(chain)
+        warnings = [f"{WARNING}{each}\n" for each in eas.validate(chain)]
     except ChainError as error:
         return "\n".join(str(problem) for problem in error.problems) + "\n"
-    return ""
+    eas.submit(chain, seed=1)
+    return "".join(warnings)
+
+
+def outcome_of(summary: eas.JobSummary) -> str:
+    """Return which tasks of a job did not become done, and why."""
+    lines = [f"{OUTCOME}{each.label} is {each.state}: {each.reason}\n" for each in summary.failures]
+    return re.sub(r" \(task \d+\)", "", "".join(lines))
 
 
 def with_messages(page: str) -> str:
-    """Return a page with the messages of its broken examples as they are now."""
+    """Return a page with the messages of its examples as they are now; outcomes of runs stay."""
 
     def again(found: re.Match[str]) -> str:
         message = message_of(json.loads(found[1]))
+        if (found[2] or "").startswith(OUTCOME):
+            message = found[2]
         return f"```json\n{found[1]}```\n" + (f"\n```text\n{message}```\n" if found[2] is not None else "")
 
     return EXAMPLE.sub(again, page)
