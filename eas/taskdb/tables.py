@@ -299,7 +299,7 @@ commits = Table(
     Column("committed_at", TIME, nullable=False),
     Index(None, "committed_at"),
 )
-"""Transactions of the last minutes: whose answer was lost can look here whether it was committed."""
+"""Transactions of the last minutes: a process whose answer was lost looks up here whether it was committed."""
 
 periodic_locks = Table(
     "periodic_locks",
