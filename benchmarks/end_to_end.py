@@ -1,0 +1,139 @@
+"""Empty tasks in two nested loops, from ``eas submit`` to the end of the job, with CPU by process.
+
+``python -m benchmarks.end_to_end [--side 316] [--workers 2] [--flow]``. The embedded default: sqlite, SQL queue,
+``eas schedule``; ``--flow``: ``eas run``, with Prefect in batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from benchmarks.common import Result
+
+SAMPLE = 0.2
+ROLES = {
+    "eas.worker.child": "tasks' processes",
+    "eas worker": "workers",
+    "eas schedule": "supervisor",
+    "eas run": "eas run",
+    "prefect": "Prefect server",
+}
+"""Part of a command line to whose process it belongs; the first that fits."""
+
+
+class EndToEnd(NamedTuple):
+    """Number of tasks, seconds from submission to the job's end, and CPU seconds by kind of process."""
+
+    tasks: int
+    seconds: float
+    cpu: dict[str, float]
+
+    @property
+    def rate(self) -> float:
+        """Tasks a second."""
+        return self.tasks / self.seconds
+
+
+def nested_loops(side: int) -> dict[str, object]:
+    """Return a chain of ``side`` squared empty tasks."""
+    inner: dict[str, object] = {"task": "null", "duration": 0}
+    for parameter in ("j", "i"):
+        inner = {
+            "task": "execution_for_loop",
+            "parameter": parameter,
+            "linear_range": [0, side - 1, side],
+            "task_list": [inner],
+        }
+    return {"job_name": "bench", "working_directory": "bench", "task_list": [inner]}
+
+
+def measure(side: int, workers: int, flow: bool = False) -> EndToEnd:
+    """Submit and run the chain in a folder of its own; return what it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        chain = Path(folder) / "chain.json"
+        chain.write_text(json.dumps(nested_loops(side)))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("EAS_", "PREFECT_"))}
+        environment |= {"EAS_HOME": str(Path(folder) / "home"), "PREFECT_HOME": folder, "EAS_SERVER_IDLE": "0"}
+        eas = [sys.executable, "-m", "eas"]
+        subprocess.run([*eas, "db", "init"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        began = time.monotonic()
+        if flow:
+            command = [*eas, "run", str(chain), "--workers", str(workers)]
+        else:
+            subprocess.run([*eas, "submit", str(chain)], env=environment, check=True, stdout=subprocess.DEVNULL)
+            command = [*eas, "schedule", "--workers", str(workers), "--until-idle", "0.2"]
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+            cpu = _watch(process)
+        if process.returncode:
+            raise RuntimeError(log.read_text()[-2000:])
+        return EndToEnd(side * side, time.monotonic() - began, cpu)
+
+
+def _watch(process: subprocess.Popen[bytes]) -> dict[str, float]:
+    """Wait until a process ends; return the CPU seconds of it and of all its descendants, by role."""
+    seen: dict[tuple[int, float], tuple[str, float]] = {}
+    while True:
+        try:
+            parent = psutil.Process(process.pid)
+            for each in [parent, *parent.children(recursive=True)]:
+                with each.oneshot():
+                    seen[each.pid, each.create_time()] = (_role(each), sum(each.cpu_times()[:2]))
+        except psutil.Error:
+            pass
+        try:
+            process.wait(SAMPLE)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    found: dict[str, float] = defaultdict(float)
+    for role, seconds in seen.values():
+        found[role] += seconds
+    return dict(found)
+
+
+def _role(process: psutil.Process) -> str:
+    command = " ".join(process.cmdline())
+    return next((role for part, role in ROLES.items() if part in command), "others")
+
+
+def run() -> list[Result]:
+    """Measure ``eas schedule`` and ``eas run`` in turn."""
+    alone, flow = measure(316, 2), measure(316, 2, flow=True)
+    return [
+        Result("100,000 empty tasks, submit to end, 2 workers, sqlite", alone.rate, None, "tasks/s", "at least 1500"),
+        Result("... the same as a Prefect flow", flow.rate, alone.rate, "tasks/s", "ratio at least 0.9"),
+        *(
+            Result(f"CPU a task: {role}", 1e6 * seconds / alone.tasks, None, "µs", "")
+            for role, seconds in sorted(alone.cpu.items(), key=lambda item: -item[1])
+        ),
+    ]
+
+
+def main() -> None:
+    """Measure one kind and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=316)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--flow", action="store_true")
+    given = parser.parse_args()
+    found = measure(given.side, given.workers, given.flow)
+    print(f"{found.tasks} tasks in {found.seconds:.1f} s: {found.rate:.0f} tasks/s")
+    for role, seconds in sorted(found.cpu.items(), key=lambda item: -item[1]):
+        print(f"  {role}: {seconds:.1f} s, {1e6 * seconds / found.tasks:.0f} µs a task")
+
+
+if __name__ == "__main__":
+    main()
