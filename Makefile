@@ -108,6 +108,7 @@ lock: setup ## resolve pyproject.toml again, for every supported Python and mach
 	$(LOCK) --upgrade --all-extras pyproject.toml -o requirements.txt
 	$(LOCK) --extra science --constraint requirements.txt pyproject.toml -o requirements-run.txt
 	$(LOCK) --upgrade requirements-sbom.in -o requirements-sbom.txt
+	$(LOCK) --upgrade requirements-peers.in -o requirements-peers.txt
 
 SBOM_ENV := build/sbom
 SBOM := $(SBOM_ENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate --of JSON

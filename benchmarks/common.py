@@ -19,7 +19,8 @@ from rich.table import Table
 class Result:
     """One figure: ours, and the reference measured in the same run.
 
-    ``ratio`` is ours divided by the reference, both in ``unit``; ``aim`` says what it should be.
+    ``ratio`` is ours divided by the reference, both in ``unit``; ``aim`` says what it should be. ``values``
+    are the single measurements whose median ``ours`` is: their range shows the machine's noise.
     """
 
     name: str
@@ -27,6 +28,12 @@ class Result:
     reference: float | None
     unit: str
     aim: str
+    values: tuple[float, ...] = ()
+
+    @property
+    def range(self) -> str:
+        """The smallest and the largest measurement; empty where there is one."""
+        return f"{min(self.values):.4g} to {max(self.values):.4g}" if len(self.values) > 1 else ""
 
     @property
     def ratio(self) -> float | None:
@@ -37,13 +44,13 @@ class Result:
 def show(results: Sequence[Result]) -> None:
     """Print results as a table."""
     table = Table(title="benchmarks")
-    for column in ("what", "ours", "reference", "unit", "ratio", "aim"):
+    for column in ("what", "ours", "range", "reference", "unit", "ratio", "aim"):
         table.add_column(column, justify="left" if column in ("what", "unit", "aim") else "right")
     for each in results:
         reference = "" if each.reference is None else f"{each.reference:.4g}"
         ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
-        table.add_row(each.name, f"{each.ours:.4g}", reference, each.unit, ratio, each.aim)
-    Console(width=150).print(table)
+        table.add_row(each.name, f"{each.ours:.4g}", each.range, reference, each.unit, ratio, each.aim)
+    Console(width=170).print(table)
 
 
 def save(results: Sequence[Result], path: Path) -> None:

@@ -14,13 +14,15 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
 from benchmarks.common import Result
 
+T = TypeVar("T")
 SAMPLE = 0.2
 ROLES = {
     "eas.worker.child": "tasks' processes",
@@ -58,20 +60,35 @@ def nested_loops(side: int) -> dict[str, object]:
     return {"job_name": "bench", "working_directory": "bench", "task_list": [inner]}
 
 
-def measure(side: int, workers: int, flow: bool = False) -> EndToEnd:
-    """Submit and run the chain in a folder of its own; return what it took."""
+class Measured(NamedTuple):
+    """Seconds from submission to the job's end, and CPU seconds by kind of process."""
+
+    seconds: float
+    cpu: dict[str, float]
+
+
+def run_chain(
+    document: Mapping[str, object], workers: int, *, flow: bool = False, look: Callable[[Path], T]
+) -> tuple[Measured, T]:
+    """Submit and run a chain in a folder of its own; return what it took, and what ``look`` finds in the home."""
     with tempfile.TemporaryDirectory() as folder:
-        chain = Path(folder) / "chain.json"
-        chain.write_text(json.dumps(nested_loops(side)))
+        chain, home = Path(folder) / "chain.json", Path(folder) / "home"
+        chain.write_text(json.dumps(document))
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("EAS_", "PREFECT_"))}
-        environment |= {"EAS_HOME": str(Path(folder) / "home"), "PREFECT_HOME": folder, "EAS_SERVER_IDLE": "0"}
+        environment |= {"EAS_HOME": str(home), "PREFECT_HOME": folder, "EAS_SERVER_IDLE": "0"}
         eas = [sys.executable, "-m", "eas"]
         subprocess.run([*eas, "db", "init"], env=environment, check=True, stdout=subprocess.DEVNULL)
         began = time.monotonic()
         if flow:
             command = [*eas, "run", str(chain), "--workers", str(workers)]
         else:
-            subprocess.run([*eas, "submit", str(chain)], env=environment, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [*eas, "submit", str(chain)],
+                env=environment,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             command = [*eas, "schedule", "--workers", str(workers), "--until-idle", "0.2"]
         log = Path(folder) / "log"
         with log.open("wb") as output:
@@ -79,7 +96,13 @@ def measure(side: int, workers: int, flow: bool = False) -> EndToEnd:
             cpu = _watch(process)
         if process.returncode:
             raise RuntimeError(log.read_text()[-2000:])
-        return EndToEnd(side * side, time.monotonic() - began, cpu)
+        return Measured(time.monotonic() - began, cpu), look(home)
+
+
+def measure(side: int, workers: int, flow: bool = False) -> EndToEnd:
+    """Submit and run the nested loops; return what they took."""
+    measured, _ = run_chain(nested_loops(side), workers, flow=flow, look=lambda _: None)
+    return EndToEnd(side * side, *measured)
 
 
 def _watch(process: subprocess.Popen[bytes]) -> dict[str, float]:

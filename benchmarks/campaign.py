@@ -1,0 +1,135 @@
+"""A campaign of real tasks: what the system adds to their time, and what 210,664 light curves would take.
+
+``python -m benchmarks.campaign [--curves 2000] [--workers 2]``. The chain is ``demo_jobs/campaigns/pegasus_scale.json``
+with fewer light curves: each is synthesised, verified and searched three times. The embedded default: sqlite, SQL
+queue. Overheads are those of ``eas schedule`` and its workers; the tasks' own times are those that they record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select
+
+from benchmarks.common import Result
+from benchmarks.end_to_end import Measured, run_chain
+from eas.taskdb import tables
+from eas.taskdb.engine import TaskDatabase
+
+CHAIN = Path(__file__).parents[1] / "demo_jobs" / "campaigns" / "pegasus_scale.json"
+WHOLE = 210_664
+SHORT_TASK = 1.0
+"""Duration of the tasks to which the system's overhead is compared [s]."""
+
+
+class Campaign(NamedTuple):
+    """What a campaign took: seconds of wall time, CPU seconds by process, and its tasks' own wall and CPU seconds."""
+
+    curves: int
+    workers: int
+    tasks: int
+    measured: Measured
+    task_wall: float
+    task_cpu: float
+
+    @property
+    def idle(self) -> float:
+        """Wall time of the workers without a task [s], that of their start and of the end included."""
+        return self.measured.seconds * self.workers - self.task_wall
+
+    @property
+    def extra_cpu(self) -> float:
+        """CPU time that was not the tasks' own [s]."""
+        return sum(self.measured.cpu.values()) - self.task_cpu
+
+    @property
+    def cluster_hours(self) -> float:
+        """Hours of one worker for all light curves, at the measured times."""
+        return self.measured.seconds * self.workers / self.curves * WHOLE / 3600
+
+
+def chain(curves: int) -> dict[str, Any]:
+    """Return the campaign's chain with so many light curves, ten in each field."""
+    document: dict[str, Any] = json.loads(CHAIN.read_text(encoding="utf-8"))
+    (fields,) = document["task_list"]
+    (stars,) = fields["task_list"]
+    number = max(1, curves // 10)
+    fields["linear_range"], stars["linear_range"] = [0, number - 1, number], [0, 9, 10]
+    return document
+
+
+def measure(curves: int, workers: int) -> Campaign:
+    """Run so many light curves."""
+
+    def own_times(home: Path) -> tuple[int, float, float]:
+        database = TaskDatabase(f"sqlite:///{home / 'eas.sqlite'}")
+        result = tables.attempt_results.c
+        columns = (func.count(), func.sum(result.wall), func.sum(result.cpu_children))
+        count, wall, cpu = database.fetch(lambda c: c.execute(select(*columns)).one())
+        database.close()
+        return int(count), float(wall), float(cpu)
+
+    measured, (tasks, wall, cpu) = run_chain(chain(curves), workers, look=own_times)
+    return Campaign(max(1, curves // 10) * 10, workers, tasks, measured, wall, cpu)
+
+
+def short_tasks(count: int, workers: int) -> tuple[float, float]:
+    """Run waiting tasks of 1 s; return what the system adds to wall and CPU time, as shares of the tasks' time."""
+    task = {"task": "null", "duration": SHORT_TASK}
+    loop = {"task": "execution_for_loop", "parameter": "i", "linear_range": [1, count, count], "task_list": [task]}
+    document = {"job_name": "short", "working_directory": "short", "task_list": [loop]}
+
+    def span(home: Path) -> float:
+        database = TaskDatabase(f"sqlite:///{home / 'eas.sqlite'}")
+        result = tables.attempt_results.c
+        query = select(func.max(result.ended_at) - func.min(result.started_at))
+        seconds = float(database.fetch(lambda c: c.execute(query).scalar_one()))
+        database.close()
+        return seconds
+
+    few, _ = run_chain({**document, "task_list": [task | {"duration": 0}]}, workers, look=span)
+    measured, seconds = run_chain(document, workers, look=span)
+    work = count * SHORT_TASK
+    cpu = sum(measured.cpu.values()) - sum(few.cpu.values())
+    return seconds * workers / work - 1, cpu / work
+
+
+def run() -> list[Result]:
+    """Measure 100 light curves, and 60 tasks of one second; ``main`` takes more."""
+    workers = os.cpu_count() or 1
+    found = measure(100, workers)
+    wall, cpu = short_tasks(60, workers)
+    return [
+        Result("tasks of 1 s: wall time that the system adds", 100 * wall, None, "%", "at most 1"),
+        Result("tasks of 1 s: CPU time that the system adds", 100 * cpu, None, "% of a core", "at most 2"),
+        Result(f"campaign, {found.tasks} tasks: CPU beside the tasks'", *_share(found), "s", ""),
+        Result(f"campaign of {WHOLE:,} light curves, projected", found.cluster_hours, None, "worker hours", ""),
+    ]
+
+
+def _share(found: Campaign) -> tuple[float, float]:
+    return found.extra_cpu, found.task_cpu
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--curves", type=int, default=2_000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    found = measure(given.curves, given.workers)
+    print(f"{found.curves} light curves, {found.tasks} tasks, {given.workers} workers: {found.measured.seconds:.0f} s")
+    print(f"  tasks' own: {found.task_wall:.0f} s wall, {found.task_cpu:.0f} s CPU")
+    print(
+        f"  workers without a task: {found.idle:.1f} s, {100 * found.idle / found.task_wall:.2f} % of the tasks' wall"
+    )
+    print(f"  CPU beside the tasks': {found.extra_cpu:.1f} s, {100 * found.extra_cpu / found.task_cpu:.2f} %")
+    print(f"  {WHOLE:,} light curves: {found.cluster_hours:.0f} hours of one worker")
+
+
+if __name__ == "__main__":
+    main()
