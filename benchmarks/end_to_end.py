@@ -21,6 +21,10 @@ from typing import NamedTuple, TypeVar
 import psutil
 
 from benchmarks.common import Result
+from eas.app import App
+from eas.chains.grammar import parse_chain
+from eas.operations.submit import SubmitOptions, submit
+from eas.settings import Settings
 
 T = TypeVar("T")
 SAMPLE = 0.2
@@ -35,11 +39,12 @@ ROLES = {
 
 
 class EndToEnd(NamedTuple):
-    """Number of tasks, seconds from submission to the job's end, and CPU seconds by kind of process."""
+    """Number of tasks, seconds from submission to the job's end; CPU [s] and memory [MB] by kind of process."""
 
     tasks: int
     seconds: float
     cpu: dict[str, float]
+    memory: dict[str, float]
 
     @property
     def rate(self) -> float:
@@ -61,16 +66,21 @@ def nested_loops(side: int) -> dict[str, object]:
 
 
 class Measured(NamedTuple):
-    """Seconds from submission to the job's end, and CPU seconds by kind of process."""
+    """Seconds from submission to the job's end; CPU seconds and largest memory [MB] by kind of process."""
 
     seconds: float
     cpu: dict[str, float]
+    memory: dict[str, float]
 
 
 def run_chain(
-    document: Mapping[str, object], workers: int, *, flow: bool = False, look: Callable[[Path], T]
+    document: Mapping[str, object], workers: int, *, flow: bool = False, jobs: int = 1, look: Callable[[Path], T]
 ) -> tuple[Measured, T]:
-    """Submit and run a chain in a folder of its own; return what it took, and what ``look`` finds in the home."""
+    """Submit and run a chain in a folder of its own; return what it took, and what ``look`` finds in the home.
+
+    With ``jobs`` above 1 so many jobs of the chain are submitted, each in a working directory of its own; their
+    submission is not part of the time.
+    """
     with tempfile.TemporaryDirectory() as folder:
         chain, home = Path(folder) / "chain.json", Path(folder) / "home"
         chain.write_text(json.dumps(document))
@@ -78,25 +88,31 @@ def run_chain(
         environment |= {"EAS_HOME": str(home), "PREFECT_HOME": folder, "EAS_SERVER_IDLE": "0"}
         eas = [sys.executable, "-m", "eas"]
         subprocess.run([*eas, "db", "init"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        if jobs > 1:
+            submit_many(home, document, jobs)
         began = time.monotonic()
         if flow:
             command = [*eas, "run", str(chain), "--workers", str(workers)]
         else:
-            subprocess.run(
-                [*eas, "submit", str(chain)],
-                env=environment,
-                check=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            if jobs == 1:
+                subprocess.run([*eas, "submit", str(chain)], env=environment, check=True, capture_output=True)
             command = [*eas, "schedule", "--workers", str(workers), "--until-idle", "0.2"]
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-            cpu = _watch(process)
+            cpu, memory = _watch(process)
         if process.returncode:
             raise RuntimeError(log.read_text()[-2000:])
-        return Measured(time.monotonic() - began, cpu), look(home)
+        return Measured(time.monotonic() - began, cpu, memory), look(home)
+
+
+def submit_many(home: Path, document: Mapping[str, object], jobs: int) -> None:
+    """Submit a chain so many times, under names of its own."""
+    with App(Settings(home=home)) as app:
+        for number in range(jobs):
+            names = {"job_name": f"job{number}", "working_directory": f"job{number}"}
+            chain = parse_chain(json.dumps({**document, **names}), "chain.json", app.registry)
+            submit(app.database, app.registry, chain, SubmitOptions())
 
 
 def measure(side: int, workers: int, flow: bool = False) -> EndToEnd:
@@ -105,15 +121,18 @@ def measure(side: int, workers: int, flow: bool = False) -> EndToEnd:
     return EndToEnd(side * side, *measured)
 
 
-def _watch(process: subprocess.Popen[bytes]) -> dict[str, float]:
-    """Wait until a process ends; return the CPU seconds of it and of all its descendants, by role."""
-    seen: dict[tuple[int, float], tuple[str, float]] = {}
+def _watch(process: subprocess.Popen[bytes]) -> tuple[dict[str, float], dict[str, float]]:
+    """Wait until a process ends; return CPU seconds and largest memory [MB] of it and its descendants, by role."""
+    cpu: dict[tuple[int, float], tuple[str, float]] = {}
+    memory: dict[str, float] = defaultdict(float)
     while True:
         try:
             parent = psutil.Process(process.pid)
             for each in [parent, *parent.children(recursive=True)]:
                 with each.oneshot():
-                    seen[each.pid, each.create_time()] = (_role(each), sum(each.cpu_times()[:2]))
+                    role = _role(each)
+                    cpu[each.pid, each.create_time()] = (role, sum(each.cpu_times()[:2]))
+                    memory[role] = max(memory[role], each.memory_info().rss / 1e6)
         except psutil.Error:
             pass
         try:
@@ -122,9 +141,9 @@ def _watch(process: subprocess.Popen[bytes]) -> dict[str, float]:
         except subprocess.TimeoutExpired:
             continue
     found: dict[str, float] = defaultdict(float)
-    for role, seconds in seen.values():
+    for role, seconds in cpu.values():
         found[role] += seconds
-    return dict(found)
+    return dict(found), dict(memory)
 
 
 def _role(process: psutil.Process) -> str:
@@ -155,7 +174,8 @@ def main() -> None:
     found = measure(given.side, given.workers, given.flow)
     print(f"{found.tasks} tasks in {found.seconds:.1f} s: {found.rate:.0f} tasks/s")
     for role, seconds in sorted(found.cpu.items(), key=lambda item: -item[1]):
-        print(f"  {role}: {seconds:.1f} s, {1e6 * seconds / found.tasks:.0f} µs a task")
+        each = 1e6 * seconds / found.tasks
+        print(f"  {role}: {seconds:.1f} s, {each:.0f} µs a task, {found.memory[role]:.0f} MB")
 
 
 if __name__ == "__main__":
