@@ -53,7 +53,7 @@ class Campaign(NamedTuple):
 
 
 def chain(curves: int) -> dict[str, Any]:
-    """Return the campaign's chain with so many light curves, ten in each field."""
+    """Return the campaign's chain with this number of light curves, ten in each field."""
     document: dict[str, Any] = json.loads(CHAIN.read_text(encoding="utf-8"))
     (fields,) = document["task_list"]
     (stars,) = fields["task_list"]
@@ -63,7 +63,7 @@ def chain(curves: int) -> dict[str, Any]:
 
 
 def measure(curves: int, workers: int) -> Campaign:
-    """Run so many light curves."""
+    """Run the campaign with this number of light curves."""
 
     def own_times(home: Path) -> tuple[int, float, float]:
         database = TaskDatabase(f"sqlite:///{home / 'eas.sqlite'}")

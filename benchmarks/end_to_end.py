@@ -78,7 +78,7 @@ def run_chain(
 ) -> tuple[Measured, T]:
     """Submit and run a chain in a folder of its own; return what it took, and what ``look`` finds in the home.
 
-    With ``jobs`` above 1 so many jobs of the chain are submitted, each in a working directory of its own; their
+    With ``jobs`` above 1 the chain is submitted that many times, each in a working directory of its own; the
     submission is not part of the time.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def run_chain(
 
 
 def submit_many(home: Path, document: Mapping[str, object], jobs: int) -> None:
-    """Submit a chain so many times, under names of its own."""
+    """Submit a chain ``jobs`` times, under names of its own."""
     with App(Settings(home=home)) as app:
         for number in range(jobs):
             names = {"job_name": f"job{number}", "working_directory": f"job{number}"}

@@ -38,7 +38,7 @@ class Large(NamedTuple):
 
 
 def four_loops(leaves: int) -> tuple[dict[str, Any], int]:
-    """Return a chain of about so many empty tasks in four nested loops, and their number."""
+    """Return a chain of about that number of empty tasks in four nested loops, and their exact number."""
     side = max(1, round(leaves**0.25))
     inner: dict[str, Any] = {"task": "null", "duration": 0}
     for parameter in ("noise", "impact", "period", "size"):
@@ -52,14 +52,14 @@ def four_loops(leaves: int) -> tuple[dict[str, Any], int]:
 
 
 def large(leaves: int) -> Large:
-    """Run a job of about so many leaf tasks."""
+    """Run a job of about that number of leaf tasks."""
     document, count = four_loops(leaves)
     measured, size = run_chain(document, WORKERS, look=_size)
     return Large(count, measured.seconds, measured.memory["supervisor"], size / count)
 
 
 def many(jobs: int) -> tuple[float, float]:
-    """Run so many jobs of ten empty tasks; return jobs a second, and the supervisor's memory [MB]."""
+    """Run that number of jobs of ten empty tasks; return jobs a second, and the supervisor's memory [MB]."""
     measured, _ = run_chain(null_chain(10), WORKERS, jobs=jobs, look=lambda _: None)
     return jobs / measured.seconds, measured.memory["supervisor"]
 
