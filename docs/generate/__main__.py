@@ -6,10 +6,22 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import columns, commands, database, deployments, pictures, python_api, settings, states, task_types
+from docs.generate import (
+    columns,
+    commands,
+    database,
+    deployments,
+    performance,
+    pictures,
+    python_api,
+    settings,
+    states,
+    task_types,
+)
 
 FOLDER = Path(__file__).resolve().parents[1]
 PAGES: Mapping[str, Callable[[], str]] = {
+    "explanation/performance.md": performance.page,
     "img/task-database.svg": database.picture,
     "img/tutorial-detection-limit-plan.svg": pictures.detection_limit_plan,
     "reference/columns.md": columns.page,
