@@ -65,8 +65,8 @@ def plan(file: Path, strict: bool, graph: Path | None, estimated: bool, workers:
     A picture has a box for each task of the file: loops are folded, with counts, and arrows carry file
     products and metadata; a do-while loop is a cycle.
 
-    An estimate simulates the schedule of the tasks. Each takes the median of what the newest attempts of its type
-    took, of jobs with the same name where there are any; ranges are without the fastest and the slowest tenth.
+    An estimate simulates the schedule of the tasks. Each task takes the median time of the newest attempts of its
+    type, of jobs with the same name where there are any; ranges leave out the fastest and the slowest tenth.
     """
     if workers is not None and not estimated:
         raise click.UsageError("--workers is the number of workers of --estimate: give both")

@@ -106,7 +106,7 @@ def restore(source: Path, force: bool, as_json: bool) -> None:
 @click.option("--apply", is_flag=True, help="Remove it; without this option, only print what would be removed.")
 @json_option
 def prune(older_than: str, products: bool, apply: bool, as_json: bool) -> None:
-    """Remove jobs that ended long ago, with their tasks, attempts and logs; print what without --apply.
+    """Remove jobs that ended long ago, with their tasks, attempts and logs; without --apply, only print them.
 
     A job that made file products stays, without its logs and superseded attempts, unless --products
     is given; one that another job has read from, or may read from (an unfinished job in the same

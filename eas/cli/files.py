@@ -24,7 +24,9 @@ file_argument = click.argument("file", metavar="FILE")
 
 @click.command()
 @click.argument("job", metavar="[JOB]", required=False)
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Number of versions.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Maximum number of versions."
+)
 @json_option
 def files(job: str | None, limit: int, as_json: bool) -> None:
     """List file products with size and maker: of a job (its id, or its name), or the newest of all jobs."""
@@ -69,7 +71,13 @@ def _version(row: AnyRow) -> dict[str, Any]:
 @click.option("--up", "direction", flag_value="up", default="up", help="What it was made from (default).")
 @click.option("--down", "direction", flag_value="down", help="What was made from it.")
 @click.option("--depth", type=click.IntRange(1), help="At most this number of tasks in a row.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=lineage.LIMIT, show_default=True, help="Tasks.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=lineage.LIMIT,
+    show_default=True,
+    help="Maximum number of tasks.",
+)
 @json_option
 def lineage_command(file: str, direction: lineage.Direction, depth: int | None, limit: int, as_json: bool) -> None:
     """Print which tasks a file comes from, or with --down which tasks and files depend on it.
@@ -128,7 +136,9 @@ def _current(connection: Connection, name: str, version: int | None) -> int:
     return int(chosen)
 
 
-version_option = click.option("--version", type=click.IntRange(1), help="Not the current version, but this one.")
+version_option = click.option(
+    "--version", type=click.IntRange(1), help="Number of the version; default: the current one."
+)
 
 
 @click.command()

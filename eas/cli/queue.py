@@ -77,7 +77,7 @@ def empty(job_name: str | None, as_json: bool) -> None:
     """Withdraw everything from the job queue that no worker has claimed.
 
     The tasks wait, and stay out of the queue until you reschedule them (eas reschedule); what runs
-    continues. To prevent that more is queued, cancel the jobs or stop the process that drives them.
+    continues. To prevent more from being queued, cancel the jobs or stop the process that drives them.
     """
     with App.load() as app:
         counts = empty_queue(app.database, app.queue, job_name=job_name)

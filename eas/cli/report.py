@@ -147,7 +147,7 @@ def timings(csv: Path | None, as_json: bool, **values: Any) -> None:
     "--pictures",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Draw those of the newest jobs into this folder.",
+    help="Draw the pictures of the newest jobs into this folder.",
 )
 @csv_option
 @json_option
@@ -171,7 +171,11 @@ def pass_fail(csv: Path | None, as_json: bool, pictures: Path | None, **values: 
 
 @report.command()
 @filter_options
-@click.option("--grouped", is_flag=True, help="Count equal last lines once, with the first and the last time.")
+@click.option(
+    "--grouped",
+    is_flag=True,
+    help="One row for errors with the same last line: their number, the first and the last time.",
+)
 @csv_option
 @json_option
 def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> None:
@@ -226,7 +230,7 @@ def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> N
 
 @report.command()
 @filter_options
-@click.option("--all", "everything", is_flag=True, help="Those that have left, too.")
+@click.option("--all", "everything", is_flag=True, help="Include workers that exited or were lost.")
 @csv_option
 @json_option
 def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> None:

@@ -18,7 +18,13 @@ from eas.orchestration.supervisor import Supervisor, SupervisorOptions
 @click.option("--until-idle", type=click.FloatRange(0), metavar="S", help="Exit after S s without an unfinished job.")
 @click.option("--time-limit", type=click.FloatRange(0), metavar="S", help="Release the jobs and exit after S s.")
 @click.option("--workers", type=click.IntRange(0, 1000), default=0, show_default=True, help="Local workers to start.")
-@click.option("--most-jobs", type=click.IntRange(1, 1000), default=8, show_default=True, help="Jobs run at once.")
+@click.option(
+    "--most-jobs",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    help="Maximum number of jobs that run at once.",
+)
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve metrics for Prometheus at this port.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address at which metrics are served.")
 @click.option("--verbose", is_flag=True, help="Log more.")

@@ -21,7 +21,7 @@ def init(url: str | None) -> None:
     """Check that file products can be written there, and save the settings for all later calls.
 
     Keys and endpoints of an object store come from EAS_STORE_OPTIONS (a JSON object), or from fsspec's or
-    the store's own configuration. What is in another store already stays there: move it before.
+    the store's own configuration. Files that are in another store stay there: move them first.
     """
     with App.load(store_url=url) as app:
         app.store.check()

@@ -10,7 +10,11 @@ from eas.app import App
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=4280, show_default=True, help="Port; 0: any free one.")
-@click.option("--user-header", metavar="NAME", help="Header by which a reverse proxy names the user: required then.")
+@click.option(
+    "--user-header",
+    metavar="NAME",
+    help="Header in which a reverse proxy names the user; requests without it are refused.",
+)
 def web(host: str, port: int, user_header: str | None) -> None:
     """Serve every job, task, file and log to browsers, read-only, until Ctrl-C.
 
