@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from astropy.timeseries import BoxLeastSquares
@@ -27,10 +28,29 @@ DURATIONS: Final = np.linspace(0.05, LONGEST_BOX, 10)
 MINIMUM_N_TRANSIT: Final = 2
 FREQUENCY_FACTOR: Final = 2.0
 STATISTICS: Final = ("power", "depth", "duration", "first_transit", "transit_count")
-LABORIOUS: Final = 2e10
-"""Trial periods times samples above which a search takes more than minutes, and says so."""
+LABORIOUS: Final = 2e9
+"""Trial periods times samples from which on the time is estimated first: it takes more than seconds."""
+ESTIMATED_FROM: Final = 16
+"""Trial periods from which the time of all is estimated, spread over their range."""
+LONG: Final = 60.0
+"""A search that takes longer [s] reports its progress."""
+VERY_LONG: Final = 1800.0
+PARTS: Final = 20
+"""How often a long search reports its progress."""
 COLUMNS: Final = ("period", "power", "depth", "depth_err", "duration", "transit_time")
 """Of the periodogram in the debugging output."""
+
+
+class Periodogram(NamedTuple):
+    """What astropy found for each trial period: arrays of one length; times in days, depths in relative flux."""
+
+    period: FloatArray
+    power: FloatArray
+    depth: FloatArray
+    depth_err: FloatArray
+    duration: FloatArray
+    transit_time: FloatArray
+    objective: str
 
 
 class TransitSearchBLSReference(Task):
@@ -49,13 +69,8 @@ class TransitSearchBLSReference(Task):
             return nothing_found(context, search, STATISTICS, {})
         model = _model(search.lightcurve)
         periods = _periods(model, search)
-        work = len(periods) * len(search.lightcurve)
         context.log.info("%d trial periods, %d samples", len(periods), len(search.lightcurve))
-        if work > LABORIOUS:
-            context.log.warning(
-                "this search will take long: raise search_settings.period_min, lower lc_duration or bin first"
-            )
-        periodogram = model.power(periods, DURATIONS)
+        periodogram = _power(model, periods, context)
         metadata = result(search, _best(periodogram, search))
         if "debugging" in context.outputs:
             write_debugging(context.outputs["debugging"], _debugging(periodogram, metadata))
@@ -83,7 +98,47 @@ def _periods(model: BoxLeastSquares, search: Search) -> FloatArray:
     return inside if len(inside) else np.array([search.period_min])
 
 
-def _best(periodogram: Any, search: Search) -> dict[str, Scalar]:
+def _power(model: BoxLeastSquares, periods: FloatArray, context: TaskContext) -> Periodogram:
+    """Search all periods, in parts where that takes long: no period's result depends on another's."""
+    expected = _expected_seconds(model, periods)
+    if expected > LONG:
+        context.log.info("this search takes about %s", _duration(expected))
+    if expected > VERY_LONG:
+        context.log.warning("to make it faster: raise search_settings.period_min, lower lc_duration or bin first")
+    parts = np.array_split(periods, min(PARTS, len(periods)) if expected > LONG else 1)
+    began, done, found = time.monotonic(), 0, []
+    for part in parts:
+        found.append(model.power(part, DURATIONS))
+        done += len(part)
+        if len(parts) > 1:
+            share, spent = done / len(periods), time.monotonic() - began
+            context.log.info(
+                "%.0f %% of the periods after %s; about %s left",
+                100 * share,
+                _duration(spent),
+                _duration(spent / share - spent),
+            )
+    columns = [np.concatenate([np.asarray(getattr(each, name)) for each in found]) for name in COLUMNS]
+    return Periodogram(**dict(zip(COLUMNS, columns, strict=True)), objective=str(found[0].objective))
+
+
+def _expected_seconds(model: BoxLeastSquares, periods: FloatArray) -> float:
+    """Return how long the search takes [s], from a few of its periods; 0 where that is not worth the trouble."""
+    if len(periods) * len(model.t) < LABORIOUS or len(periods) <= ESTIMATED_FROM:
+        return 0.0
+    few = periods[np.linspace(0, len(periods) - 1, ESTIMATED_FROM, dtype=int)]
+    began = time.monotonic()
+    model.power(few, DURATIONS)
+    return (time.monotonic() - began) / ESTIMATED_FROM * len(periods)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _best(periodogram: Periodogram, search: Search) -> dict[str, Scalar]:
     power = np.where(np.isfinite(periodogram.power) & (periodogram.depth > 0), periodogram.power, -np.inf)
     best = int(np.argmax(power))
     if not (math.isfinite(power[best]) and power[best] > 0):
@@ -100,7 +155,7 @@ def _best(periodogram: Any, search: Search) -> dict[str, Scalar]:
     }
 
 
-def _debugging(periodogram: Any, metadata: Mapping[str, Scalar]) -> dict[str, bytes]:
+def _debugging(periodogram: Periodogram, metadata: Mapping[str, Scalar]) -> dict[str, bytes]:
     table = io.BytesIO()
     columns = np.column_stack([getattr(periodogram, name) for name in COLUMNS])
     np.savetxt(table, columns, "%.10g", delimiter=",", header=",".join(COLUMNS), comments="")
@@ -108,7 +163,7 @@ def _debugging(periodogram: Any, metadata: Mapping[str, Scalar]) -> dict[str, by
         "durations": DURATIONS.tolist(),
         "minimum_n_transit": MINIMUM_N_TRANSIT,
         "frequency_factor": FREQUENCY_FACTOR,
-        "objective": str(periodogram.objective),
+        "objective": periodogram.objective,
         "result": dict(metadata),
     }
     return {"settings.json": to_json(settings), "periodogram.csv": table.getvalue()}

@@ -10,6 +10,7 @@ pytest.importorskip("batman", reason="batman is not installed: pip install batma
 
 from eas.errors import TaskFailure
 from eas.lightcurves.lightcurve import LightCurve
+from eas.tasks import transit_search_bls_reference
 from eas.tasks.search import outcome, write_debugging
 from eas.tasks.synthesis_batman import read_specs, synthesise
 from eas.tasks.transit_search_bls_reference import TransitSearchBLSReference
@@ -193,3 +194,29 @@ def test_qc_catches_what_does_not_fit(bench, change):
 def test_qc_after_a_crash(bench):
     checks = TransitSearchBLSReference().check(bench.context(outputs=["debugging"]), None)
     assert {each.name: each.passed for each in checks} == {"metadata": False, "debugging exists": False}
+
+
+def test_a_long_search_reports_its_progress_and_finds_the_same(bench, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    lightcurve = planet()
+    at_once, _ = search(bench, lightcurve, outputs=["debugging"])
+    with tarfile.open(bench.path("out_debugging.gz")) as archive:
+        whole = archive.extractfile("periodogram.csv").read()
+    assert "takes about" not in caplog.text
+    for name in ("LABORIOUS", "LONG", "VERY_LONG"):
+        monkeypatch.setattr(transit_search_bls_reference, name, 0)
+    in_parts, _ = search(bench, lightcurve, outputs=["debugging"])
+    with tarfile.open(bench.path("out_debugging.gz")) as archive:
+        assert archive.extractfile("periodogram.csv").read() == whole
+    assert in_parts == at_once
+    said = [record.getMessage() for record in caplog.records]
+    assert "this search takes about 0 s" in said
+    assert "to make it faster: raise search_settings.period_min, lower lc_duration or bin first" in said
+    progress = [line for line in said if "% of the periods after" in line]
+    assert len(progress) == 20
+    assert progress[-1].startswith("100 %")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(59.6, "60 s"), (125, "2 min"), (9000, "2.5 h")])
+def test_durations_in_words(seconds, text):
+    assert transit_search_bls_reference._duration(seconds) == text
