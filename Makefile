@@ -112,12 +112,13 @@ lock: setup ## resolve pyproject.toml again, for every supported Python and mach
 
 SBOM_ENV := build/sbom
 SBOM := $(SBOM_ENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate --of JSON
-sbom: setup ## what a release consists of, as CycloneDX: dist/sbom.json (with the tests' tools), dist/sbom-run.json (images)
+sbom: setup ## what a release and its images consist of, as CycloneDX: dist/sbom.json, sbom-run.json, sbom-image-TARGET.json
 	@mkdir -p dist
 	$(BIN)/uv venv --quiet --clear $(SBOM_ENV)
 	$(BIN)/uv pip sync --quiet --require-hashes --python $(SBOM_ENV)/bin/python requirements-sbom.txt
 	$(SBOM) -o dist/sbom.json requirements.txt
 	$(SBOM) -o dist/sbom-run.json requirements-run.txt
+	$(BIN)/python -m infra.images.sbom $(SBOM_ENV)/bin/cyclonedx-py dist
 
 clean: ## remove what was made here, but no data
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

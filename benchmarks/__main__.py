@@ -1,27 +1,44 @@
-"""``make bench``: run all benchmarks, or those that are named; print a table, and save JSON."""
+"""``make bench``: run all benchmarks, or those that are named; print a table, and save JSON.
+
+``python -m benchmarks [NAME ...] [--page]``. With ``--page`` the results are those of the documentation's page
+Performance, which is written again.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import sys
+import os
 from pathlib import Path
 
+from benchmarks import ALL
 from benchmarks.common import Result, save, show
+from docs.generate import __main__ as reference
+from docs.generate import figures
+from infra.services.processes import ServiceTrouble
 
-ALL = ("import_time", "start_up", "hop_latency", "worker_speed", "expansion", "flow_overhead")
 
-
-def main(names: list[str]) -> None:
+def main() -> None:
     """Run benchmarks and print their results."""
-    results: list[Result] = []
-    for name in names or ALL:
-        print(f"{name} ...", flush=True)
-        results += importlib.import_module(f"benchmarks.{name}").run()
-    show(results)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(ALL))
+    parser.add_argument("--page", action="store_true", help="write docs/explanation/performance.md again")
+    given = parser.parse_args()
+    results: dict[str, list[Result]] = {}
+    for name in given.names:
+        print(f"{name} (load {os.getloadavg()[0]:.1f}) ...", flush=True)
+        try:
+            results[name] = importlib.import_module(f"benchmarks.{name}").run()
+        except ServiceTrouble as missing:
+            print(f"{name} is left out: {missing}")
+    show([each for figures in results.values() for each in figures])
     path = Path("eas-data") / "benchmarks.json"
     save(results, path)
     print(f"as JSON: {path}")
+    if given.page:
+        figures.RESULTS.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        reference.main()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +56,21 @@ def show(results: Sequence[Result]) -> None:
     Console(width=170).print(table)
 
 
-def save(results: Sequence[Result], path: Path) -> None:
-    """Write results as JSON."""
+def save(results: Mapping[str, Sequence[Result]], path: Path) -> None:
+    """Write the results of each benchmark as JSON, and what they were measured on."""
+    rows = [
+        asdict(each) | {"ratio": each.ratio, "benchmark": benchmark}
+        for benchmark, figures in results.items()
+        for each in figures
+    ]
+    machine = {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": os.getloadavg()[0],
+        "measured": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(each) | {"ratio": each.ratio} for each in results], indent=2))
+    path.write_text(json.dumps({"machine": machine, "results": rows}, indent=2) + "\n")
 
 
 def in_a_process(module: str, *arguments: str) -> dict[str, Any]:

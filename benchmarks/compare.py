@@ -52,7 +52,8 @@ def measure(tree: Path, names: Sequence[str]) -> dict[str, float]:
         )  # fmt: skip
         if done.returncode:
             raise SystemExit(f"the benchmarks of {tree} failed:\n{done.stderr}")
-        results = json.loads((Path(folder) / "eas-data" / "benchmarks.json").read_text())
+        saved = json.loads((Path(folder) / "eas-data" / "benchmarks.json").read_text())
+    results = saved["results"] if isinstance(saved, dict) else saved  # older revisions write a list
     return {f"{each['name']} [{each['unit']}]": each["ours"] for each in results}
 
 

@@ -130,8 +130,10 @@ def _watch(process: subprocess.Popen[bytes]) -> tuple[dict[str, float], dict[str
             parent = psutil.Process(process.pid)
             for each in [parent, *parent.children(recursive=True)]:
                 with each.oneshot():
-                    role = _role(each)
-                    cpu[each.pid, each.create_time()] = (role, sum(each.cpu_times()[:2]))
+                    key = each.pid, each.create_time()
+                    # One that has ended, and is not waited for yet, has no command line any more.
+                    role = _role(each) if each.status() != psutil.STATUS_ZOMBIE else cpu.get(key, ("others", 0))[0]
+                    cpu[key] = (role, sum(each.cpu_times()[:2]))
                     memory[role] = max(memory[role], each.memory_info().rss / 1e6)
         except psutil.Error:
             pass

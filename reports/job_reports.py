@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection
 
+from eas.model import FOR_LOOP
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import reports
 from reports import assemble, outcomes
@@ -78,13 +79,15 @@ def _file_name(columns: Sequence[str]) -> str:
     return "_and_".join(re.sub(r"[^A-Za-z0-9_-]+", "_", base_name(column))[:60] for column in columns)
 
 
-def preload() -> threading.Thread:
-    """Import what the reports need, in the background: a waiting command loses no time."""
+def preload(chain: str) -> threading.Thread:
+    """Import what the reports of a chain (JSON) need, in the background: a waiting command loses no time."""
 
     def load() -> Any:
-        from reports import pictures
+        # Pictures show outcomes against swept parameters: without a loop there are none.
+        if FOR_LOOP in chain:
+            from reports import pictures
 
-        pictures.new_figure(1, 1)
+            pictures.new_figure(1, 1)
 
     thread = threading.Thread(target=load, name="preload-reports", daemon=True)
     thread.start()

@@ -11,6 +11,7 @@ from docs.generate import (
     commands,
     database,
     deployments,
+    figures,
     performance,
     pictures,
     python_api,
@@ -22,6 +23,7 @@ from docs.generate import (
 FOLDER = Path(__file__).resolve().parents[1]
 PAGES: Mapping[str, Callable[[], str]] = {
     "explanation/performance.md": performance.page,
+    "img/performance.svg": figures.picture,
     "img/task-database.svg": database.picture,
     "img/tutorial-detection-limit-plan.svg": pictures.detection_limit_plan,
     "reference/columns.md": columns.page,

@@ -1,4 +1,4 @@
-"""The list of benchmarks on the page about performance, from the first sentences of their modules."""
+"""The page about performance: its list of benchmarks, from the first sentences of their modules, and their figures."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.__main__ import ALL
+from benchmarks import ALL
+from docs.generate import figures
 from docs.generate.markdown import cell
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
-BLOCK = re.compile(r"(<!-- benchmarks -->\n).*?(<!-- end -->\n)", re.DOTALL)
+BLOCK = r"(<!-- {} -->\n).*?(<!-- end -->\n)"
 HELPERS = {"common", "compare", "database_generator", "detailed_database", "peers", "queue_setup"}
 """Modules that other benchmarks use."""
 NOT_SPEED = {"claims_exclusive", "science_recovery"}
 
 
 def page() -> str:
-    """Return the page, with its list of benchmarks made again."""
+    """Return the page, with its list of benchmarks and its figures made again."""
     lines = ["", "| module | measures | in `make bench` |", "|---|---|---|", *_rows(), "", ""]
-    return BLOCK.sub(lambda found: found[1] + "\n".join(lines) + found[2], PAGE.read_text(encoding="utf-8"))
+    text = _replaced(PAGE.read_text(encoding="utf-8"), "benchmarks", "\n".join(lines))
+    return _replaced(text, "figures", f"\n{figures.tables()}\n")
+
+
+def _replaced(text: str, block: str, new: str) -> str:
+    return re.sub(BLOCK.format(block), lambda found: found[1] + new + found[2], text, flags=re.DOTALL)
 
 
 def _rows() -> Iterator[str]:

@@ -191,7 +191,7 @@ def _shown(
         if server is None:
             return _patiently(app, early.driver.orchestrator.job_id, flow)
         if server.ready() is None:
-            _preload_reports()  # there is time
+            _preload_reports(app, early.driver.orchestrator.job_id)  # there is time
         address = server.wait()
     except ServiceError as error:
         if server is None or early.taken:
@@ -254,11 +254,11 @@ def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, Sta
     raise ServiceError(f"the Prefect server cannot take the run: {problem}", hint=f"eas run --resume {job_id}, later")
 
 
-def _preload_reports() -> None:
+def _preload_reports(app: App, job_id: int) -> None:
     """Import the reports' libraries while the job runs."""
     from reports.job_reports import preload
 
-    preload()
+    preload(app.database.fetch(lambda connection: str(jobs.get(connection, job_id).chain)))
 
 
 def _reports(app: App, job_id: int) -> list[Path]:

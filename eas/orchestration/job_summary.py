@@ -118,14 +118,17 @@ def to_html(summary: JobSummary, outcomes: Mapping[str, Mapping[str, int]] | Non
     return html_tables.table(title, header, rows, listed)
 
 
-def summarise(database: TaskDatabase, job_id: int) -> JobSummary:
-    """Return the state of a job in SQL now. Raises UnknownJobError."""
+def summarise(database: TaskDatabase, job_id: int, *, failures: bool = True) -> JobSummary:
+    """Return the state of a job in SQL now. Raises UnknownJobError.
+
+    ``failures``: name the tasks that did not succeed; without them only the states are counted, which is cheaper.
+    """
     with database.read() as connection:
         job = jobs.get(connection, job_id)
         counts: dict[str, dict[str, int]] = {}
         for row in job_outcome.counts(connection, job_id):
             counts.setdefault(row.task_type or "?", {})[row.state] = row.total
-        bad = job_outcome.unsuccessful(connection, job_id)
+        bad = job_outcome.unsuccessful(connection, job_id) if failures else []
         reasons = job_outcome.last_failures(connection, [row.id for row in bad])
     ended = job.ended_at or database.now()
     return JobSummary(

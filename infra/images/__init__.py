@@ -15,6 +15,8 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "web": (),
 }
 """The targets of the Containerfile, and the extras of pyproject.toml that each of them installs."""
+CORE_EXTRAS: Final = ("s3", "fits")
+"""What all of them install."""
 
 
 def target_of(worker_type: WorkerType) -> str | None:
