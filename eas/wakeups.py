@@ -25,6 +25,9 @@ from typing import Self
 LONGEST_PATH = 100
 """Characters of a socket's path that every system allows."""
 
+JOBS = "jobs"
+"""The channel of jobs that were submitted or can run again, which supervisors listen on."""
+
 _numbers = itertools.count()
 
 

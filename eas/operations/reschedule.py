@@ -15,6 +15,7 @@ from eas.states import JobState, TaskState
 from eas.taskdb import jobs, operations
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import job_selection, job_state
+from eas.wakeups import JOBS
 
 _FAILED = (TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED)
 
@@ -83,6 +84,7 @@ def reschedule(
     """
     done = database.transact(lambda connection: _Rescheduling(connection).run(job_name, job_id))
     queue.wake()
+    database.wakeups.notify(JOBS)
     return done
 
 

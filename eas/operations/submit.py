@@ -15,7 +15,7 @@ from pathlib import PurePath
 
 from sqlalchemy import Connection
 
-from eas import column_sizes
+from eas import column_sizes, wakeups
 from eas.chains.bounds import check_option
 from eas.chains.expansion import Expander
 from eas.chains.folded_plan import Folded, folded
@@ -176,7 +176,10 @@ def submit(
         logger.warning("%s: %s", chain.source, warning)
     driver = process_identity.reservation() if to_drive else None
     now = database.now()
-    return database.transact(lambda connection: _write(connection, chain, registry, options, driver, now))
+    job_id = database.transact(lambda connection: _write(connection, chain, registry, options, driver, now))
+    if not to_drive:
+        database.wakeups.notify(wakeups.JOBS)
+    return job_id
 
 
 def _write(

@@ -24,7 +24,9 @@ from eas.orchestration.supervisor import Supervisor, SupervisorOptions
 from eas.taskdb import tables
 from eas.taskdb.queries.reports import Filters, snapshot, unattempted_failures
 from eas.taskdb.service_lease import SUPERVISOR, ServiceLease, is_alive
+from eas.wakeups import JOBS
 from tests.integration.harness import PATIENCE, System
+from tests.processes import wait_for
 
 NULL: dict[str, Any] = {"task": "null", "duration": 0}
 
@@ -84,6 +86,44 @@ def test_priority_comes_first_then_age_and_never_too_many_at_once(system: System
         supervisor_of(system, run, most_jobs=1).run()
     assert begun == [4, 2, 1, 3]
     assert at_once[1] == 1
+
+
+def test_the_end_of_a_job_and_a_submission_are_noticed_at_once(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 10 * PATIENCE)
+    for number in range(3):
+        system.submit([NULL], name=f"job-{number}")
+    stop = threading.Event()
+    app = system.app
+    options = SupervisorOptions(most_jobs=1)
+    supervisor = Supervisor(app.database, app.queue, job_runner(app.orchestrator), options, stop=stop)
+    thread = threading.Thread(target=supervisor.run)
+    with system.worker():
+        thread.start()
+        wait_for(lambda: supervisor.stats.done == 3, "the jobs")
+        system.submit([NULL], name="later")
+        wait_for(lambda: supervisor.stats.done == 4, "the job that was submitted later")
+    stop.set()
+    app.database.wakeups.notify(JOBS)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_job_that_another_process_has_taken_since_the_look_is_left_to_it(system: System) -> None:
+    for number in range(3):
+        system.submit([NULL], name=f"job-{number}")
+    drive = job_runner(system.app.orchestrator)
+    begun: list[int] = []
+
+    def run(job_id: int, stop: threading.Event) -> None:
+        begun.append(job_id)
+        if len(begun) == 1:
+            drive(3, threading.Event())
+        drive(job_id, stop)
+
+    with system.worker():
+        stats = supervisor_of(system, run, most_jobs=1).run()
+    assert begun == [1, 2]
+    assert (stats.done, stats.errors) == (2, 0)
 
 
 def test_two_at_once_do_no_harm(system: System) -> None:

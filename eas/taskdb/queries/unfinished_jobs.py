@@ -30,8 +30,9 @@ def not_expanded(connection: Connection, working_directory: str) -> list[AnyRow]
     return list(connection.execute(query.order_by(JOBS.c.id)).all())
 
 
-def open_leases(connection: Connection) -> list[AnyRow]:
-    """Return who drives each job that is submitted or running: what a supervisor looks at again and again."""
+def open_leases(connection: Connection, job_id: int | None = None) -> list[AnyRow]:
+    """Return who drives each job that is submitted or running, or this one if it is: what supervisors often look at."""
     columns = (JOBS.c.id, JOBS.c.name, JOBS.c.priority, JOBS.c.revision, JOBS.c.driver, JOBS.c.driver_seen_at)
     states = [JobState.SUBMITTED, JobState.RUNNING]
-    return list(connection.execute(select(*columns).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
+    query = select(*columns).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)
+    return list(connection.execute(query if job_id is None else query.where(JOBS.c.id == job_id)).all())
