@@ -24,6 +24,11 @@ from eas import registry
 from eas.chains.grammar import parse_chain
 from eas.operations.submit import SubmitOptions, submit
 from eas.taskdb import tables
+from infra.services.processes import ServiceTrouble
+
+
+AIMS = {"sqlite+sql": 10, "mariadb+sql": 25, "mariadb+rabbitmq": 10}
+"""Largest median of each combination [ms]."""
 
 
 def _row_of_tasks(count: int) -> str:
@@ -75,16 +80,20 @@ def measure(name: str, count: int, idle: float) -> tuple[object, ...]:
 
 
 def run() -> list[Result]:
-    """Measure on sqlite, which needs no service."""
-    name, median, _, last, worker, supervisor = measure("sqlite+sql", 60, 20.0)
-    return [
-        Result(
-            f"from a task's end to the start of the next, {name}: median", float(str(median)), None, "ms", "at most 10"
-        ),
-        Result(f"from a task's end to the start of the next, {name}: 99 %", float(str(last)), None, "ms", "at most 50"),
-        Result("CPU of an idle worker", float(str(worker)), None, "% of a core", "at most 0.5"),
-        Result("CPU of an idle supervisor", float(str(supervisor)), None, "% of a core", "at most 0.5"),
-    ]
+    """Measure on sqlite, which needs no service, and on the others where their services can be started."""
+    found: list[Result] = []
+    for name, aim in AIMS.items():
+        try:
+            _, median, _, last, *idle = measure(name, 60, 20.0)
+        except ServiceTrouble as missing:
+            print(f"{name} is left out: {missing}")
+            continue
+        hop = f"from a task's end to the start of the next, {name}"
+        found.append(Result(f"{hop}: median", float(str(median)), None, "ms", f"at most {aim}"))
+        found.append(Result(f"{hop}: 99 %", float(str(last)), None, "ms", f"at most {5 * aim}"))
+        for who, share in zip(("worker", "supervisor"), idle, strict=True):
+            found.append(Result(f"CPU of an idle {who}, {name}", float(str(share)), None, "% of a core", "at most 0.5"))
+    return found
 
 
 def main() -> None:

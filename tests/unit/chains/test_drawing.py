@@ -119,7 +119,11 @@ def check_picture(found: Folded) -> None:
     assert sum(line.startswith("subgraph ") for line in lines) == lines.count("end")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "demo_jobs").rglob("*.json")), ids=lambda path: path.stem)
+DEMO_JOBS = [path for path in sorted((ROOT / "demo_jobs").rglob("*.json")) if path.stem != "pegasus_scale"]
+"""Without the campaign whose plan of 1.3 million tasks takes half a minute: its twin has the same shape."""
+
+
+@pytest.mark.parametrize("path", DEMO_JOBS, ids=lambda path: path.stem)
 def test_demo_jobs(path: Path) -> None:
     if "task_list" not in json.loads(path.read_text(encoding="utf-8")):
         return
