@@ -26,7 +26,6 @@ from eas.operations.submit import SubmitOptions, submit
 from eas.taskdb import tables
 from infra.services.processes import ServiceTrouble
 
-
 AIMS = {"sqlite+sql": 10, "mariadb+sql": 25, "mariadb+rabbitmq": 10}
 """Largest median of each combination [ms]."""
 
