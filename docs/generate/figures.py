@@ -25,7 +25,7 @@ TITLES = {
     "search_speed": "Searches",
 }
 CHART = "queue_throughput"
-ROW, LEFT, WIDTH = 26, 330, 720
+ROW, LEFT, WIDTH = 26, 380, 780
 """Height of a bar's row, and where bars begin and end [pixels]."""
 
 
