@@ -28,8 +28,9 @@ from eas.errors import ChainError, Problem
 from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, DO_WHILE, FOR_LOOP, TaskSpec
 from eas.registry import Registry
 
-MAX_TASKS = 2_000_000
-"""Most tasks of a chain."""
+MAX_TASKS = 3_000_000
+"""Most tasks of a chain, its control tasks counted: each iteration of a loop is a chain, so that 10^6 leaf tasks in
+four nested loops are 2.1 million tasks."""
 MAX_ITERATIONS = 10_000
 """Most iterations of a do-while loop whose end is known beforehand."""
 _BY_INDEX = "give each its own name, with a loop's index in it: 'lc_{size_index}.gz'.format(**metadata)"
