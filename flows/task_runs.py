@@ -36,7 +36,7 @@ MOST_SHARE, LEAST_SHARE = 0.5, 0.1
 """Share of ``max_task_runs`` that batches of equal size would use up; small ends and control tasks take the rest.
 
 The larger the job, the smaller the share: a batch costs Prefect's server 50 to 100 ms of CPU, whatever its size.
-Of 10^5 empty tasks, 500 batches cost it three times as much as the tasks themselves cost EAS.
+With 500 batches and 316 loops, 10^5 empty tasks cost it 57 s of CPU; with 100 of each 19 s.
 """
 SHRINKING_FROM = 5_000
 """Number of leaf tasks above which the share shrinks."""

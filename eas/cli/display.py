@@ -26,6 +26,8 @@ LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 LARGEST_SHARE = 0.02
 """Of the time, for looking into SQL: counting 10^6 tasks takes 0.1 s or more, which the job would lose each time."""
+LONGEST_PAUSE = 30.0
+"""Between two looks [s], also where an outage delayed one."""
 STYLES: Mapping[str, str] = {
     TaskState.DONE: "green",
     TaskState.RUNNING: "cyan",
@@ -124,7 +126,7 @@ class JobDisplay:
         while not self._stop.wait(pause):
             began = time.monotonic()
             summary = self._look()
-            pause = max(interval, (time.monotonic() - began) / LARGEST_SHARE)
+            pause = max(interval, min((time.monotonic() - began) / LARGEST_SHARE, LONGEST_PAUSE))
             if summary is not None:
                 yield summary
 

@@ -39,6 +39,8 @@ LOOK_INTERVAL = 0.5
 """How often jobs to adopt are looked for [s], unless a submission on this machine is announced."""
 LARGEST_SHARE = 0.05
 """Of the time, for looking: with 10^4 unfinished jobs a look takes 50 ms or more."""
+LONGEST_INTERVAL = 5.0
+"""... but no look is later than this [s]: one that an outage delayed by a minute says nothing of the next."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 """Pause before a job is run again after its orchestrator failed, doubled each time [s]."""
 FAILURES_LIMIT = 5
@@ -235,8 +237,8 @@ class Supervisor:
         looked = now >= self._look_due
         if looked:
             self._busy = self._look()
-            cost = time.monotonic() - now
-            self._look_allowed = now + cost / LARGEST_SHARE
+            over = time.monotonic()
+            self._look_allowed = over + min((over - now) / LARGEST_SHARE, LONGEST_INTERVAL)
             self._look_due = max(now + LOOK_INTERVAL, self._look_allowed)
         while self._adoptable_jobs and len(self._running) < self.options.most_jobs:
             row = self._adoptable_jobs.popleft()

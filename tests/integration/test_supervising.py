@@ -108,6 +108,16 @@ def test_the_end_of_a_job_and_a_submission_are_noticed_at_once(system: System, m
     assert not thread.is_alive()
 
 
+def test_a_look_that_an_outage_delayed_does_not_delay_the_next_ones(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = supervisor_of(system)
+    monkeypatch.setattr(supervisor, "_look", lambda: True)
+    monkeypatch.setattr(module.time, "monotonic", lambda: 60.0)
+    supervisor._pass(0.0)
+    assert supervisor._look_due <= 60.0 + module.LONGEST_INTERVAL
+
+
 def test_a_job_that_another_process_has_taken_since_the_look_is_left_to_it(system: System) -> None:
     for number in range(3):
         system.submit([NULL], name=f"job-{number}")
