@@ -17,6 +17,7 @@ from astropy.timeseries import BoxLeastSquares
 
 from eas.lightcurves.lightcurve import FloatArray, LightCurve
 from eas.model import Check, Metadata, Scalar
+from eas.plain_text import duration_text
 from eas.tasks.base import Task, TaskContext
 from eas.tasks.declarations import BOX_PERIOD_MIN, LONGEST_BOX
 from eas.tasks.lightcurves import finite
@@ -102,7 +103,7 @@ def _power(model: BoxLeastSquares, periods: FloatArray, context: TaskContext) ->
     """Search all periods, in parts where that takes long: no period's result depends on another's."""
     expected = _expected_seconds(model, periods)
     if expected > LONG:
-        context.log.info("this search takes about %s", _duration(expected))
+        context.log.info("this search takes about %s", duration_text(expected))
     if expected > VERY_LONG:
         context.log.warning("to make it faster: raise search_settings.period_min, lower lc_duration or bin first")
     parts = np.array_split(periods, min(PARTS, len(periods)) if expected > LONG else 1)
@@ -115,8 +116,8 @@ def _power(model: BoxLeastSquares, periods: FloatArray, context: TaskContext) ->
             context.log.info(
                 "%.0f %% of the periods after %s; about %s left",
                 100 * share,
-                _duration(spent),
-                _duration(spent / share - spent),
+                duration_text(spent),
+                duration_text(spent / share - spent),
             )
     columns = [np.concatenate([np.asarray(getattr(each, name)) for each in found]) for name in COLUMNS]
     return Periodogram(**dict(zip(COLUMNS, columns, strict=True)), objective=str(found[0].objective))
@@ -130,12 +131,6 @@ def _expected_seconds(model: BoxLeastSquares, periods: FloatArray) -> float:
     began = time.monotonic()
     model.power(few, DURATIONS)
     return (time.monotonic() - began) / ESTIMATED_FROM * len(periods)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _best(periodogram: Periodogram, search: Search) -> dict[str, Scalar]:
