@@ -4,7 +4,7 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11 3.14; do python$$v -c 'import ensurepi
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup setup-run demo test test-slow test-cluster test-fresh check reference notebooks docs docs-serve format services services-stop bench bench-compare chaos fuzz science images lock sbom clean
+.PHONY: help setup setup-run demo test test-slow test-cluster test-fresh check reference manifests notebooks docs docs-serve format services services-stop bench bench-compare chaos fuzz science images lock sbom clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ test-fresh: ## make demo and make test on a fresh Debian without a compiler (roo
 
 reference: setup ## write the pages of docs/reference that follow from the code
 	$(BIN)/python -m docs.generate
+
+manifests: setup ## write what the Kubernetes manifests render to: infra/kubernetes/rendered
+	$(BIN)/python -m infra.deploy.rendered
 
 notebooks: setup ## run the notebooks of the documentation again and write their results
 	$(BIN)/python -m docs.generate.notebooks

@@ -43,7 +43,7 @@ class Deployed:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What a deployment will do; ``node`` is the largest one, None where it is not known."""
 
     spec: DeploySpec
@@ -66,6 +66,11 @@ class _Plan:
         workers = {name: {**self.assigned[name].to_json(), "image": self.chosen[name]} for name in self.chosen}
         web_url = self.spec.web_url or addresses.WEB_URL
         return {"image": self.images.name("base"), "workers": workers, "web_url": web_url}
+
+    def setup_job(self, number: int, priority_class: str) -> Object:
+        """Return the Job that prepares the services, as the command of this number runs it."""
+        decided = self.decided | {"number": number, "priority_class": priority_class}
+        return manifests.setup_job(self.spec.namespace, self.images, decided)
 
 
 async def deploy(
@@ -114,8 +119,16 @@ async def preview(cluster: Cluster, spec: DeploySpec, registry: Registry) -> lis
     return lines + [f"+ image {image}" for image in plan.record.images if image not in before.images]
 
 
-async def _plan(cluster: Cluster, asked: DeploySpec, registry: Registry, before: Record) -> _Plan:
-    """Decide everything, and change nothing."""
+async def _plan(cluster: Cluster, asked: DeploySpec, registry: Registry, before: Record) -> Plan:
+    node = await _largest_node(cluster, required=asked.fraction is not None)
+    return decide(asked, registry, before, node)
+
+
+def decide(asked: DeploySpec, registry: Registry, before: Record, node: Capacity | None) -> Plan:
+    """Decide everything, and change nothing.
+
+    Raises RequestError for what cannot be fulfilled.
+    """
     for name in asked.without:
         if name not in before.workers:
             _worker_type(name, registry, asked)
@@ -124,14 +137,13 @@ async def _plan(cluster: Cluster, asked: DeploySpec, registry: Registry, before:
     types = [_worker_type(name, registry, asked) for name in spec.workers]
     images = Images(spec.registry or Images.registry, spec.tag or Images.tag)
     chosen = {each.name: _image(each, images, spec) for each in types}
-    node = await _largest_node(cluster, required=asked.fraction is not None)
     assigned = {each.name: assign(each, node, spec.fraction) for each in types}
     objects = _objects(spec, images)
     used = {image for each in objects for image in manifests.images(each)} | set(chosen.values())
-    return _Plan(spec, replace(after, images=tuple(sorted(used))), images, chosen, assigned, objects, node)
+    return Plan(spec, replace(after, images=tuple(sorted(used))), images, chosen, assigned, objects, node)
 
 
-async def _probe(cluster: Cluster, plan: _Plan, before: Record, progress: Progress, patience: waiting.Patience) -> None:
+async def _probe(cluster: Cluster, plan: Plan, before: Record, progress: Progress, patience: waiting.Patience) -> None:
     """Show that the images that were not deployed before can be pulled and start; what serves is not touched yet."""
     await _apply_all(cluster, [each for each in plan.objects if each["kind"] == "ServiceAccount"])
     ours = set(plan.record.images) - plan.other_images - set(before.images)
@@ -139,13 +151,12 @@ async def _probe(cluster: Cluster, plan: _Plan, before: Record, progress: Progre
 
 
 async def _carry_out(
-    cluster: Cluster, plan: _Plan, number: int, progress: Progress, patience: waiting.Patience
+    cluster: Cluster, plan: Plan, number: int, progress: Progress, patience: waiting.Patience
 ) -> list[str]:
     """Apply services, setup Job and what depends on it, in this order; return the Secrets that were made."""
     made = await _apply_services(cluster, plan.objects, plan.spec, progress)
     await _ready(cluster, [each for each in plan.objects if manifests.early(each)], progress, patience)
-    decided = plan.decided | {"number": number, "priority_class": await _priority_class(cluster, progress)}
-    await _set_up(cluster, manifests.setup_job(plan.spec.namespace, plan.images, decided), progress, patience)
+    await _set_up(cluster, plan.setup_job(number, await _priority_class(cluster, progress)), progress, patience)
     late = [each for each in plan.objects if not manifests.early(each)]
     await _apply_all(cluster, late)
     await _ready(cluster, late, progress, patience)
@@ -253,7 +264,7 @@ async def _ready(cluster: Cluster, objects: Sequence[Object], progress: Progress
 
 async def _priority_class(cluster: Cluster, progress: Progress) -> str:
     """Make the PriorityClass of workers, and return its name; empty where the caller may not."""
-    (wanted,) = manifests.render(manifests.FOLDER / "cluster")
+    wanted = manifests.priority_class()
     try:
         if await cluster.get("PriorityClass", pods.name_of(wanted)) is None:  # its value cannot be changed
             await cluster.apply(wanted)

@@ -172,3 +172,9 @@ def setup_job(namespace: str, images: Images, decided: Object) -> Object:
         if entry["name"] == "EAS_DEPLOYMENT":
             entry["value"] = json.dumps(decided, sort_keys=True)
     return job
+
+
+def priority_class() -> Object:
+    """Return the PriorityClass of workers, the only object outside the namespace."""
+    (found,) = render(FOLDER / "cluster")
+    return found

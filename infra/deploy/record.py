@@ -189,17 +189,20 @@ async def _from_annotation(cluster: Cluster) -> Record:
     return Record.from_json({"options": note, "workers": workers})
 
 
+def manifest(namespace: str, record: Record) -> Object:
+    """Return the ConfigMap that holds the record."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": CONFIG_MAP,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/part-of": "eas"},
+        },
+        "data": {KEY: json.dumps(record.to_json(), sort_keys=True)},
+    }
+
+
 async def save(cluster: Cluster, record: Record) -> None:
     """Write the record; the same one again changes nothing."""
-    await cluster.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": CONFIG_MAP,
-                "namespace": cluster.namespace,
-                "labels": {"app.kubernetes.io/part-of": "eas"},
-            },
-            "data": {KEY: json.dumps(record.to_json(), sort_keys=True)},
-        }
-    )
+    await cluster.apply(manifest(cluster.namespace, record))
