@@ -196,7 +196,7 @@ class Cluster:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if not self._answered or time.monotonic() + pause > deadline:
                     raise ClusterError(
-                        f"the Kubernetes cluster at {self.host} cannot be reached: {error or 'no answer in time'}",
+                        f"the Kubernetes cluster at {self.host} cannot be reached: {str(error) or 'no answer in time'}",
                         hint="start it (`minikube start`) or choose another one (`kubectl config use-context NAME`)",
                     ) from error
             else:

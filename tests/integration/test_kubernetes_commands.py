@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
 
 import eas
-from infra.deploy import manifests
+from infra.deploy import client, manifests
 from infra.deploy.secrets import NAMES
 from tests.integration.cluster_operator import CORE, Operator, add_worker, passwords, replicas
 from tests.integration.fake_cluster import NAMESPACES, UNSCHEDULABLE, FakeCluster, decided, kubeconfig
@@ -228,6 +229,17 @@ def test_without_a_cluster(operator: Operator, monkeypatch: pytest.MonkeyPatch) 
     for command in ("deploy", "status", "stop", "restart-workers", "restart-web-interface"):
         _, err = operator.eas(command, code=3)
         assert "http://127.0.0.1:9 cannot be reached" in err and "minikube start" in err
+
+
+def test_a_cluster_that_does_not_answer_is_reported_as_such(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(operator.folder / "silent", address)))
+        monkeypatch.setattr(client, "TIMEOUT", 0.1)
+        _, err = operator.eas("status", code=3)
+    assert f"{address} cannot be reached: no answer in time" in err
 
 
 def test_without_a_configuration(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
