@@ -1,30 +1,34 @@
-"""Liveness of processes without a port: they touch a file, ``python -m infra.deploy.alive`` looks at its age.
+"""Liveness of processes without a port: they touch files, whose age ``python -m infra.deploy.alive [SECONDS]`` tells.
 
+A process with several loops has a file for each: the oldest one counts, so that no loop hides that another one hangs.
 Nothing but the standard library is imported: Kubernetes asks often.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 OLD = 120.0
-"""A process that has not touched its file for this time [s] hangs."""
+"""A process that has not touched a file for this time [s] hangs, unless the command line says otherwise."""
 EVERY = 5.0
 
 
-def file() -> Path:
-    """Return the file of this container."""
-    return Path(os.environ.get("EAS_ALIVE_FILE") or Path(tempfile.gettempdir()) / "eas-alive")
+def file(loop: str = "") -> Path:
+    """Return the file of this container, or of one loop of its process."""
+    path = Path(os.environ.get("EAS_ALIVE_FILE") or Path(tempfile.gettempdir()) / "eas-alive")
+    return path.with_name(f"{path.name}-{loop}") if loop else path
 
 
-def touch() -> None:
-    """Record that this process is alive."""
-    file().touch()
+def touch(loop: str = "") -> None:
+    """Record that this process, or one of its loops, is alive. Each loop must be touched before it begins."""
+    file(loop).touch()
 
 
 def keep_touching() -> None:
@@ -38,20 +42,25 @@ def keep_touching() -> None:
     threading.Thread(target=run, name="alive", daemon=True).start()
 
 
+def ages() -> Iterator[tuple[float, str]]:
+    """Yield how long ago each file was touched [s], and its name."""
+    found = file()
+    for path in found.parent.glob(f"{glob.escape(found.name)}*"):
+        yield time.time() - path.stat().st_mtime, path.name
+
+
 def age() -> float:
-    """Return how long ago the file was touched [s]; infinity where it never was."""
-    try:
-        return time.time() - file().stat().st_mtime
-    except FileNotFoundError:
-        return float("inf")
+    """Return how long ago the oldest file was touched [s]; infinity where there is none."""
+    return max(ages(), default=(float("inf"), ""))[0]
 
 
-def main() -> int:
-    """Exit with 0 if the process is alive."""
-    found = age()
-    if found < OLD:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit with 0 if the process, and each of its loops, is alive; the command line may say how old is too old [s]."""
+    given = sys.argv[1:] if arguments is None else arguments
+    found, name = max(ages(), default=(float("inf"), file().name))
+    if found < (float(given[0]) if given else OLD):
         return 0
-    sys.stderr.write(f"no sign of life for {found:.0f} s\n")
+    sys.stderr.write(f"no sign of life for {found:.0f} s ({name})\n")
     return 1
 
 

@@ -35,6 +35,8 @@ RUN_ID = "prefect.io/flow-run-id"
 EVERY = 5.0
 ORPHAN_AGE = 60.0
 """A Job is removed when its flow run ended at least this long ago [s]: it had time to end itself."""
+LOOPS = ("looks", "reports")
+"""Each has a sign of life of its own (`infra.deploy.alive`)."""
 DELETED = "its pod was deleted"
 
 
@@ -142,17 +144,18 @@ async def run(namespace: str, prefect_url: str, stop: asyncio.Event) -> None:
             FlowRuns(prefect_url, os.environ.get("PREFECT_API_AUTH_STRING", "")) as runs,
         ):
             reconciler = Reconciler(app, cluster, runs)
+            steps = (reconciler.look, reconciler.report)
             # Apart: a Prefect server that does not answer holds up the looks, and must not hold up the reports.
-            await asyncio.gather(_repeat(reconciler.look, stop), _repeat(reconciler.report, stop))
+            await asyncio.gather(*(_repeat(loop, step, stop) for loop, step in zip(LOOPS, steps, strict=True)))
 
 
-async def _repeat(step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def _repeat(loop: str, step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await step()
         except EASError as error:
             LOG.warning("%s", error)
-        alive.touch()
+        alive.touch(loop)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), EVERY)
 
@@ -166,7 +169,8 @@ async def _main() -> None:
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
-    alive.touch()
+    for loop in LOOPS:
+        alive.touch(loop)
     return command.run(lambda: asyncio.run(_main()))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import math
@@ -24,6 +26,7 @@ from infra.deploy import alive, drain, pods, reconcile, resources, setup, status
 from infra.deploy.progress import Progress
 from infra.deploy.resources import Assigned, Capacity
 from infra.images import TARGETS, target_of
+from tests.processes import PATIENCE
 
 Object = dict[str, Any]
 REGISTRY = registry.load()
@@ -274,12 +277,79 @@ def test_a_run_that_waits_for_room_keeps_its_slot() -> None:
 
 def test_a_process_that_stops_touching_its_file_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAS_ALIVE_FILE", str(tmp_path / "alive"))
-    assert alive.main() == 1
+    assert alive.main([]) == 1
     assert math.isinf(alive.age())
     alive.touch()
-    assert alive.main() == 0
+    assert alive.main([]) == 0
     os.utime(alive.file(), (time.time() - alive.OLD - 1,) * 2)
-    assert alive.main() == 1
+    assert alive.main([]) == 1
+
+
+def old_files(folder: Path) -> list[Path]:
+    """Make every sign of life in the folder too old, and return the files."""
+    for path in (files := list(folder.iterdir())):
+        os.utime(path, (time.time() - 1e5,) * 2)
+    return files
+
+
+@pytest.mark.parametrize("hanging", ["look", "report", None])
+def test_a_loop_of_the_reconciler_that_hangs_is_not_hidden_by_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hanging: str | None
+) -> None:
+    (folder := tmp_path / "signs").mkdir()
+    monkeypatch.setenv("EAS_ALIVE_FILE", str(folder / "alive"))
+    monkeypatch.setattr(reconcile, "EVERY", 0.001)
+    monkeypatch.setattr(reconcile.App, "load", contextlib.nullcontext)
+    monkeypatch.setattr(reconcile, "connect", lambda _namespace: contextlib.nullcontext())
+    rounds = dict.fromkeys(("look", "report"), 0)
+    stop = asyncio.Event()
+
+    async def step(name: str) -> None:
+        rounds[name] += 1
+        if name == hanging and rounds[name] > 1:
+            await stop.wait()
+
+    for name in rounds:
+        monkeypatch.setattr(reconcile.Reconciler, name, lambda _self, name=name: step(name))
+
+    async def several_rounds() -> None:
+        counted = dict(rounds)
+        while any(rounds[name] < counted[name] + 3 for name in rounds if name != hanging):
+            await asyncio.sleep(0.001)
+
+    async def observed() -> tuple[int, int]:
+        running = asyncio.create_task(reconcile.run("plato", "http://127.0.0.1:9/api", stop))
+        await several_rounds()
+        before = alive.main([])
+        assert old_files(folder)
+        await several_rounds()
+        after = alive.main([])
+        stop.set()
+        await running
+        return before, after
+
+    assert asyncio.run(asyncio.wait_for(observed(), PATIENCE)) == (0, 1 if hanging else 0)
+
+
+def test_a_loop_of_the_reconciler_that_never_begins_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder := tmp_path / "signs").mkdir()
+    monkeypatch.setenv("EAS_ALIVE_FILE", str(folder / "alive"))
+    monkeypatch.setattr(reconcile.command, "run", lambda _main: 0)  # neither loop begins
+    assert reconcile.main() == 0
+    assert alive.main([]) == 0, "it has just started"
+    old_files(folder)
+    for name in ("looks", "reports"):
+        assert alive.main([]) == 1
+        alive.touch(name)
+    assert alive.main([]) == 0
+
+
+def test_how_old_a_sign_of_life_may_be_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAS_ALIVE_FILE", str(tmp_path / "alive"))
+    alive.touch("looks")
+    os.utime(alive.file("looks"), (time.time() - 500,) * 2)
+    assert alive.main([]) == 1
+    assert alive.main(["600"]) == 0
 
 
 def test_draining_asks_the_workers_and_waits_for_them(tmp_path: Path) -> None:
