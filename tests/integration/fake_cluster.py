@@ -58,7 +58,7 @@ READY: Object = {"phase": "Running", "conditions": [{"type": "Ready", "status": 
 class FakeCluster(KubernetesEmulator):
     """``bad_images``: what a container of an image says before it fails; empty where it cannot be pulled;
     ``programs``: returns what a command in a pod prints, None where none can be run; ``stuck``: states of
-    pods of workloads that never get ready; ``failing``: Jobs that fail, with their logs; ``refused``:
+    pods of workloads (or of the probe) that never get ready; ``failing``: Jobs that fail, with their logs; ``refused``:
     (method, plural) pairs that are forbidden; ``outage``: what the next requests get instead of an answer, a
     status or "dropped" (the connection); ``hook``: called with method and path of each.
     """
@@ -74,6 +74,7 @@ class FakeCluster(KubernetesEmulator):
         self.bad_images = {}
         self.programs: Callable[[list[str]], str] | None = None
         self.executed: list[str] = []
+        self.asked: list[str] = []
         self.applied: dict[Any, Object] = {}
         self.versions = itertools.count(1)
         self.hook: Callable[[str, str], None] = lambda _method, _path: None
@@ -93,7 +94,7 @@ class FakeCluster(KubernetesEmulator):
         return {each["metadata"]["name"]: each for each in self.everything() if each.get("kind") == kind}
 
     def changes(self) -> list[str]:
-        return [f"{each.method.value} {each.url.path}" for each in self._requests if each.method.value != "GET"]
+        return [each for each in self.asked if not each.startswith("GET ")]
 
     def add_pod(
         self, name: str, labels: Object, status: Object | None = None, namespace: str = "plato", image: str = ""
@@ -117,6 +118,14 @@ class FakeCluster(KubernetesEmulator):
     # -- the server ----------------------------------------------------------------------------
 
     async def _handle(self, request: Any) -> aiohttp.web.StreamResponse:
+        """Answer, and forget the request: kmock compares each request with all earlier ones, several times."""
+        self.asked.append(f"{request.method.value} {request.url.path}")
+        try:
+            return await self._answer(request)
+        finally:
+            self._requests[:] = [each for each in self._requests if each is not request]
+
+    async def _answer(self, request: Any) -> aiohttp.web.StreamResponse:
         self.hook(request.method.value, request.url.path)
         if found := re.fullmatch(r"/api/v1/namespaces/([^/]+)", request.url.path):
             # kmock takes it for a namespace without anything in it.
@@ -246,6 +255,8 @@ class FakeCluster(KubernetesEmulator):
             if not found.deleted and each == name:
                 if kind == JOBS:
                     self._setup_job(found, namespace, name)
+                elif kind == PODS:
+                    self._probe(found)
                 elif kind.plural in ("deployments", "statefulsets"):
                     self._workload(found, namespace, name)
 
@@ -259,10 +270,13 @@ class FakeCluster(KubernetesEmulator):
                 self._workload(found, namespace, name)
             elif kind.plural == "jobs" and name.startswith("eas-setup"):
                 self._setup_job(found, namespace, name)
-            elif kind.plural == "pods" and name == "eas-probe" and "status" not in found.raw:
+            elif kind.plural == "pods" and name == "eas-probe" and not found.raw.get("status"):
                 self._probe(found)
 
     def _probe(self, found: Any) -> None:
+        if stuck := self.stuck.get("eas-probe"):
+            found.patch({"status": stuck})
+            return
         statuses = [
             {"name": each["name"], "image": each["image"], "state": self._first_state(each["image"])}
             for each in found.raw["spec"]["containers"]
