@@ -138,6 +138,7 @@ def prepare_prefect(
         require_wanted()
         _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
     if decided.get("workers"):
+        require_wanted()
         _remove_others(set(decided["workers"]))
     LOG.info("deployments: ready")
 

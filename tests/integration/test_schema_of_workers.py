@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 
 import pytest
@@ -10,7 +12,7 @@ from sqlalchemy import select, text
 from eas.taskdb import tables
 from eas.worker import worker as module
 from eas.worker.worker import WorkerOptions
-from infra.deploy import newest_setup
+from infra.deploy import newest_setup, setup
 from tests.integration.harness import System
 
 TASK = {"task": "null", "name": "n", "inputs": [], "outputs": []}
@@ -83,3 +85,43 @@ def test_a_superseded_setup_changes_no_resources(system: System) -> None:
     with pytest.raises(newest_setup.SupersededError):
         prepare_services(system.app, decided(1, 1))
     assert system.app.database.fetch(worker_types.assigned)["eas-base"].cpu == 4
+
+
+@pytest.mark.parametrize("superseded_at", [1, 2, 3])
+def test_a_superseded_setup_stops_before_its_next_change_in_prefect(
+    monkeypatch: pytest.MonkeyPatch, superseded_at: int
+) -> None:
+    changes: list[str] = []
+    monkeypatch.setattr(setup, "_prefect", lambda *words: changes.append(words[0]))
+    monkeypatch.setattr(setup, "_remove_others", lambda workers: changes.append(f"only {sorted(workers)}"))
+    asked: list[int] = []
+
+    def require_wanted() -> None:
+        asked.append(1)
+        if len(asked) == superseded_at:
+            raise newest_setup.SupersededError("not wanted any more", hint="")
+
+    decided = {"workers": {"eas-base": {"cpu": 1, "gpu": 0, "memory": 1.0, "image": "r/eas-base:1"}}}
+    with pytest.raises(newest_setup.SupersededError):
+        setup.prepare_prefect(decided, "plato", require_wanted)
+    assert changes == ["work-pool", "--no-prompt", "only ['eas-base']"][: superseded_at - 1]
+    asked.clear()
+    changes.clear()
+    superseded_at = 99
+    setup.prepare_prefect(decided, "plato", require_wanted)
+    assert len(changes) == 3
+
+
+def test_a_setup_that_is_superseded_while_it_waits_for_prefect_leaves_prefect_as_it_is(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup.App, "load", lambda: contextlib.nullcontext(system.app))
+    monkeypatch.setenv("EAS_DEPLOYMENT", json.dumps({"number": 1}))
+
+    def newer_one_begins() -> None:
+        system.app.database.transact(lambda c: newest_setup.claim(c, 2))
+
+    monkeypatch.setattr(setup, "require_server", newer_one_begins)
+    monkeypatch.setattr(setup, "_prefect", lambda *words: pytest.fail(f"changed Prefect: {words}"))
+    with pytest.raises(newest_setup.SupersededError, match="setup 2 has begun"):
+        setup.prepare()
