@@ -173,7 +173,7 @@ def test_a_volume_that_is_being_made_is_waited_for(operator: Operator, bound: bo
 # -- a full node -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("blocked", ["eas-setup", "supervisor"])
+@pytest.mark.parametrize("blocked", ["eas-probe", "eas-setup", "supervisor"])
 def test_workers_leave_where_only_they_stand_in_the_way(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, blocked: str
 ) -> None:
