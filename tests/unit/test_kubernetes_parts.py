@@ -255,6 +255,15 @@ def test_a_worker_gets_its_image_and_resources() -> None:
     assert found["work", "our-own"]["work_pool"]["job_variables"]["gpu"] == 1
 
 
+@pytest.mark.parametrize("priority", ["eas-worker", ""])
+def test_workers_alone_make_way_for_services_where_a_priority_could_be_made(priority: str) -> None:
+    content = yaml.safe_load((setup.ROOT / "prefect.yaml").read_text())
+    for each in setup.deployments(content, DECIDED | {"priority_class": priority})["deployments"]:
+        found = each["work_pool"].get("job_variables", {}).get("priority_class")
+        is_worker = each["entrypoint"].endswith(":work")
+        assert found == (priority if is_worker and priority else None), each["name"]
+
+
 def test_jobs_know_the_address_of_eas_web() -> None:
     template = json.loads(setup.TEMPLATE.read_text())
     changed = setup.pool_template(template, {"web_url": "https://eas.example"}, "plato")
