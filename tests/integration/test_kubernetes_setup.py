@@ -55,9 +55,10 @@ def test_a_probe_keeps_to_the_restricted_standard(operator: Operator) -> None:
     import kubernetes_validate
 
     from infra.deploy import probe
+    from tests.unit.test_kubernetes_manifests import RELEASES
 
     made = probe.pod("plato", ["localhost/eas-base:7"], ["docker.io/library/mysql:8.4"])
-    for release in ("1.32", "1.37"):
+    for release in RELEASES:
         kubernetes_validate.validate(made, release, strict=True)
     assert made["spec"]["securityContext"]["runAsNonRoot"]
     for each in made["spec"]["containers"]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import uuid
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -18,6 +21,7 @@ from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 import eas
 from infra.deploy.resources import Assigned
 from infra.deploy.setup import TEMPLATE, pool_template
+from tests.processes import ROOT
 
 Object = dict[str, Any]
 CONTENT: Object = json.loads(TEMPLATE.read_text())
@@ -125,6 +129,18 @@ def test_kubernetes_does_not_run_a_run_twice() -> None:
     assert environment(manifest)["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "relinquish"
     # A pod that drains well after it was asked to exit counts as succeeded, not as failed.
     assert manifest["spec"]["podReplacementPolicy"] == "Failed"
+
+
+def test_a_run_waits_for_prefects_api_as_long_as_its_server_may_take_to_start(tmp_path: Path) -> None:
+    assert float(environment(job())["EAS_AWAIT_PREFECT"]) >= 300.0
+    assert "command" not in container(job()), "the image's entry point waits"
+    (python := tmp_path / "python").write_text('#!/bin/sh\necho "python $*"\nexit 1\n')
+    python.chmod(0o755)
+    for given, said in (("300", "python -m infra.deploy.await_prefect 300\nworks\n"), ("", "works\n")):
+        variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "EAS_AWAIT_PREFECT": given}
+        command = ["sh", str(ROOT / "infra/images/entry.sh"), "echo", "works"]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        assert (done.stdout, done.returncode) == (said, 0), "one that never answers is no reason not to start"
 
 
 def test_a_silent_end_is_noticed() -> None:

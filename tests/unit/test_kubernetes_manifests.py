@@ -16,9 +16,12 @@ import pytest
 import yaml
 from kubernetes_validate.utils import all_versions, major_minor
 from packaging.version import Version
+from prefect.settings import Settings as PrefectSettings
+from prefect_kubernetes.settings import KubernetesSettings
 
 import eas
 from infra.deploy import manifests
+from infra.deploy import rendered as rendered_files
 from infra.deploy.client import KINDS
 from infra.deploy.manifests import FOLDER, Images, containers, pod_of
 
@@ -59,6 +62,15 @@ def test_the_releases_that_the_issue_names_are_checked() -> None:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_every_object_is_valid(name: str, release: str) -> None:
     for each in rendered(name):
+        kubernetes_validate.validate(each, release, strict=True)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("overlay", rendered_files.EXAMPLES)
+def test_every_object_that_eas_deploy_applies_is_valid(overlay: str, release: str) -> None:
+    objects = list(yaml.safe_load_all((rendered_files.FOLDER / f"{overlay}-deployed.yaml").read_text(encoding="utf-8")))
+    assert {"Job", "ConfigMap", "PriorityClass"} <= {each["kind"] for each in objects}
+    for each in objects:
         kubernetes_validate.validate(each, release, strict=True)
 
 
@@ -289,10 +301,13 @@ def test_an_unknown_overlay_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["minikube", "production"])
-def test_services_that_hold_a_lease_are_replaced_without_a_gap(name: str) -> None:
+def test_the_old_version_serves_until_the_new_one_is_ready(name: str) -> None:
     strategies = {title(each): each["spec"].get("strategy") for each in workloads(name)}
-    for each in ("Deployment supervisor", "Deployment reconciler"):
-        assert strategies[each] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    for each in ("supervisor", "reconciler", "prefect-server", "eas-web"):
+        assert strategies[f"Deployment {each}"] == {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+        }
 
 
 @pytest.mark.parametrize("name", ["minikube", "production"])
@@ -334,7 +349,53 @@ def test_eas_web_asks_for_a_password_reaches_the_task_database_alone_and_writes_
     assert peers == [{"app.kubernetes.io/name": "mysql"}]
 
 
-@pytest.mark.parametrize("name", ["minikube", "setup"])
+@pytest.mark.parametrize("name", ["minikube", "production"])
+def test_a_drained_node_keeps_what_has_one_replica_and_data_or_clients_to_lose(name: str) -> None:
+    budgets = {
+        each["metadata"]["name"]: each["spec"] for each in rendered(name) if each["kind"] == "PodDisruptionBudget"
+    }
+    wanted = {each["metadata"]["name"] for each in rendered(name) if each["kind"] == "StatefulSet"} | {"prefect-server"}
+    assert set(budgets) == wanted
+    for each, spec in budgets.items():
+        assert spec["minAvailable"] == 1
+        assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == each
+
+
+@pytest.mark.parametrize("name", ["minikube", "production"])
+def test_the_prefect_worker_sees_pods_end_and_cancelled_runs_that_have_not_begun_end_soon(name: str) -> None:
+    environment = {
+        title(each): {entry["name"]: entry for container in containers(each) for entry in container.get("env", [])}
+        for each in workloads(name)
+    }
+    observed = environment["Deployment prefect-worker"]["PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES"]
+    assert observed["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace"
+    timeout = "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS"
+    assert float(environment["Deployment prefect-server"][timeout]["value"]) <= 30.0
+
+
+@pytest.mark.parametrize("name", [*manifests.overlays(), "setup"])
+def test_prefect_knows_every_setting_that_it_is_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        entry["name"]: entry.get("value", "any")
+        for each in workloads(name)
+        for container in containers(each)
+        for entry in container.get("env", [])
+        if entry["name"].startswith("PREFECT_")
+    }
+    assert given
+    for setting, value in given.items():
+        monkeypatch.setenv(setting, value)
+    known = set(PrefectSettings().to_environment_variables(exclude_unset=True))
+    of_worker = KubernetesSettings().model_dump(exclude_unset=True)
+    known |= {
+        f"PREFECT_INTEGRATIONS_KUBERNETES_{part}_{field}".upper()
+        for part, fields in of_worker.items()
+        for field in fields
+    }
+    assert set(given) <= known
+
+
+@pytest.mark.parametrize("name", ["minikube", "production", "setup"])
 def test_clients_of_prefect_wait_out_an_absence_of_five_minutes(name: str) -> None:
     for each in workloads(name):
         for container in containers(each):
