@@ -13,6 +13,7 @@ import platform as host
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,29 @@ def test_the_containerfile_has_every_target() -> None:
     for target, extras in TARGETS.items():
         assert f" AS {target}\n" in text
         assert not extras or f"/opt/tools/bin/install {' '.join(extras)}\n" in text
+
+
+def test_the_page_names_each_image_that_needs_a_compiler_on_arm() -> None:
+    """batman has no wheel for Linux on 64-bit Arm."""
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    with_batman = {
+        f"`eas-{target}`"
+        for target, names in TARGETS.items()
+        if any(each.startswith("batman-package") for name in names for each in extras[name])
+    }
+    text = " ".join((root / "docs" / "how_to" / "kubernetes.md").read_text().split())
+    (sentence,) = re.findall(r"([^.]*) need a `BASE_IMAGE` with a C compiler there", text)
+    assert set(re.findall(r"`eas-[a-z-]+`", sentence)) == with_batman
+
+
+def test_a_package_may_compile_slowly_where_another_architecture_is_emulated(tmp_path: Path) -> None:
+    (tool := tmp_path / "fetch").write_text('#!/bin/sh\necho "$UV_COMPILE_BYTECODE_TIMEOUT $*"\n')
+    script = (Path(__file__).parents[2] / "infra" / "images" / "install.sh").read_text()
+    script = script.replace("/opt/tools/bin/fetch", str(tool))
+    for given, wanted in (({}, "600"), ({"UV_COMPILE_BYTECODE_TIMEOUT": "60"}, "60")):
+        done = subprocess.run(
+            ["sh", "-c", script, "install", "tls"], env=os.environ | given, capture_output=True, text=True
+        )
+        assert done.stdout.startswith(f"{wanted} /opt/tools/bin/uv pip install"), done.stderr
+        assert done.stdout.endswith("--extra tls\n")
