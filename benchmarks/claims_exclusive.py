@@ -24,7 +24,7 @@ def claim_all(worker: str) -> None:
             taken = app.queue.claim(worker, ["error", "null", "verify"], limit, 0.5)
             empty = 0 if taken else empty + 1
             limit = 20 if limit == 1 else 1
-            print(*taken)
+            print(*(each.attempt_id for each in taken))
 
 
 def measure(name: str, processes: int, count: int) -> tuple[object, ...]:

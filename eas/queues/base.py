@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from eas.model import QueuedAttempt
+from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.wakeups import Wakeups
 
 
@@ -23,7 +23,7 @@ class AttemptStore(Protocol):
     def wakeups(self) -> Wakeups:
         """Wake-ups between the processes of this machine that use this task database."""
 
-    def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[int]:
+    def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[ClaimedAttempt]:
         """Claim the next queued attempts by priority, then age."""
 
     def now(self) -> float:
@@ -53,11 +53,11 @@ class JobQueue(ABC):
         """Tell of attempts that are queued in SQL (committed). May be repeated."""
 
     @abstractmethod
-    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
+    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[ClaimedAttempt]:
         """Claim up to ``limit`` attempts for a worker, waiting at most ``timeout`` seconds for the first.
 
-        Each attempt is given to one worker only, also where several ask at once. Returns their ids, in the
-        order to run them: by priority, then age.
+        Each attempt is given to one worker only, also where several ask at once. Returns them in the order
+        to run them: by priority, then age.
         """
 
     @abstractmethod

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from eas.errors import ServiceError
-from eas.model import QueuedAttempt
+from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.queues.base import AttemptStore, JobQueue
 from eas.queues.broker import Broker, BrokerGoneError
 from eas.queues.delayed import Delayed
@@ -106,7 +106,7 @@ class RabbitMQQueue(JobQueue):
 
     # -- claiming ------------------------------------------------------------------------------
 
-    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
+    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[ClaimedAttempt]:
         """Claim the next attempts; see the base class."""
         deadline = time.monotonic() + timeout
         self._begin(task_types, limit)
@@ -128,7 +128,7 @@ class RabbitMQQueue(JobQueue):
         finally:
             self._end()
 
-    def _claim_by(self, queues: Sequence[str], worker_id: str, limit: int) -> list[int]:
+    def _claim_by(self, queues: Sequence[str], worker_id: str, limit: int) -> list[ClaimedAttempt]:
         """Claim the best attempts of one task type, by its messages, and then acknowledge these."""
         task_types = [queue.removeprefix(self.prefix) for queue in queues]
         task_type = self.store.first_type(task_types) if len(task_types) > 1 else task_types[0]
@@ -144,7 +144,9 @@ class RabbitMQQueue(JobQueue):
         self.broker.settle(tokens)
         return claimed
 
-    def _claim_without(self, worker_id: str, task_types: Sequence[str], limit: int, deadline: float) -> list[int]:
+    def _claim_without(
+        self, worker_id: str, task_types: Sequence[str], limit: int, deadline: float
+    ) -> list[ClaimedAttempt]:
         """Claim by SQL alone while the broker is away; empty if the broker returns before anything is queued."""
         while True:
             claimed = self.store.claim_next(worker_id, task_types, limit)
@@ -156,15 +158,19 @@ class RabbitMQQueue(JobQueue):
                 return []
 
     def _begin(self, task_types: Sequence[str], limit: int) -> None:
-        """Have messages of these types delivered, as many at a time as are wanted."""
+        """Have messages of these types delivered, as many at a time as are wanted.
+
+        One asked for is the look for something to do; more are a part of a stream of short tasks, and the next
+        part is delivered while this one runs.
+        """
+        prefetch = limit if limit == 1 else 2 * limit
         with self._lock:
             self._claiming += 1
             self._serial += 1
             self._types |= frozenset(task_types)
             self._known |= self._types
-            # One asked for is the look for something to do; more are a batch of short tasks.
-            if limit > self._prefetch or 1 < limit < self._prefetch // 4:
-                self._prefetch = limit
+            if prefetch > self._prefetch or 1 < prefetch < self._prefetch // 4:
+                self._prefetch = prefetch
 
     def _listen(self) -> None:
         with self._lock:

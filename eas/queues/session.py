@@ -59,6 +59,7 @@ class Session:
         self._prefetch = 0
         self._consumer_number = 0
         self._tag = 0
+        self._unsettled: set[int] = set()
         self._unconfirmed: dict[int, tuple[_Batch, Outgoing]] = {}
         self._open: set[Future[Any]] = set()
         self._none_left: Callable[[], None] = lambda: None
@@ -321,8 +322,9 @@ class Session:
             self._in.basic_consume(queue, partial(self._message, queue), consumer_tag=tag)
 
     def _message(self, queue: str, _: Channel, method: Any, __: Any, body: bytes) -> None:
+        self._unsettled.add(method.delivery_tag)
         if queue not in self._consumers:  # it came while we were leaving
-            self._in.basic_nack(method.delivery_tag, requeue=True)
+            self._answer([method.delivery_tag], requeue=True)
         else:
             self._deliver(Token(self, method.delivery_tag, queue, body))
 
@@ -334,18 +336,29 @@ class Session:
 
     def settle(self, tokens: Iterable[Token], *, requeue: bool = False) -> None:
         """Acknowledge messages, or hand them back."""
-        for token in tokens:
-            if token.session is self and self._in.is_open:
-                if requeue:
-                    self._in.basic_nack(token.delivery_tag, requeue=True)
-                else:
-                    self._in.basic_ack(token.delivery_tag)
+        if self._in.is_open:
+            self._answer([token.delivery_tag for token in tokens if token.session is self], requeue=requeue)
+
+    def _answer(self, tags: Sequence[int], *, requeue: bool) -> None:
+        """Settle deliveries; one frame settles all where none that stays open is older than the last of them."""
+        self._unsettled.difference_update(tags)
+        if not tags:
+            return
+        last = max(tags)
+        if multiple := min(self._unsettled, default=last + 1) > last:
+            tags = [last]
+        for tag in tags:
+            if requeue:
+                self._in.basic_nack(tag, multiple=multiple, requeue=True)
+            else:
+                self._in.basic_ack(tag, multiple=multiple)
 
     def get(self, queue: str, count: int, done: Future[list[Token]]) -> None:
         """Take up to ``count`` messages that wait in a queue; one call at a time."""
         got: list[Token] = []
 
         def message(_: Channel, method: Any, __: Any, body: bytes) -> None:
+            self._unsettled.add(method.delivery_tag)
             got.append(Token(self, method.delivery_tag, queue, body))
             if len(got) < count and method.message_count:
                 self._in.basic_get(queue, message)

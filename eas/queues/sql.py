@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from eas.model import QueuedAttempt
+from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.queues.base import AttemptStore, JobQueue
 from eas.wakeups import Listener
 
@@ -55,7 +55,7 @@ class SQLQueue(JobQueue):
             self.store.wakeups.notify(CHANNEL)
             self._wake_those(lambda listener: listener.path is None)
 
-    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
+    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[ClaimedAttempt]:
         """Claim the next attempts; see the base class."""
         if timeout <= 0:
             return self.store.claim_next(worker_id, task_types, limit)

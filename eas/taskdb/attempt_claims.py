@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
-from eas.model import QueuedAttempt
+from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.states import AttemptState
 from eas.taskdb import attempts, tables
 from eas.taskdb.chunks import chunks
@@ -29,8 +29,11 @@ class AttemptClaims:
         """Return the time that due times are measured by [Unix time, s]."""
         return self.database.now()
 
-    def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[int]:
-        """Claim the next queued attempts by priority, then age; see ``eas.queues.base``."""
+    def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[ClaimedAttempt]:
+        """Claim the next queued attempts by priority, then age; see ``eas.queues.base``.
+
+        One transaction claims them and records which versions they read: where it is lost, nothing was claimed.
+        """
         now = self.database.now()
         # Most looks of an idle worker find nothing: they must not begin to write, least of all
         # where there is one write lock for all.
@@ -78,7 +81,9 @@ class AttemptClaims:
         return self.database.fetch(attempts.depths)
 
 
-def _claim(connection: Connection, worker_id: str, seen: Sequence[AnyRow], limit: int, now: float) -> list[int]:
+def _claim(
+    connection: Connection, worker_id: str, seen: Sequence[AnyRow], limit: int, now: float
+) -> list[ClaimedAttempt]:
     free = attempts.lock(connection, [row.id for row in seen], now)
     if len(free) < len(seen):
         # Others were quicker: take what comes after, of the same types.
@@ -86,7 +91,7 @@ def _claim(connection: Connection, worker_id: str, seen: Sequence[AnyRow], limit
         held = {each.attempt_id for each in free}
         more = attempts.lock_next(connection, task_types, limit, now)
         free += [each for each in more if each.attempt_id not in held]
-    return attempts.claim(connection, worker_id, sorted(free)[:limit], now)
+    return attempts.describe(connection, attempts.claim(connection, worker_id, sorted(free)[:limit], now))
 
 
 def _rows(connection: Connection, attempt_ids: Sequence[int]) -> list[AnyRow]:

@@ -306,13 +306,14 @@ def hand_back(connection: Connection, worker_id: str, attempt_ids: Sequence[int]
 
 
 def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """Lock and return those of the attempts that this worker still runs."""
+    """Lock and return those of the attempts that this worker still runs: what a new try of the task takes over."""
     held: dict[int, AnyRow] = {}
+    columns = [ATTEMPTS.c[name] for name in ("id", *QueueItem._fields)]
     for part in chunks(attempt_ids):
         mine = (
             ATTEMPTS.c.id.in_(part) & (ATTEMPTS.c.state == AttemptState.RUNNING) & (ATTEMPTS.c.worker_id == worker_id)
         )
-        held.update({row.id: row for row in connection.execute(select(ATTEMPTS).where(mine).with_for_update())})
+        held.update({row.id: row for row in connection.execute(select(*columns).where(mine).with_for_update())})
     return held
 
 

@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,9 +59,15 @@ class Executor:
         ... and the memory [MB] above which it is replaced after an attempt (default: half of
         ``memory_limit``, else 4 GB).
     window:
-        Number of requests that ``run_many`` sends ahead.
+        Number of requests that ``run_many`` sends ahead; it sends more when half of them are done.
+        May be changed meanwhile.
     python_path:
         Directories in which the child looks for modules first.
+
+    Attributes
+    ----------
+    while_waiting:
+        Called before each wait for the child; returns after how many seconds to call it again.
     """
 
     def __init__(
@@ -80,7 +86,8 @@ class Executor:
         self._options = ChildOptions(
             threads, memory_limit, input_directory, recycle_after, recycle_memory, tuple(python_path)
         )
-        self._window = window
+        self.window = window
+        self.while_waiting: Callable[[], float] = lambda: math.inf
         self._child: ChildProcess | None = None
         self._guard: Guard | None = None
         self._failed_starts = 0
@@ -131,20 +138,21 @@ class Executor:
         Its result says ``interrupted``, and ``reason``. Without effect where nothing is running.
         """
         self._interrupts[attempt_id] = reason
-        self._wake()
+        self.wake()
 
     def stop(self, reason: str) -> None:
         """Abort the running attempt; those after it are not begun, and no other will be."""
         self._stop_reason = reason
         self._draining = True
-        self._wake()
+        self.wake()
 
     def drain(self) -> None:
         """Let the running attempt end; those after it are not begun, and no other will be."""
         self._draining = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """End the present wait for the child; ``while_waiting`` is called before the next."""
         with contextlib.suppress(OSError):
             os.write(self._wake_write, b"!")
 
@@ -189,7 +197,9 @@ class Executor:
             return
         if self._child is not None and self._child.lost and not self._pending:
             self._discard()
-        for work in itertools.islice(source, self._window - len(self._pending)):
+        if len(self._pending) > self.window // 2:
+            return
+        for work in itertools.islice(source, self.window - len(self._pending)):
             pending = PendingAttempt(work)
             self._pending.append(pending)
             if self._child is not None:
@@ -203,7 +213,7 @@ class Executor:
         pending = self._pending[0]
         if child.ready and not pending.since:
             pending.begin(self._judging_limit(pending.work), _FIRST_SAMPLE)
-        for message in child.wait(self._timeout(child, pending)):
+        for message in child.wait(min(self._timeout(child, pending), self.while_waiting())):
             self._handle(child, message)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)

@@ -25,25 +25,26 @@ from sqlalchemy import Connection
 from eas.errors import EASError, ServiceError, StoreError, StorePathError
 from eas.filestore import FileStore
 from eas.maintenance import process_identity
-from eas.model import AttemptResult, ClaimedAttempt, InputProduct, LogEntry, NewFile, NewVersion, QueuedAttempt
+from eas.model import AttemptResult, ClaimedAttempt, InputProduct, LogEntry, NewFile, NewVersion
 from eas.queues.base import JobQueue
 from eas.registry import Registry
-from eas.states import AttemptState
-from eas.taskdb import attempts, results, workers
+from eas.taskdb import attempts, workers
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import schema_mismatch
-from eas.wakeups import channel_of
 from eas.worker.executor import Executor
 from eas.worker.heartbeat import Heartbeat
 from eas.worker.protocol import Work
+from eas.worker.recorder import Recorder, RunStats
 
 LOG = logging.getLogger("eas.worker")
 
 BATCH_SECONDS = 0.25
-"""Short tasks are claimed together, about so much work at a time [s]: each commit serves many."""
-BATCH_LIMIT = 128
-FLUSH_SECONDS = 0.05
-"""Results wait at most so long for others to be committed with them [s]."""
+"""A worker holds several short tasks at once, up to so much work [s]: each commit serves many."""
+BATCH_LIMIT = 256
+LOOK_SECONDS = 1.0
+"""While short tasks of one type follow each other, a worker looks so often [s] whether another type is more urgent."""
+STREAM_SECONDS = 5.0
+"""They follow each other for so long [s] at most: then what was copied for them is removed."""
 SCHEMA_CHECK = 5.0
 """How often a worker checks that the schema still is the one of its release, at least [s]."""
 INPUTS = "inputs"
@@ -79,22 +80,13 @@ class WorkerOptions:
 
 
 @dataclass
-class RunStats:
-    """What a worker did: attempts *done* and *failed*, and results that came too late (*lost*)."""
-
-    done: int = 0
-    failed: int = 0
-    lost: int = 0
-
-
-@dataclass
 class _Batch:
-    """Attempts that were claimed together, and results that wait for the next commit."""
+    """Attempts of one task type that are run one after the other; ``works`` have no result yet."""
 
-    claimed: dict[int, ClaimedAttempt]
-    works: dict[int, Work] = field(default_factory=dict)
-    results: list[AttemptResult] = field(default_factory=list)
-    flushed: float = field(default_factory=time.monotonic)
+    task_type: str
+    works: dict[int, tuple[Work, contextlib.ExitStack]] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
 
 
 class Worker:
@@ -117,7 +109,6 @@ class Worker:
         self.options = options
         self.worker_id = uuid.uuid4().hex
         self.task_types = registry.task_types_of(options.worker_types)
-        self.stats = RunStats()
         types = [registry.worker_types[name] for name in options.worker_types]
         self.cpus = max(1, min(int(max(each.cpu for each in types)), os.cpu_count() or 1))
         memory = max(each.memory for each in types) * 1000 if options.memory_limits else None
@@ -126,6 +117,13 @@ class Worker:
         self._why = "it was asked to"
         self._seconds: dict[str, float] = {}
         self._held: set[int] = set()
+        self.recorder = Recorder(database, queue, store, self.worker_id, held=self._held, wake=self.executor.wake)
+        self.executor.while_waiting = self.recorder.poll
+
+    @property
+    def stats(self) -> RunStats:
+        """What the worker did so far."""
+        return self.recorder.stats
 
     def leave(self, why: str = "it was asked to") -> None:
         """Finish the running task, hand back the others and leave. Fit for signal handlers."""
@@ -152,7 +150,7 @@ class Worker:
             on_lost=lambda attempt: self.executor.interrupt("the attempt no longer belongs to this worker", attempt),
         )
         try:
-            with heartbeat, self.executor, self.store.staging() as scratch:
+            with heartbeat, self.executor, self.recorder, self.store.staging() as scratch:
                 self.executor.remove_if_killed(scratch)
                 self._serve_unless_outdated(scratch)
         finally:
@@ -199,7 +197,7 @@ class Worker:
                 checked = time.monotonic()
                 if self._leave_if_outdated():
                     return
-            claimed = self._claim()
+            claimed = self._claim(self.task_types, 1, self._patience())
             now = time.monotonic()
             if claimed:
                 self._work_off(claimed, scratch)
@@ -213,26 +211,30 @@ class Worker:
 
     # -- claiming ------------------------------------------------------------------------------
 
-    def _claim(self) -> list[ClaimedAttempt]:
-        """Claim the next attempt, and more of its kind where these are short."""
-        patience = 1.0 if self.options.idle_exit is None else min(1.0, max(self.options.idle_exit / 4, 0.05))
-        ids = self.queue.claim(self.worker_id, self.task_types, 1, patience)
-        if not ids:
-            return []
-        claimed = self._describe(ids)
-        task_type = claimed[0].task_type
-        more = self._how_many(task_type) - 1
-        if more > 0:
-            ids = self.queue.claim(self.worker_id, [task_type], more, 0.0)
-            claimed += self._describe(ids) if ids else []
+    def _patience(self) -> float:
+        """Return how long to wait for something to do [s]."""
+        return 1.0 if self.options.idle_exit is None else min(1.0, max(self.options.idle_exit / 4, 0.05))
+
+    def _claim(self, task_types: Sequence[str], limit: int, patience: float) -> list[ClaimedAttempt]:
+        """Claim up to ``limit`` attempts, waiting for the first up to ``patience`` [s]."""
+        claimed = self.queue.claim(self.worker_id, task_types, limit, patience)
         self._held.update(each.attempt_id for each in claimed)
         return claimed
 
-    def _describe(self, ids: Sequence[int]) -> list[ClaimedAttempt]:
-        return self.database.transact(lambda c: attempts.describe(c, ids))
+    def _claim_more(self, batch: _Batch) -> list[ClaimedAttempt]:
+        """Claim more of the same type where these are short; the child is at the others meanwhile."""
+        most = self.executor.window = self._how_many(batch.task_type)
+        now = time.monotonic()
+        if most == 1 or self._leaving.is_set() or now - batch.began >= STREAM_SECONDS:
+            return []
+        if now - batch.looked >= LOOK_SECONDS:
+            batch.looked = now
+            if self.queue.store.first_type(self.task_types) != batch.task_type:
+                return []
+        return self._claim([batch.task_type], most - most // 2, 0.0)
 
     def _how_many(self, task_type: str) -> int:
-        """Return how many attempts of a type make up one batch; one where its speed is unknown."""
+        """Return how many attempts of a type to hold at once; one where its speed is unknown."""
         seconds = self._seconds.get(task_type)
         return 1 if seconds is None else max(1, min(int(BATCH_SECONDS / max(seconds, 1e-4)), BATCH_LIMIT))
 
@@ -245,24 +247,26 @@ class Worker:
 
     def _work_off(self, claimed: Sequence[ClaimedAttempt], scratch: Path) -> None:
         """Run claimed attempts and record their results; hand back those that were not run."""
-        batch = _Batch({each.attempt_id: each for each in claimed})
-        with contextlib.ExitStack() as folders:
-            try:
-                for result in self.executor.run_many(self._prepare(batch, scratch, folders)):
-                    self._collect(batch, result)
-            finally:
-                self._flush(batch)
-                self._hand_back([attempt for attempt in batch.claimed if attempt in self._held])
-                shutil.rmtree(scratch / INPUTS, ignore_errors=True)
+        batch = _Batch(claimed[0].task_type)
+        self.executor.window = self._how_many(batch.task_type)
+        try:
+            for result in self.executor.run_many(self._prepare(batch, claimed, scratch)):
+                self._collect(batch, result)
+        finally:
+            self.recorder.finish()
+            self._hand_back(sorted(self._held))
+            for _, folders in batch.works.values():
+                folders.close()
+            shutil.rmtree(scratch / INPUTS, ignore_errors=True)
 
     def _collect(self, batch: _Batch, result: AttemptResult) -> None:
-        work = batch.works.pop(result.attempt_id)
-        if result.interrupted:
-            return  # it belongs to another worker, or is handed back
-        self._learn(work.attempt.task_type, result.ended - result.started)
-        batch.results.append(self._with_files(work, result))
-        if time.monotonic() - batch.flushed >= FLUSH_SECONDS:
-            self._flush(batch)
+        work, folders = batch.works.pop(result.attempt_id)
+        with folders:
+            if result.interrupted:
+                return  # it belongs to another worker, or is handed back
+            self._learn(work.attempt.task_type, result.ended - result.started)
+            self.recorder.add(work.attempt, self._with_files(work, result))
+        self.recorder.poll()
 
     def _hand_back(self, attempt_ids: Sequence[int]) -> None:
         if attempt_ids:
@@ -270,20 +274,25 @@ class Worker:
             self._held.difference_update(attempt_ids)
             self.queue.publish(returned)
 
-    def _prepare(self, batch: _Batch, scratch: Path, folders: contextlib.ExitStack) -> Iterator[Work]:
-        """Yield the work; attempts whose inputs are not sound end here, as failed."""
-        for attempt in batch.claimed.values():
-            try:
-                work = self._work(attempt, scratch, folders)
-            except ServiceError:
-                raise
-            except EASError as error:
-                now = time.time()
-                entry = LogEntry(now, logging.ERROR, "eas.worker", str(error))
-                batch.results.append(AttemptResult(attempt.attempt_id, error.what, now, now, log=(entry,)))
-                continue
-            batch.works[attempt.attempt_id] = work
-            yield work
+    def _prepare(self, batch: _Batch, claimed: Sequence[ClaimedAttempt], scratch: Path) -> Iterator[Work]:
+        """Yield the work, and more as it is needed; attempts whose inputs are not sound end here, as failed."""
+        while claimed:
+            for attempt in claimed:
+                folders = contextlib.ExitStack()
+                try:
+                    work = self._work(attempt, scratch, folders)
+                except ServiceError:
+                    raise
+                except EASError as error:
+                    folders.close()
+                    now = time.time()
+                    entry = LogEntry(now, logging.ERROR, "eas.worker", str(error))
+                    failed = AttemptResult(attempt.attempt_id, error.what, now, now, log=(entry,))
+                    self.recorder.add(attempt, failed)
+                    continue
+                batch.works[attempt.attempt_id] = (work, folders)
+                yield work
+            claimed = self._claim_more(batch)
 
     def _work(self, attempt: ClaimedAttempt, scratch: Path, folders: contextlib.ExitStack) -> Work:
         task_type = self.registry.task_type(attempt.task_type)
@@ -343,42 +352,3 @@ class Worker:
             file_name=file_name,
             attempt_id=attempt.attempt_id,
         )
-
-    # -- recording -----------------------------------------------------------------------------
-
-    def _flush(self, batch: _Batch) -> None:
-        """Commit the collected results, and publish their products."""
-        batch.flushed = time.monotonic()
-        taken, batch.results = batch.results, []
-        if not taken:
-            return
-        # The child measures by this machine's clock; others compare by the database's.
-        offset, now = self.database.clock_offset(), self.database.now()
-        recorded = [result.by_clock(offset) for result in taken]
-        closed = self.database.transact(lambda c: results.finish(c, self.worker_id, recorded, now))
-        for job_id in closed.jobs:
-            self.database.wakeups.notify(channel_of(job_id))
-        self._held.difference_update(result.attempt_id for result in taken)
-        for result in taken:
-            self._after(batch.claimed[result.attempt_id], result, result.attempt_id in closed.accepted)
-        self._publish(closed.requeued)
-
-    def _publish(self, queued: Sequence[QueuedAttempt]) -> None:
-        if queued:
-            self.queue.publish(queued)
-
-    def _after(self, attempt: ClaimedAttempt, result: AttemptResult, accepted: bool) -> None:
-        if not accepted:
-            self.stats.lost += 1
-            LOG.warning("attempt %d no longer belongs to this worker: its result is dropped", result.attempt_id)
-            for version in result.versions:
-                self.store.discard(version)
-            return
-        if result.state is AttemptState.DONE:
-            self.stats.done += 1
-        else:
-            self.stats.failed += 1
-            LOG.info("attempt %d (%s) failed: %s", result.attempt_id, attempt.task_type, result.reason)
-        for version in result.versions:
-            if result.state is AttemptState.DONE or version.passed:
-                self.store.publish(attempt.working_directory, version.file_name, version.store_path)

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, select
 
 from eas.model import AttemptResult, NewVersion, QueuedAttempt, TaskSpec
+from eas.queues.base import JobQueue
 from eas.states import AttemptState
 from eas.taskdb import attempts, jobs, tables, tasks, workers
+from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.workers import Process
 
@@ -125,3 +127,13 @@ def claim_these(database: TaskDatabase, worker_id: str, attempt_ids: Sequence[in
         return attempts.claim(connection, worker_id, attempts.lock(connection, sorted(wanted), now), now)
 
     return database.transact(claim)
+
+
+def claimed_ids(queue: JobQueue, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
+    """Claim from a queue; return the attempts' ids."""
+    return [each.attempt_id for each in queue.claim(worker_id, task_types, limit, timeout)]
+
+
+def next_ids(store: AttemptClaims, worker_id: str, task_types: Sequence[str], limit: int) -> list[int]:
+    """Claim from the task database; return the attempts' ids."""
+    return [each.attempt_id for each in store.claim_next(worker_id, task_types, limit)]

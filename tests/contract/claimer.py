@@ -21,7 +21,7 @@ def main(database_url: str, queue_url: str, prefix: str, worker: str) -> None:
     while empty < 3:
         taken = queue.claim(worker, ["null", "error", "verify"], 5, 0.5)
         empty = 0 if taken else empty + 1
-        print(*taken)
+        print(*(each.attempt_id for each in taken))
     queue.close()
     database.close()
 

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from eas.model import QueuedAttempt
+from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.queues.base import AttemptStore, JobQueue
 from eas.queues.delayed import Delayed
+from eas.taskdb import attempts
 from tests.contract.chains import claim_these
 
 LONGEST_WAIT = 0.1
@@ -46,7 +47,7 @@ class MemoryQueue(JobQueue):
             heap = self._due.setdefault(message.task_type, [])
             heapq.heappush(heap, (message.priority, message.attempt_id, message.available_at))
 
-    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[int]:
+    def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[ClaimedAttempt]:
         """Claim the next attempts; see the base class."""
         deadline = time.monotonic() + timeout
         while True:
@@ -59,7 +60,10 @@ class MemoryQueue(JobQueue):
                 self.publish(messages)
                 raise
             if claimed:
-                return claimed
+                return self._describe(claimed)
+
+    def _describe(self, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
+        return self.store.database.transact(lambda connection: attempts.describe(connection, attempt_ids))
 
     def _pop(self, task_types: Sequence[str], limit: int, deadline: float) -> list[QueuedAttempt]:
         """Take the first messages of these types, waiting for one until the deadline."""

@@ -21,7 +21,7 @@ from eas.states import AttemptState, TaskState
 from eas.taskdb import results, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
-from tests.contract.chains import claim_these, new_worker, queue_tasks, result
+from tests.contract.chains import claim_these, claimed_ids, new_worker, next_ids, queue_tasks, result
 from tests.contract.engines import EngineContract
 
 
@@ -46,7 +46,7 @@ class OperationsContract(EngineContract):
         begun, over = threading.Event(), threading.Event()
 
         def claim(name: str) -> None:
-            while mine := queue.store.claim_next(name, ["null"], 5):
+            while mine := next_ids(queue.store, name, ["null"], 5):
                 claimed.extend(mine)
                 begun.set()
                 if len(claimed) > 200:  # quick claimants leave some for the other side
@@ -144,10 +144,10 @@ class OperationsContract(EngineContract):
             thread.join()
         assert done == ["null"]
         queue_tasks(database, ["null"])
-        assert queue.claim("w", ["null"], 1, 0.2) == []
+        assert claimed_ids(queue, "w", ["null"], 1, 0.2) == []
         assert resume(database, queue) == ["null"]
         assert paused(database) == {}
-        assert len(queue.claim("w", ["null"], 1, 0.2)) == 1
+        assert len(claimed_ids(queue, "w", ["null"], 1, 0.2)) == 1
 
     def test_a_survey_counts_what_waits_runs_and_serves(self, database: TaskDatabase, queue: SQLQueue) -> None:
         registry = load()

@@ -19,7 +19,7 @@ from eas.taskdb import attempts, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from tests import services
-from tests.contract.chains import new_worker, queue_tasks
+from tests.contract.chains import claimed_ids, new_worker, queue_tasks
 from tests.contract.memory_queue import MemoryQueue
 
 TYPES = ["null", "error", "verify"]
@@ -62,7 +62,7 @@ class QueueContract:
         taken: list[int] = []
         empty = 0
         while len(taken) < count and empty < 3:
-            mine = queue.claim(worker, TYPES, limit, 0.5)
+            mine = claimed_ids(queue, worker, TYPES, limit, 0.5)
             empty = 0 if mine else empty + 1
             taken += mine
         return taken
@@ -72,26 +72,26 @@ class QueueContract:
     def test_what_is_queued_is_claimed_once(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null", "error", "null"])
         assert sorted(self.drain(queue, "w", 3)) == ids
-        assert queue.claim("w", TYPES, 5, 0.2) == []
+        assert claimed_ids(queue, "w", TYPES, 5, 0.2) == []
         assert queue.depths() == {}
 
     def test_nothing_to_do_waits_as_long_as_asked(self, queue: JobQueue) -> None:
-        queue.claim("w", TYPES, 1, 0.0)
+        claimed_ids(queue, "w", TYPES, 1, 0.0)
         began = time.monotonic()
-        assert queue.claim("w", TYPES, 1, 0.4) == []
+        assert claimed_ids(queue, "w", TYPES, 1, 0.4) == []
         assert 0.3 <= time.monotonic() - began <= 0.4 + SLACK
 
     def test_a_waiting_claim_gets_what_comes(self, database: TaskDatabase, queue: JobQueue) -> None:
         threading.Timer(0.3, lambda: self.put(database, queue, ["null"])).start()
         began = time.monotonic()
-        assert len(queue.claim("w", TYPES, 1, 10.0)) == 1
+        assert len(claimed_ids(queue, "w", TYPES, 1, 10.0)) == 1
         assert time.monotonic() - began < 0.3 + SLACK
 
     def test_wake_ends_a_wait(self, queue: JobQueue) -> None:
-        queue.claim("w", TYPES, 1, 0.0)
+        claimed_ids(queue, "w", TYPES, 1, 0.0)
         threading.Timer(0.2, queue.wake).start()
         began = time.monotonic()
-        assert queue.claim("w", TYPES, 1, 0.5) == []
+        assert claimed_ids(queue, "w", TYPES, 1, 0.5) == []
         assert time.monotonic() - began < 0.5 + SLACK
 
     def test_priority_then_age_within_a_type(self, database: TaskDatabase, queue: JobQueue) -> None:
@@ -106,15 +106,15 @@ class QueueContract:
 
     def test_other_types_are_left_alone(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null", "error"])
-        assert queue.claim("w", ["error"], 5, 1.0) == [ids[1]]
-        assert queue.claim("w", ["error"], 5, 0.2) == []
-        assert queue.claim("w", ["null"], 5, 2.0) == [ids[0]]
+        assert claimed_ids(queue, "w", ["error"], 5, 1.0) == [ids[1]]
+        assert claimed_ids(queue, "w", ["error"], 5, 0.2) == []
+        assert claimed_ids(queue, "w", ["null"], 5, 2.0) == [ids[0]]
 
     def test_what_is_not_due_waits(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null"], available_at=database.now() + 2.0)
-        assert queue.claim("w", TYPES, 1, 0.2) == []
-        assert queue.claim("w", TYPES, 1, 10.0) == ids
-        assert queue.claim("w", TYPES, 1, 0.0) == []
+        assert claimed_ids(queue, "w", TYPES, 1, 0.2) == []
+        assert claimed_ids(queue, "w", TYPES, 1, 10.0) == ids
+        assert claimed_ids(queue, "w", TYPES, 1, 0.0) == []
 
     def test_publishing_twice_is_harmless(self, database: TaskDatabase, queue: JobQueue) -> None:
         queued = queue_tasks(database, ["null"] * 3)
@@ -127,7 +127,7 @@ class QueueContract:
         queue.publish([QueuedAttempt(10**9, "null", 0, 0.0)])
         ids = self.put(database, queue, ["null"])
         assert self.drain(queue, "w", 1) == ids
-        assert queue.claim("w", TYPES, 1, 0.2) == []
+        assert claimed_ids(queue, "w", TYPES, 1, 0.2) == []
 
     def test_handed_back_is_claimed_again(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null"])
@@ -150,12 +150,12 @@ class QueueContract:
         if isinstance(queue, RabbitMQQueue):
             assert queue.message_counts(TYPES) == {"error": 0, "null": 1, "verify": 1}
         assert sorted(self.drain(queue, "w", 2)) == left
-        assert queue.claim("w", TYPES, 5, 0.2) == []
+        assert claimed_ids(queue, "w", TYPES, 5, 0.2) == []
 
     def test_a_pause_holds_work_back(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null"])
         database.transact(lambda c: c.execute(tables.queue_settings.insert().values(task_type="null", paused_at=1.0)))
-        assert queue.claim("w", TYPES, 1, 0.3) == []
+        assert claimed_ids(queue, "w", TYPES, 1, 0.3) == []
         database.transact(lambda c: c.execute(tables.queue_settings.delete()))
         queue.sweep()
         assert self.drain(queue, "w", 1) == ids
@@ -179,7 +179,7 @@ class QueueContract:
             pytest.skip("it serves one process only")
         ids = self.put(database, queue, ["null"] * 20)
         other = make_queue(self.kind, database, queue_prefix)
-        taken = queue.claim("a", TYPES, 1, 2.0) + other.claim("b", TYPES, 1, 2.0)
+        taken = claimed_ids(queue, "a", TYPES, 1, 2.0) + claimed_ids(other, "b", TYPES, 1, 2.0)
         # Nothing may stay with one that is busy with its task.
         taken += self.drain(other, "b", 18)
         assert sorted(taken) == ids

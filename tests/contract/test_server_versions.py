@@ -22,7 +22,7 @@ from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 from infra.services import places, rabbitmq, servers
-from tests.contract.chains import new_worker, queue_tasks
+from tests.contract.chains import claimed_ids, new_worker, queue_tasks
 from tests.services import drop_database, mariadb_server, rabbitmq_server
 
 COLLATIONS = (
@@ -121,7 +121,7 @@ def test_a_message_may_be_handed_back_for_ever(queue: RabbitMQQueue, queue_prefi
         channel.basic_nack(method.delivery_tag, requeue=True)
         channel.cancel()
     connection.close()
-    assert queue.claim("a", ["null"], 1, 5.0) != []
+    assert claimed_ids(queue, "a", ["null"], 1, 5.0) != []
 
 
 def test_no_feature_is_used_that_rabbitmq_is_to_lose(queue: RabbitMQQueue, queue_prefix: str) -> None:

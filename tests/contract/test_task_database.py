@@ -20,7 +20,17 @@ from eas.taskdb import attempts, jobs, periodic_locks, products, results, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase, reserve_ids
 from eas.taskdb.queries import product_status
-from tests.contract.chains import claim_these, new_job, new_worker, queue_tasks, result, states, task_states, version
+from tests.contract.chains import (
+    claim_these,
+    new_job,
+    new_worker,
+    next_ids,
+    queue_tasks,
+    result,
+    states,
+    task_states,
+    version,
+)
 from tests.contract.engines import EngineContract
 
 LONG_TEXT = "Ωδός 星 \U0001f6f0 " * 20_000
@@ -49,13 +59,13 @@ class TaskDatabaseContract(EngineContract):
 
         def work(worker: str) -> Callable[[], None]:
             def claim() -> None:
-                while mine := store.claim_next(worker, ["null", "error"], 7):
+                while mine := next_ids(store, worker, ["null", "error"], 7):
                     taken.extend(mine)
 
             return claim
 
         _together([work(new_worker(database, f"w{number}")) for number in range(4)])
-        while rest := store.claim_next("w0", ["null"], 100):  # a busy moment may end a worker's loop early
+        while rest := next_ids(store, "w0", ["null"], 100):  # a busy moment may end a worker's loop early
             taken.extend(rest)
         assert sorted(taken) == [each.attempt_id for each in queued]
 
@@ -63,28 +73,28 @@ class TaskDatabaseContract(EngineContract):
         queued = queue_tasks(database, ["null", "error", "null", "verify"], priorities=[5, -5, 0, 0])
         order = [queued[number].attempt_id for number in (1, 2, 3, 0)]
         assert store.first_type(["null", "error", "verify"]) == "error"
-        assert store.claim_next("w", ["null", "error", "verify"], 3) == order[:3]
-        assert store.claim_next("w", ["null", "error", "verify"], 3) == order[3:]
+        assert next_ids(store, "w", ["null", "error", "verify"], 3) == order[:3]
+        assert next_ids(store, "w", ["null", "error", "verify"], 3) == order[3:]
 
     def test_what_is_not_due_or_of_another_type_is_left(self, database: TaskDatabase, store: AttemptClaims) -> None:
         later = queue_tasks(database, ["null"], available_at=database.now() + 1000)[0]
         queue_tasks(database, ["error"])
-        assert store.claim_next("w", ["null"], 5) == []
+        assert next_ids(store, "w", ["null"], 5) == []
         assert claim_these(store.database, "w", [later.attempt_id]) == []
         assert store.due() == {"error": 1}
         assert store.depths() == {"error": 1, "null": 1}
         database.transact(lambda c: c.execute(tables.attempts.update().values(available_at=database.now())))
-        assert store.claim_next("w", ["null"], 5) == [later.attempt_id]
+        assert next_ids(store, "w", ["null"], 5) == [later.attempt_id]
 
     def test_a_paused_type_is_not_claimed(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = queue_tasks(database, ["null", "error"])
         database.transact(lambda c: c.execute(tables.queue_settings.insert().values(task_type="null", paused_at=1.0)))
         assert claim_these(store.database, "w", [each.attempt_id for each in queued]) == [queued[1].attempt_id]
-        assert store.claim_next("w", ["null", "error"], 5) == []
+        assert next_ids(store, "w", ["null", "error"], 5) == []
         assert store.queued() == []
         assert store.due() == {}
         database.transact(lambda c: c.execute(tables.queue_settings.delete()))
-        assert store.claim_next("w", ["null"], 5) == [queued[0].attempt_id]
+        assert next_ids(store, "w", ["null"], 5) == [queued[0].attempt_id]
 
     def test_a_claim_takes_only_what_is_queued(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 3)]
@@ -192,7 +202,7 @@ class TaskDatabaseContract(EngineContract):
         back = database.transact(lambda c: attempts.hand_back(c, "a", queued))
         assert [each.attempt_id for each in back] == queued
         assert task_states(database) == [TaskState.QUEUED] * 2
-        assert store.claim_next("b", ["null"], 5) == queued
+        assert next_ids(store, "b", ["null"], 5) == queued
 
     def test_a_silent_worker_loses_its_attempts(self, database: TaskDatabase, store: AttemptClaims) -> None:
         attempt = queue_tasks(database, ["null"])[0].attempt_id
@@ -216,7 +226,7 @@ class TaskDatabaseContract(EngineContract):
         attempt = queue_tasks(database, ["null"], stalls=1)[0].attempt_id
         later = database.now() + 10
         for left in (1, 0):
-            assert store.claim_next("a", ["null"], 1) == [attempt]
+            assert next_ids(store, "a", ["null"], 1) == [attempt]
             stalled = database.transact(lambda c: results.reap(c, later, database.now()))
             assert len(stalled.requeued) == left
             attempt = stalled.requeued[0].attempt_id if left else attempt

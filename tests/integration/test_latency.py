@@ -14,7 +14,7 @@ from eas.queues import sql
 from eas.queues.sql import SQLQueue
 from eas.taskdb import attempts
 from eas.taskdb.attempt_claims import AttemptClaims
-from tests.contract.chains import new_worker, queue_tasks
+from tests.contract.chains import claimed_ids, new_worker, queue_tasks
 from tests.integration.harness import System
 
 LONG = 3600.0
@@ -35,9 +35,9 @@ def test_a_worker_with_nothing_to_do_is_woken_by_whoever_queues_something(
     monkeypatch.setattr(sql, "LONGEST_WAIT", LONG)
     worker = new_worker(system.app.database, "w")
     queue = SQLQueue(AttemptClaims(system.app.database))
-    assert queue.claim(worker, ["null"], 1, 0.001) == []
+    assert claimed_ids(queue, worker, ["null"], 1, 0.001) == []
     claimed: list[int] = []
-    thread = threading.Thread(target=lambda: claimed.extend(queue.claim(worker, ["null"], 1, LONG)))
+    thread = threading.Thread(target=lambda: claimed.extend(claimed_ids(queue, worker, ["null"], 1, LONG)))
     thread.start()
     queued = queue_tasks(other.app.database, ["null"])
     other.app.queue.publish(queued)
@@ -54,15 +54,15 @@ def test_a_worker_that_was_idle_does_not_look_each_time_that_it_waits(
     monkeypatch.setattr(sql, "LONGEST_WAIT", LONG)
     worker = new_worker(system.app.database, "w")
     queue = SQLQueue(AttemptClaims(system.app.database))
-    queue.claim(worker, ["null"], 1, 0.001)
+    claimed_ids(queue, worker, ["null"], 1, 0.001)
     statements: list[str] = []
     event.listen(system.app.database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     for _ in range(5):
-        assert queue.claim(worker, ["null"], 1, 0.001) == []
+        assert claimed_ids(queue, worker, ["null"], 1, 0.001) == []
     assert [each for each in statements if each != "BEGIN"] == []
     queued = queue_tasks(system.app.database, ["null"])
     queue.publish(queued)
-    assert queue.claim(worker, ["null"], 1, LONG) == [queued[0].attempt_id]
+    assert claimed_ids(queue, worker, ["null"], 1, LONG) == [queued[0].attempt_id]
     queue.close()
 
 
@@ -85,7 +85,7 @@ def test_a_claim_that_waits_ends_when_the_worker_is_to_leave(system: System, mon
     monkeypatch.setattr(sql, "LONGEST_WAIT", LONG)
     worker = new_worker(system.app.database, "w")
     queue = SQLQueue(AttemptClaims(system.app.database))
-    thread = threading.Thread(target=lambda: queue.claim(worker, ["null"], 1, LONG))
+    thread = threading.Thread(target=lambda: claimed_ids(queue, worker, ["null"], 1, LONG))
     thread.start()
     while thread.is_alive():
         queue.wake()

@@ -43,6 +43,7 @@ from flows.run_chain import run_chain
 from flows.save_database import save_database
 from flows.task_runs import TaskRuns
 from flows.work import work
+from tests.contract.chains import claimed_ids
 from tests.integration.flows.submitting import artifacts, chain, count, driven, queued, submitted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
@@ -105,9 +106,9 @@ def test_pausing_and_resuming(app: App) -> None:
     queued(app, submitted(app, {"task": "null"}))
     assert pause_queue(["null"]) == ["null"]
     assert pause_queue(["null"]) == []
-    assert app.queue.claim("a-worker", ["null"], 1, 0.0) == []
+    assert claimed_ids(app.queue, "a-worker", ["null"], 1, 0.0) == []
     assert resume_queue() == ["null"]
-    assert len(app.queue.claim("a-worker", ["null"], 1, 0.0)) == 1
+    assert len(claimed_ids(app.queue, "a-worker", ["null"], 1, 0.0)) == 1
     state: State[Any] = pause_queue(["nul"], return_state=True)
     assert state.is_failed()
     assert "null" in str(state.message)

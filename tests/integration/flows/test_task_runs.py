@@ -20,7 +20,7 @@ from eas.app import App
 from eas.chains.grammar import parse_chain
 from eas.model import AttemptResult, ClaimedAttempt, LogEntry, Usage
 from eas.operations.submit import SubmitOptions, submit
-from eas.taskdb import attempts, results, tables
+from eas.taskdb import results, tables
 from flows import batch_members, task_run_events, task_runs
 from flows.run_chain import run_chain
 from flows.task_run_events import Change, start, times
@@ -60,12 +60,12 @@ class Bench:
 
     async def claim(self, number: int) -> list[ClaimedAttempt]:
         """Claim this number of attempts, as soon as they are on the queue."""
-        found: list[int] = []
+        found: list[ClaimedAttempt] = []
         async with asyncio.timeout(PATIENCE):
             while len(found) < number:
                 found += self.app.queue.claim(WORKER, ["null", "error"], number - len(found), 0.0)
                 await asyncio.sleep(0.02)
-        return self.app.database.transact(lambda connection: attempts.describe(connection, found))
+        return found
 
     def finish(self, attempt: ClaimedAttempt, *, failed: bool = False, took: float = 0.0) -> AttemptResult:
         """Deliver a result of an attempt that began now, and took some time [s]."""

@@ -22,7 +22,7 @@ from eas.taskdb import attempts, results, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
-from tests.contract.chains import claim_these, new_worker, queue_tasks, result, version
+from tests.contract.chains import claim_these, new_worker, next_ids, queue_tasks, result, version
 
 LONG_TEXT = "Ωδός 星 \U0001f6f0 " * 20_000
 
@@ -88,7 +88,7 @@ def test_a_restored_database_goes_on(sqlite: TaskDatabase, tmp_path: Path) -> No
     other = TaskDatabase(f"sqlite:///{tmp_path}/two.sqlite")
     backup.restore(other, registry.load(), tmp_path / "saved.gz")
     fill(other)  # new rows get new ids
-    assert AttemptClaims(other).claim_next("b", ["null"], 500)
+    assert next_ids(AttemptClaims(other), "b", ["null"], 500)
     other.close()
 
 

@@ -20,7 +20,7 @@ from eas.queues.session import Session
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from tests import services
-from tests.contract.chains import claim_these, queue_tasks
+from tests.contract.chains import claim_these, claimed_ids, queue_tasks
 
 
 class Wire:
@@ -102,7 +102,7 @@ def test_work_goes_on_while_the_broker_is_away(wire: Wire, database: TaskDatabas
     began = time.monotonic()
     queue.publish(queued)  # bounded, and no error: SQL has them
     assert queue.sweep() == 0
-    taken = queue.claim("a", ["null"], 1, 5.0) + queue.claim("a", ["null"], 1, 5.0)
+    taken = claimed_ids(queue, "a", ["null"], 1, 5.0) + claimed_ids(queue, "a", ["null"], 1, 5.0)
     assert time.monotonic() - began < 15
     assert sorted(taken) == [each.attempt_id for each in queued]
     wire.join()
@@ -112,18 +112,18 @@ def test_work_goes_on_while_the_broker_is_away(wire: Wire, database: TaskDatabas
         time.sleep(0.05)
     queue.publish(again)
     assert queue.message_counts(["null"]) == {"null": 1}
-    assert queue.claim("a", ["null"], 1, 5.0) == [again[0].attempt_id]
+    assert claimed_ids(queue, "a", ["null"], 1, 5.0) == [again[0].attempt_id]
 
 
 def test_a_claim_that_waits_survives_a_cut(wire: Wire, database: TaskDatabase, queue: RabbitMQQueue) -> None:
-    queue.claim("a", ["null"], 1, 0.0)
+    claimed_ids(queue, "a", ["null"], 1, 0.0)
     threading.Timer(0.3, wire.cut).start()
     queued = []
     threading.Timer(0.6, lambda: queued.extend(queue_tasks(database, ["null"]))).start()
     taken: list[int] = []
     deadline = time.monotonic() + 60
     while not taken and time.monotonic() < deadline:
-        taken = queue.claim("a", ["null"], 1, 1.0)
+        taken = claimed_ids(queue, "a", ["null"], 1, 1.0)
     assert taken == [each.attempt_id for each in queued]
 
 
@@ -158,7 +158,7 @@ def test_messages_that_sql_does_not_know_are_swept_away(database: TaskDatabase, 
 
 def test_a_busy_worker_keeps_no_message_for_itself(database: TaskDatabase, queue: RabbitMQQueue) -> None:
     queue.publish(queue_tasks(database, ["null"] * 5))
-    assert len(queue.claim("a", ["null", "error"], 1, 5.0)) == 1
+    assert len(claimed_ids(queue, "a", ["null", "error"], 1, 5.0)) == 1
     # Its consumers end a moment after the claim, and hand back what they were given until then.
     deadline = time.monotonic() + 60
     while (queue._types or queue.message_counts(["null"])["null"] < 4) and time.monotonic() < deadline:
@@ -169,7 +169,7 @@ def test_a_busy_worker_keeps_no_message_for_itself(database: TaskDatabase, queue
 def test_a_connection_that_is_lost_for_a_moment_does_not_end_the_wait(
     database: TaskDatabase, queue: RabbitMQQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue.claim("a", ["null"], 1, 0.0)
+    claimed_ids(queue, "a", ["null"], 1, 0.0)
     real, lost = queue.broker.session, []
 
     def session(patience: float) -> Session:
@@ -180,18 +180,18 @@ def test_a_connection_that_is_lost_for_a_moment_does_not_end_the_wait(
 
     monkeypatch.setattr(queue.broker, "session", session)
     began = time.monotonic()
-    assert queue.claim("a", ["null"], 1, 1.0) == []
+    assert claimed_ids(queue, "a", ["null"], 1, 1.0) == []
     assert time.monotonic() - began >= 0.9
     threading.Timer(0.3, lambda: queue.publish(queue_tasks(database, ["null"]))).start()
     lost.clear()
-    assert len(queue.claim("a", ["null"], 1, 30.0)) == 1
+    assert len(claimed_ids(queue, "a", ["null"], 1, 30.0)) == 1
 
 
 def test_a_broker_that_was_never_there_is_an_error_at_once(database: TaskDatabase) -> None:
     queue = RabbitMQQueue("amqp://eas:secret@127.0.0.1:1/%2F", AttemptClaims(database))
     began = time.monotonic()
     with pytest.raises(ServiceError) as caught:
-        queue.claim("a", ["null"], 1, 30.0)
+        claimed_ids(queue, "a", ["null"], 1, 30.0)
     assert time.monotonic() - began < 8
     assert "secret" not in str(caught.value)
     queue.close()

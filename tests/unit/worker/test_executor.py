@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -256,6 +257,52 @@ def test_works_are_taken_as_they_are_needed(make_executor, do):
     next(outcomes)
     assert len(taken) <= 3
     assert len(list(outcomes)) == 9
+
+
+def test_more_works_are_taken_when_half_of_those_sent_are_done(make_executor, do):
+    executor = make_executor(window=8)
+    sent = []
+
+    def works():
+        for _ in range(40):
+            sent.append(len(executor._pending))
+            yield do("nothing")
+
+    assert len(list(executor.run_many(works()))) == 40
+    assert max(sent) == 7
+    # Either one more of those that are sent together, or the first of them.
+    assert all(now == before + 1 or now <= 4 for before, now in itertools.pairwise(sent)), sent
+
+
+def test_the_window_may_grow_meanwhile(make_executor, do):
+    executor = make_executor(window=1)
+    taken = []
+
+    def works():
+        for number in range(6):
+            taken.append(number)
+            executor.window = 4
+            yield do("nothing")
+
+    outcomes = executor.run_many(works())
+    next(outcomes)
+    assert len(taken) == 1
+    next(outcomes)
+    assert len(taken) == 5
+    assert len(list(outcomes)) == 4
+
+
+def test_while_the_child_is_waited_for_something_else_can_be_done(make_executor, do):
+    executor = make_executor()
+    calls = []
+
+    def call():
+        calls.append(0.02)
+        return 0.02
+
+    executor.while_waiting = call
+    assert executor.run(do("sleep", duration=0.5)).passed
+    assert len(calls) > 10
 
 
 def test_large_messages(executor, do):
