@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 
 from benchmarks.common import Result, null_chain
 from benchmarks.end_to_end import run_chain
@@ -23,18 +23,23 @@ from eas.chains.grammar import parse_chain
 from eas.operations.submit import SubmitOptions, submit
 from eas.orchestration.drive import Driver
 from eas.settings import Settings
+from eas.taskdb import tables
 from eas.worker.worker import WorkerOptions
 
 WORKERS = 2
 
 
 class Large(NamedTuple):
-    """What a job took: tasks, seconds, memory of the supervisor [MB], bytes of the database a task."""
+    """What a job took: tasks, seconds, memory of the supervisor [MB], bytes of the database a task, ...
+
+    ... and seconds from its submission to the start of its first task.
+    """
 
     tasks: int
     seconds: float
     memory: float
     size: float
+    first: float
 
 
 def four_loops(leaves: int) -> tuple[dict[str, Any], int]:
@@ -54,8 +59,8 @@ def four_loops(leaves: int) -> tuple[dict[str, Any], int]:
 def large(leaves: int) -> Large:
     """Run a job of about that number of leaf tasks."""
     document, count = four_loops(leaves)
-    measured, size = run_chain(document, WORKERS, look=_size)
-    return Large(count, measured.seconds, measured.memory["supervisor"], size / count)
+    measured, (size, first) = run_chain(document, WORKERS, look=lambda home: (_size(home), _first_start(home)))
+    return Large(count, measured.seconds, measured.memory["supervisor"], size / count, first)
 
 
 def many(jobs: int) -> tuple[float, float]:
@@ -66,6 +71,13 @@ def many(jobs: int) -> tuple[float, float]:
 
 def _size(home: Path) -> int:
     return sum(path.stat().st_size for path in home.glob("eas.sqlite*"))
+
+
+def _first_start(home: Path) -> float:
+    submitted, started = tables.jobs.c.submitted_at, tables.attempt_results.c.started_at
+    with App(Settings(home=home)) as app, app.database.read() as connection:
+        first = connection.execute(select(func.min(started))).scalar_one()
+        return float(first - connection.execute(select(func.min(submitted))).scalar_one())
 
 
 def statements(count: int) -> float:
@@ -100,6 +112,7 @@ def run() -> list[Result]:
         Result(f"job of {big.tasks} tasks in four loops: exponent of its time", exponent, None, "", "at most 1.05"),
         Result(f"job of {big.tasks} tasks: memory of the supervisor", big.memory, None, "MB", ""),
         Result(f"job of {big.tasks} tasks: database", big.size, None, "bytes a task", "at most 1200"),
+        Result(f"job of {big.tasks} tasks: start of the first", big.first, None, "s", ""),
         Result("SQL statements a task", statements(5_000), None, "", "at most 4"),
         Result("jobs of ten tasks", rate, None, "jobs/s", "at least 20"),
         Result("300 jobs: memory of the supervisor", memory, None, "MB", ""),
@@ -116,6 +129,7 @@ def main() -> None:
         found = large(given.leaves)
         print(f"{found.tasks} tasks: {found.seconds:.0f} s, {found.tasks / found.seconds:.0f} tasks/s,")
         print(f"  supervisor {found.memory:.0f} MB, database {found.size:.0f} bytes a task")
+        print(f"  first task after {found.first:.1f} s")
     if given.jobs:
         rate, memory = many(given.jobs)
         print(f"{given.jobs} jobs of ten tasks: {rate:.1f} jobs/s, supervisor {memory:.0f} MB")

@@ -68,7 +68,7 @@ class Driver:
             return None
         events = job.step()
         self._wait = FIRST_WAIT if events else min(self._wait * 1.5, LONGEST_WAIT)
-        return Step(events, 0.0 if job.finished else self._wait)
+        return Step(events, 0.0 if job.finished or job.busy else self._wait)
 
     def wait(self, step: Step) -> None:
         """Wait for the time of the next step: earlier than it says if a worker of this machine has ended a task."""

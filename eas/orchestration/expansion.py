@@ -26,7 +26,7 @@ from eas.taskdb.product_claims import Registered
 from eas.taskdb.queries import job_state
 
 CHUNK = 5_000
-"""Tasks inserted in one transaction; a loop with more values goes in whole."""
+"""Tasks inserted in one transaction, about; a loop with more values goes in whole."""
 
 T = TypeVar("T")
 
@@ -83,21 +83,23 @@ class JobExpander:
         for row in rows:
             self.graph.mark_ready(row.id)
 
-    def expand(self, controls: Sequence[Node]) -> list[Node]:
-        """Expand control tasks; those that cannot be are settled as failed. Return the others."""
-        grown: list[Node] = []
+    def expand(self, controls: Sequence[Node]) -> tuple[list[Node], Sequence[Node]]:
+        """Expand the first of these control tasks, as many as fit into one transaction.
+
+        Returns those that were expanded, and those that are left for another call; what cannot be expanded is
+        settled as failed.
+        """
         batch: list[tuple[Node, list[TaskSpec]]] = []
-        size = 0
+        size = taken = 0
         for control in controls:
+            taken += 1
             children = self._attempt(control, self._first_children)
-            if children is None:
-                continue
-            batch.append((control, children))
-            size += len(children) + 1
+            if children is not None:
+                batch.append((control, children))
+                size += len(children) + 1
             if size >= CHUNK:
-                grown += self._insert(batch)
-                batch, size = [], 0
-        return grown + self._insert(batch)
+                break
+        return self._insert(batch), controls[taken:]
 
     def configure(self, pending: Sequence[Node]) -> None:
         """Configure tasks that waited for requested metadata, which exist now."""

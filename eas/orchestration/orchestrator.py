@@ -41,6 +41,12 @@ from eas.taskdb.queries import job_state
 
 QUEUE_CHUNK = 5_000
 """Attempts put on the queue in one transaction."""
+QUEUE_EARLY = 1_000
+"""So many ready leaf tasks are put on the queue while other tasks are still to be expanded."""
+ROUND = 5_000
+"""Ready tasks handled at a time."""
+STEP = 20_000
+"""Leaf tasks put on the queue in one step, about: in between, ended attempts are collected and the lease is renewed."""
 
 
 class EventKind(StrEnum):
@@ -125,18 +131,25 @@ class Orchestrator:
         moving = self.graph.in_flight or self._leaves or self.graph.ready or self._settled or self.graph.settled
         return bool(self.graph.held) and not (moving or self._loops or self.graph.unresolved_inputs)
 
+    @property
+    def busy(self) -> bool:
+        """Whether the last step left something that the next one can do at once."""
+        return not self.finished and bool(self.graph.ready or self._leaves or self._loops)
+
     def step(self) -> list[Event]:
         """Apply what ended, expand and queue what became ready; return the events.
 
-        Raises LostLeaseError when another process has taken the job over.
+        A large job takes several; see ``busy``. Raises LostLeaseError when another process has taken the job over.
         """
         if self.finished:
             return []
         try:
             self._collect()
             self._keep_lease()
-            while True:
+            queued = 0
+            while queued < STEP:
                 self._advance()
+                queued += min(len(self._leaves), QUEUE_CHUNK)
                 if not self._write() and not self.graph.ready and not self._loops:
                     break
             self._finish()
@@ -229,29 +242,42 @@ class Orchestrator:
                 self.graph.settle(row.task_id, state)
 
     def _advance(self) -> None:
-        """Expand, configure and decide all that is possible, until only leaf tasks are left to queue."""
-        while True:
+        """Expand, configure and decide all that is possible, until there are leaf tasks to queue, or nothing else."""
+        while len(self._leaves) < QUEUE_EARLY:
             self._close_parents()
             loops, self._loops = self._loops, []
             for loop in loops:
                 self._control_result(self.graph.nodes[loop])
-            ready = [self.graph.nodes[self.graph.ready.popleft()] for _ in range(len(self.graph.ready))]
-            ready = [node for node in ready if node.state is TaskState.WAITING]
-            self._leaves.extend(node.task_id for node in ready if not node.spec.pending and not node.is_control)
-            self.expander.configure([node for node in ready if node.spec.pending])
-            self._expand([node for node in ready if node.is_control and not node.spec.pending])
+            self._handle_ready()
             if not self.graph.ready and not self._loops and not self._check_external_inputs():
                 self._close_parents()
                 if not self.graph.ready and not self._loops:
                     return
 
-    def _expand(self, controls: Sequence[Node]) -> None:
-        expanded = self.expander.expand(controls)
+    def _handle_ready(self) -> None:
+        """Handle the first of the ready tasks; what that makes ready comes before the others.
+
+        So the first iterations of nested loops run while the last ones are still to be expanded.
+        """
+        ready = self.graph.ready
+        nodes = [self.graph.nodes[ready.popleft()] for _ in range(min(len(ready), ROUND))]
+        nodes = [node for node in nodes if node.state is TaskState.WAITING]
+        others = len(ready)
+        self._leaves.extend(node.task_id for node in nodes if not node.spec.pending and not node.is_control)
+        self.expander.configure([node for node in nodes if node.spec.pending])
+        left = self._expand([node for node in nodes if node.is_control and not node.spec.pending])
+        ready.extend(node.task_id for node in left)
+        ready.rotate(len(ready) - others)
+
+    def _expand(self, controls: Sequence[Node]) -> Sequence[Node]:
+        """Expand as many control tasks as fit into one transaction; return the others."""
+        expanded, left = self.expander.expand(controls)
         now = self.database.now()
         self._events.extend(Event(EventKind.EXPANDED, node, now) for node in expanded)
         for node in expanded:
             if node.open_children == 0:
                 self._control_is_empty(node)
+        return left
 
     def _close_parents(self) -> None:
         self._settled.extend(self.graph.take_settled(self._decide))
