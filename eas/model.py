@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from eas.states import AttemptState
 
@@ -21,6 +21,52 @@ CONDITIONAL = "execution_conditional"
 DO_WHILE = "execution_do_while_loop"
 CONTROL_TASKS = frozenset({CHAIN, FOR_LOOP, CONDITIONAL, DO_WHILE})
 """Task types that expand into children and cost no worker."""
+
+
+class LoopMetadata(Mapping[str, Scalar]):
+    """Inherited metadata of one iteration; the iterations of a loop share the names.
+
+    A job of 10^6 iterations holds one for each: a dictionary of eight entries would take twice the memory.
+
+    Parameters
+    ----------
+    places:
+        Name to its place in ``values``.
+    """
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, places: Mapping[str, int], values: tuple[Scalar, ...]) -> None:
+        self._places = places
+        self._values = values
+
+    def __getitem__(self, name: str) -> Scalar:
+        return self._values[self._places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class BriefSpec:
+    """What an orchestrator keeps of a task that it need not configure or expand any more; see ``TaskSpec``."""
+
+    task_type: str | None
+    name: str | None
+    metadata: Metadata
+    ordinal: int
+    pending: ClassVar[bool] = False
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it expands into children instead of running on a worker."""
+        return self.task_type in CONTROL_TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +120,10 @@ class TaskSpec:
     def is_control(self) -> bool:
         """Whether it expands into children instead of running on a worker."""
         return self.task_type in CONTROL_TASKS
+
+    def brief(self) -> BriefSpec:
+        """Return the parts that are needed for as long as the job runs; SQL holds the others."""
+        return BriefSpec(self.task_type, self.name, self.metadata, self.ordinal)
 
 
 @dataclass(frozen=True, slots=True)

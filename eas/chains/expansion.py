@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from eas.chains.siblings import Siblings
 from eas.chains.syntax import is_expression
 from eas.chains.tree import Conditional, Descriptor, DoWhile, ExecutionChain, Expression, Part, Undetermined
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem
-from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP, TaskSpec
+from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP, LoopMetadata, Metadata, Scalar, TaskSpec
 from eas.names import index_name
 from eas.registry import Registry
 
@@ -199,8 +200,14 @@ class Expander:
             self.fail(spec.path, "", error.what, error.hint)
         parameter = self._identifier(spec, "parameter")
         indexed = index_name(parameter)
-        metadata = ({**spec.metadata, parameter: value, indexed: index} for index, value in enumerate(values))
-        return self._chains(spec, metadata, 0)
+        places = {name: place for place, name in enumerate(dict.fromkeys([*spec.metadata, parameter, indexed]))}
+        inherited = [spec.metadata.get(name) for name in places]
+
+        def metadata(index: int, value: Scalar) -> Metadata:
+            inherited[places[parameter]], inherited[places[indexed]] = value, index
+            return LoopMetadata(places, tuple(inherited))
+
+        return self._chains(spec, itertools.starmap(metadata, enumerate(values)), 0)
 
     def _iteration(self, spec: TaskSpec, iteration: int) -> Iterator[TaskSpec]:
         return self._chains(spec, [self._iteration_metadata(spec, iteration)], iteration - 1)
@@ -208,7 +215,7 @@ class Expander:
     def _iteration_metadata(self, spec: TaskSpec, iteration: int) -> dict[str, Any]:
         return {**spec.metadata, index_name(self._identifier(spec, "iteration_name")): iteration}
 
-    def _chains(self, spec: TaskSpec, metadata: Iterable[dict[str, Any]], first: int) -> Iterator[TaskSpec]:
+    def _chains(self, spec: TaskSpec, metadata: Iterable[Metadata], first: int) -> Iterator[TaskSpec]:
         before = self._address(spec)
         for ordinal, inherited in enumerate(metadata, first):
             yield TaskSpec(

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass
 
-from eas.model import CONTROL_TASKS, DO_WHILE, TaskSpec
+from eas.model import CONTROL_TASKS, DO_WHILE, BriefSpec, TaskSpec
 from eas.names import label_of
 from eas.states import TaskState
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
 IN_FLIGHT = (TaskState.QUEUED, TaskState.RUNNING)
 
 
@@ -30,7 +27,7 @@ class Node:
     Attributes
     ----------
     spec:
-        What the task is. Settings and files are in it only as long as the orchestrator needs them.
+        What the task is; only the brief form once the orchestrator need not configure or expand it any more.
     waits:
         How many things it still waits for: makers of its inputs, siblings whose metadata it needs.
     dependants:
@@ -47,7 +44,7 @@ class Node:
 
     task_id: int
     parent_id: int | None
-    spec: TaskSpec
+    spec: TaskSpec | BriefSpec
     state: TaskState = TaskState.WAITING
     reason: str | None = None
     waits: int = 0
@@ -58,6 +55,12 @@ class Node:
     bad_children: int = 0
     number: int = 0
     held: bool = False
+
+    @property
+    def details(self) -> TaskSpec:
+        """The whole description, as long as it is needed: see ``forget_details``."""
+        assert isinstance(self.spec, TaskSpec), f"the details of {self.label} were released"
+        return self.spec
 
     @property
     def task_type(self) -> str | None:
@@ -77,11 +80,10 @@ class Node:
     def forget_details(self) -> None:
         """Release the parts of ``spec`` that SQL holds too and that are not needed again.
 
-        A job of a million tasks keeps a million nodes; file names alone would double their size.
+        A job of 10^6 tasks keeps 10^6 nodes: the address and the path alone would add a fifth to their size.
         """
-        spec = self.spec
-        if spec.settings or spec.inputs or spec.outputs:
-            self.spec = replace(spec, settings=_NONE, inputs=_NONE, outputs=_NONE)
+        if isinstance(self.spec, TaskSpec):
+            self.spec = self.spec.brief()
 
 
 class DependencyGraph:
@@ -357,12 +359,15 @@ class DependencyGraph:
         self.counts[key] = self.counts.get(key, 0) + step
 
 
-def _appended(task_ids: Sequence[int], task_id: int) -> list[int]:
-    """Return ``task_ids`` with one more, appended in place: leaf tasks share the empty tuple (56 bytes less each)."""
+def _appended(task_ids: Sequence[int], task_id: int) -> Sequence[int]:
+    """Return ``task_ids`` with one more, appended in place where it is a list.
+
+    Most tasks have none or one: all share the empty tuple, and a tuple of one takes half the memory of a list.
+    """
     if isinstance(task_ids, list):
         task_ids.append(task_id)
         return task_ids
-    return [*task_ids, task_id]
+    return [*task_ids, task_id] if task_ids else (task_id,)
 
 
 def blocked_by(node: Node) -> str:

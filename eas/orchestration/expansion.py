@@ -116,7 +116,7 @@ class JobExpander:
 
         Where the criterion cannot be evaluated, the loop is settled as failed.
         """
-        spec = loop.spec
+        spec = loop.details
         iteration = len(loop.children)
         body = self.graph.nodes[loop.children[-1]]
         names = self.expander.repeat_names(spec)
@@ -131,13 +131,13 @@ class JobExpander:
         return bool(children and self._insert([(loop, children)]))
 
     def _first_children(self, control: Node) -> list[TaskSpec]:
-        spec = control.spec
+        spec = control.details
         if spec.task_type == CONDITIONAL:
             return list(self.expander.children(spec, branch=self.expander.criterion(spec)))
         return list(self.expander.children(spec, iteration=1 if spec.task_type == DO_WHILE else None))
 
     def _reconfigured(self, node: Node) -> TaskSpec:
-        return self.expander.reconfigure(node.spec, self._requested(node, node.spec.requires))
+        return self.expander.reconfigure(node.details, self._requested(node, node.details.requires))
 
     def _write_configured(self, task_id: int, spec: TaskSpec) -> Registered:
         described = fingerprint(spec, self.expander.registry, self.job.seed)
@@ -213,7 +213,7 @@ class JobExpander:
             self.graph.read(node.task_id, registered.ids[product])
         for node in nodes:
             if requires:
-                self._require(node, node.spec.requires)
+                self._require(node, node.details.requires)
             self.graph.mark_ready(node.task_id)
             if not _expands_again(node):
                 node.forget_details()
@@ -253,8 +253,8 @@ def _expands_again(node: Node) -> bool:
 def _files(nodes: Iterable[Node], side: str) -> Iterator[tuple[Node, products.Product]]:
     for node in nodes:
         if not node.spec.pending:
-            for name in getattr(node.spec, side).values():
-                yield node, (node.spec.working_directory, name)
+            for name in getattr(node.details, side).values():
+                yield node, (node.details.working_directory, name)
 
 
 def fingerprint(spec: TaskSpec, registry: Registry, seed: str) -> str | None:

@@ -42,7 +42,7 @@ from eas.taskdb.queries import job_state
 QUEUE_CHUNK = 5_000
 """Attempts put on the queue in one transaction."""
 QUEUE_EARLY = 1_000
-"""So many ready leaf tasks are put on the queue while other tasks are still to be expanded."""
+"""With this number of ready leaf tasks, they are put on the queue while other tasks are still to be expanded."""
 ROUND = 5_000
 """Ready tasks handled at a time."""
 STEP = 20_000

@@ -51,7 +51,7 @@ def test_a_worker_whose_database_fails_for_another_reason_fails(
 ) -> None:
     worker = system.app.worker(WorkerOptions(("eas-base",), idle_exit=30.0))
 
-    def fail() -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("another reason")
 
     monkeypatch.setattr(worker, "_claim", fail)

@@ -117,7 +117,7 @@ def test_two_makers_are_reported_but_iterations_of_a_loop_are_not() -> None:
 def test_requires_looks_among_earlier_siblings_only() -> None:
     graph = graph_of(node(2, name="a", ordinal=0), node(3, ordinal=1), node(4, name="a", ordinal=2))
     assert graph.require(3, ["a"]) is None
-    assert graph.nodes[3].makers == [2]
+    assert list(graph.nodes[3].makers) == [2]
     assert graph.require(2, ["a"]) == "a"
     assert graph.require(3, ["b"]) == "b"
 
