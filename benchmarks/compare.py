@@ -1,8 +1,9 @@
 """``make bench-compare REV=...``: the same benchmarks of a revision and of the files as they are, in turn.
 
-``python -m benchmarks.compare REV [NAME ...] [--times 3]``. Both run in this environment, one after the other,
-several times: what else the machine does concerns both. A figure has changed if all of one side are
-below all of the other.
+``python -m benchmarks.compare REV [NAME ...] [--times 3] [--own-lock]``. Both run in this environment, one after the
+other, several times: what else the machine does concerns both. A figure has changed if all of one side are below
+all of the other. With ``--own-lock`` the revision gets an environment of its own, with the packages that it locks:
+for revisions whose code does not run with today's.
 """
 
 from __future__ import annotations
@@ -42,12 +43,18 @@ def tree_of(revision: str) -> Iterator[Path]:
             subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=REPOSITORY, check=True)
 
 
-def measure(tree: Path, names: Sequence[str]) -> dict[str, float]:
+def own_python(tree: Path) -> str:
+    """Set a tree up as its users do; return its Python."""
+    subprocess.run(["make", "setup", f"PYTHON={sys.executable}"], cwd=tree, check=True, stdout=sys.stderr)
+    return str(tree / ".venv" / "bin" / "python")
+
+
+def measure(tree: Path, names: Sequence[str], python: str = sys.executable) -> dict[str, float]:
     """Run benchmarks of a tree; return its figures."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks", *names],
+            [python, "-m", "benchmarks", *names],
             cwd=folder, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -88,13 +95,15 @@ def main() -> None:
     parser.add_argument("revision")
     parser.add_argument("names", nargs="*", default=list(NAMES))
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--own-lock", action="store_true", help="an environment of the revision's own lock")
     given = parser.parse_args()
     before: Figures = {}
     after: Figures = {}
     with tree_of(given.revision) as tree:
+        python = own_python(tree) if given.own_lock else sys.executable
         for _ in range(given.times):
-            for figures, place in ((before, tree), (after, REPOSITORY)):
-                for name, value in measure(place, given.names).items():
+            for figures, place, runs_on in ((before, tree, python), (after, REPOSITORY, sys.executable)):
+                for name, value in measure(place, given.names, runs_on).items():
                     figures.setdefault(name, []).append(value)
     show(before, after, given.revision)
 

@@ -176,7 +176,7 @@ async def drive(
         while (step := missed or await asyncio.to_thread(driver.step)) is not None:
             missed = None
             if step.events:
-                runs.plan_for(orchestrator.graph.leaves)
+                runs.plan_for(orchestrator.graph.expected_leaves())
                 runs.take(step.events, node_of, await asyncio.to_thread(runs.read, step.events))
             if orchestrator.graph.in_flight and (seen := await asyncio.to_thread(runs.look, orchestrator.job_id)):
                 runs.follow(seen, node_of)

@@ -113,7 +113,7 @@ class TaskRuns:
         self._lists = MemberLists(web_url)
 
     def plan_for(self, leaves: int) -> None:
-        """Decide how many tasks a task run represents, given the number of known leaf tasks."""
+        """Decide how many tasks a task run represents, given about how many leaf tasks there will be."""
         if leaves > self.max_task_runs:
             share = max(LEAST_SHARE, MOST_SHARE * min(1.0, SHRINKING_FROM / leaves))
             self._batch_size = max(2, ceil(leaves / max(1, self.max_task_runs * share)))

@@ -309,6 +309,21 @@ class DependencyGraph:
         """Number of leaf tasks, as far as the job has expanded."""
         return sum(count for (task_type, _), count in self.counts.items() if task_type not in CONTROL_TASKS)
 
+    def expected_leaves(self) -> int:
+        """Return about how many leaf tasks there will be: a task that is not expanded has as many as its siblings."""
+        shares: dict[int, float] = {}
+
+        def share(node: Node) -> float:
+            if node.parent_id is None:
+                return 1.0
+            if node.parent_id not in shares:
+                parent = self.nodes[node.parent_id]
+                shares[node.parent_id] = share(parent) / len(parent.children)
+            return shares[node.parent_id]
+
+        known = 1.0 - sum(share(node) for node in map(self.nodes.__getitem__, self.ready) if self._may_expand(node))
+        return round(self.leaves / known) if known > 1e-6 else self.leaves
+
     @property
     def in_flight(self) -> int:
         """Number of leaf tasks that are queued or running."""

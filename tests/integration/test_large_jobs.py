@@ -46,10 +46,12 @@ def test_the_first_tasks_are_queued_while_others_are_still_to_be_expanded(system
     assert 0 < len(queued) < 72
     assert driven.busy
     assert driven.graph.unexpanded > 0
+    assert driven.graph.leaves < 60
+    assert 65 <= driven.graph.expected_leaves() <= 80
     assert queued == sorted(queued)
     assert len(to_the_end(driven)) < 72
     queued = queued_addresses(system, driven.job_id)
-    assert len(queued) == 72
+    assert len(queued) == driven.graph.expected_leaves() == 72
     assert queued == sorted(queued)
     driven.close()
 
