@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from eas.plain_text import visible
 from eas.taskdb.service_lease import DURATION as LEASE
-from infra.deploy import addresses, pods
+from infra.deploy import addresses, pods, volumes
 from infra.deploy.client import Cluster, ClusterError
 
 Object = dict[str, Any]
@@ -28,6 +28,8 @@ ASK = ("python", "-m", "infra.deploy.summary")
 ASKED = ("supervisor", "supervisor")
 """Name of the Deployment, and of the container, in which the task database is asked."""
 ANSWER_SECONDS = 20.0
+LITTLE = 0.1
+"""A volume with a smaller part free than this is in red."""
 SETTLING = 60.0
 """A pod younger than this [s] may still wait for its volume or a node: that is no problem yet."""
 JOB_LABEL = "job-name"
@@ -39,7 +41,8 @@ class Status:
     """What a namespace holds; ``inside`` is the state of the task database, None where it is not known.
 
     ``asked``: it was asked for; else it is what the reconciler wrote last. ``waiting``: workers and other Jobs that
-    wait for room, which is normal. ``addresses``: how to reach the web interfaces.
+    wait for room, which is normal. ``addresses``: how to reach the web interfaces. ``volumes``: ``free`` and ``total``
+    of each [bytes].
     """
 
     namespace: str
@@ -49,6 +52,7 @@ class Status:
     waiting: int = 0
     addresses: tuple[str, ...] = ()
     asked: bool = False
+    volumes: dict[str, Object] = field(default_factory=dict)
 
     @property
     def well(self) -> bool:
@@ -69,6 +73,7 @@ class Status:
             "waiting_for_room": self.waiting,
             "troubles": [{"what": each.what, "hint": each.hint} for each in self.troubles],
             "addresses": list(self.addresses),
+            "volumes": self.volumes,
             "inside_asked": self.asked,
             "inside_age": None if self.age is None else round(self.age, 1),
             "inside": self.inside,
@@ -85,6 +90,7 @@ async def look(cluster: Cluster) -> Status:
     written = await _written(cluster)
     fresh = written is not None and time.time() - float(written["at"]) <= FRESH
     asked = None if fresh else await _ask(cluster, present)
+    known = dict((asked or written or {}).get("volumes") or {})
     return Status(
         cluster.namespace,
         sorted(pods.table_row(pod) for pod in present),
@@ -95,6 +101,7 @@ async def look(cluster: Cluster) -> Status:
             cluster.namespace, {pods.name_of(each) for each in await cluster.list("Service", SELECTORS[0])}
         ),
         asked is not None,
+        known | await volumes.free_space(cluster, present, but=known),
     )
 
 
@@ -154,6 +161,9 @@ def show(status: Status, console: Console) -> None:
     if status.waiting:
         console.print(Text(f"{status.waiting} workers, reports or chains wait for room on a node"))
     console.print(_inside(status.inside, status.age, asked=status.asked))
+    for name, each in sorted(status.volumes.items()):
+        text = f"volume {name}: {each['free'] / 1e9:.1f} of {each['total'] / 1e9:.1f} GB free"
+        console.print(Text(text, "bold red" if each["free"] < LITTLE * each["total"] else ""))
     for address in status.addresses:
         console.print(Text(address), soft_wrap=True)
 
@@ -164,10 +174,6 @@ def _inside(inside: Object | None, age: float | None, *, asked: bool) -> Group |
     lines: list[Any] = []
     lines.append(_origin(age, asked=asked))
     lines += [_service(name, each) for name, each in (inside.get("services") or {}).items()]
-    lines += [
-        Text(f"volume {name}: {each['free'] / 1e9:.1f} of {each['total'] / 1e9:.1f} GB free")
-        for name, each in (inside.get("volumes") or {}).items()
-    ]
     if inside.get("warning"):
         lines.append(Text(f"WARNING: {inside['warning']}", "bold red"))
     queues = [
