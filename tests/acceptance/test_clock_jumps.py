@@ -36,7 +36,9 @@ def set_while_it_runs(home: Home, clock: Clock, steps: Sequence[float], process:
     try:
         for number, step in enumerate(steps):
             enough = (number + 1) * TASKS // (len(steps) + 2)
-            wait_for(lambda enough=enough: ended(home) >= enough, f"{enough} tasks")
+            wait_for(lambda enough=enough: ended(home) >= enough or process.poll() is not None, f"{enough} tasks")
+            if process.poll() is not None:
+                pytest.fail(f"the process ended with {process.returncode}: {process.communicate()[0]}")
             assert ended(home) < TASKS, "the run was over too early"
             clock.set(step)
         output, _ = process.communicate(timeout=PATIENCE)
