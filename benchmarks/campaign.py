@@ -78,7 +78,10 @@ def measure(curves: int, workers: int) -> Campaign:
 
 
 def short_tasks(count: int, workers: int) -> tuple[float, float]:
-    """Run waiting tasks of 1 s; return what the system adds to wall and CPU time, as shares of the tasks' time."""
+    """Run waiting tasks of 1 s; return what the system adds to wall and CPU time, as shares of the tasks' time.
+
+    What the start of the processes takes is no part of it: that is measured with a task for each worker.
+    """
     task = {"task": "null", "duration": SHORT_TASK}
     loop = {"task": "execution_for_loop", "parameter": "i", "linear_range": [1, count, count], "task_list": [task]}
     document = {"job_name": "short", "working_directory": "short", "task_list": [loop]}
@@ -91,11 +94,11 @@ def short_tasks(count: int, workers: int) -> tuple[float, float]:
         database.close()
         return seconds
 
-    few, _ = run_chain({**document, "task_list": [task | {"duration": 0}]}, workers, look=span)
+    few, _ = run_chain({**document, "task_list": [task] * workers}, workers, look=span)
     measured, seconds = run_chain(document, workers, look=span)
-    work = count * SHORT_TASK
+    work = (count - workers) * SHORT_TASK
     cpu = sum(measured.cpu.values()) - sum(few.cpu.values())
-    return seconds * workers / work - 1, cpu / work
+    return seconds * workers / (count * SHORT_TASK) - 1, cpu / work
 
 
 def run() -> list[Result]:

@@ -33,7 +33,7 @@ _START_LIMIT = 120.0
 _START_TRIES = 3
 _FIRST_SAMPLE = 0.1
 _SAMPLE_EVERY = 0.2
-_SAMPLE_SHARE = 0.01
+_SAMPLE_SHARE = 0.005
 """Looking at the processes' memory takes at most this share of the time."""
 _RECYCLE_MEMORY = 4000.0
 _GRACE = 1.0
