@@ -64,6 +64,9 @@ def durations(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, f
 
 def _chosen(connection: Connection, wanted: TaskFilter) -> list[int] | None:
     """Return the ids of all tasks that a filter chooses; None where they are too many or too hard to find."""
+    if wanted.job_id is not None and wanted.is_indexed:
+        chosen = task_list.first_ids(connection, wanted, MOST + 1)
+        return chosen if len(chosen) <= MOST else None
     ids: list[int] = []
     after: str | None = None
     end = time.monotonic() + LONGEST

@@ -86,6 +86,12 @@ def page(
     return _of_job(connection, wanted, after, limit, newest)
 
 
+def first_ids(connection: Connection, wanted: TaskFilter, limit: int) -> list[int]:
+    """Return the first ids of what a filter by job, type and state alone chooses, ascending."""
+    ranges = _ranges(connection, wanted)
+    return keyset.first_ids(connection, TASKS.c.id, ranges, after=None, limit=limit) if ranges else []
+
+
 def types(connection: Connection, job_id: int) -> list[str | None]:
     """Return the task types that occur in a job; None for tasks whose type is not known yet."""
     return keyset.distinct(connection, TASKS.c.task_type, TASKS.c.job_id == job_id)
