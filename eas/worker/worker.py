@@ -1,8 +1,9 @@
 """A worker: claims attempts, has them run in its child process, and records what came of them.
 
-The main thread claims, runs and records. A second thread (``heartbeat``) writes heartbeats, so that
-a task which holds the processor, or this process's interpreter, is not taken for dead; and it tells
-the main thread when an attempt no longer belongs to this worker.
+The main thread claims and runs; another one commits results where a server keeps them (``recorder``).
+A third thread (``heartbeat``) writes heartbeats, so that a task which holds the processor, or this
+process's interpreter, is not taken for dead; and it tells the main thread when an attempt no longer
+belongs to this worker.
 """
 
 from __future__ import annotations

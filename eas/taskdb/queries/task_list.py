@@ -88,8 +88,7 @@ def page(
 
 def first_ids(connection: Connection, wanted: TaskFilter, limit: int) -> list[int]:
     """Return the first ids of what a filter by job, type and state alone chooses, ascending."""
-    ranges = _ranges(connection, wanted)
-    return keyset.first_ids(connection, TASKS.c.id, ranges, after=None, limit=limit) if ranges else []
+    return keyset.first_ids(connection, TASKS.c.id, _ranges(connection, wanted), after=None, limit=limit)
 
 
 def types(connection: Connection, job_id: int) -> list[str | None]:
