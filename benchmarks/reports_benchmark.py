@@ -8,7 +8,6 @@ Each report runs in a process of its own, on a tenth of the rows and on all of t
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ MEMORY_LIMIT = 1000
 
 def run(report: str, path: Path) -> None:
     """Make one report and print its wall-clock time, CPU time [s] and peak memory [MB]."""
+    from benchmarks.common import peak_memory
     from eas.taskdb.engine import TaskDatabase
     from eas.taskdb.queries.reports import Filters, snapshot
     from reports import assemble
@@ -42,8 +42,7 @@ def run(report: str, path: Path) -> None:
                 pass
         else:
             assemble.write_errors(connection, filters, None)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{time.perf_counter() - began:.3f} {time.process_time() - used:.3f} {peak:.0f}")
+    print(f"{time.perf_counter() - began:.3f} {time.process_time() - used:.3f} {peak_memory():.0f}")
 
 
 def measure(report: str, path: Path) -> tuple[float, float, float]:
