@@ -14,7 +14,7 @@ from prefect.settings import (
 )
 from pydantic import ValidationError
 
-from eas.operations.diagnosis import Finding, Level
+from eas.findings import Finding, Level
 from eas.settings import safe_url
 
 REQUEST_SECONDS = 3.0

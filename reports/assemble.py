@@ -17,6 +17,7 @@ import pandas as pd
 from sqlalchemy import Connection
 
 from eas.taskdb.queries import live, reports, service_warnings
+from eas.taskdb.queries.progress import first_starts, task_counts
 from eas.taskdb.queries.reports import Filters
 from reports import errors, live_tables, outcomes, timings, tree
 from reports.columns import UnknownParametersError, parameter_keys
@@ -26,8 +27,8 @@ from reports.progress import progress_frame, under_way
 
 def progress(connection: Connection, filters: Filters, now: float) -> pd.DataFrame:
     """Return the progress table."""
-    counts = reports.task_counts(connection, filters)
-    return progress_frame(counts, reports.first_starts(connection, under_way(counts)), now)
+    counts = task_counts(connection, filters)
+    return progress_frame(counts, first_starts(connection, under_way(counts)), now)
 
 
 def timings_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:

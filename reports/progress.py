@@ -33,7 +33,7 @@ def progress_frame(
     Parameters
     ----------
     rows:
-        ``(job_id, job_name, task_type, state, total)``, as ``eas.taskdb.queries.reports.task_counts`` gives.
+        ``(job_id, job_name, task_type, state, total)``, as ``eas.taskdb.queries.progress.task_counts`` gives.
     first_starts:
         When the first attempt of a job and task type started [Unix time, s].
     now:

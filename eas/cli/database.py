@@ -16,8 +16,8 @@ from eas.cli.services import make_url, password_of, refuse_both
 from eas.operations import backup
 from eas.operations import prune as pruning
 from eas.operations.init import init_database
-from eas.operations.saved_file import Contents
 from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.saved_file import Contents
 
 
 @click.group(context_settings={"token_normalize_func": normalise})

@@ -9,8 +9,8 @@ from eas.cli.options import json_option, print_json
 from eas.cli.output import echo
 from eas.cli.text import heading
 from eas.errors import EASError, SettingsError
-from eas.operations import diagnostics
-from eas.operations.diagnosis import Check, Finding, Level, run_checks
+from eas.findings import Check, Finding, Level, run_checks
+from eas.operations import diagnose
 from eas.plain_text import one_line
 
 STYLES = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "red"}
@@ -52,11 +52,11 @@ def _prepare() -> tuple[list[settings.Origin], dict[str, Check], list[Finding]]:
 
     findings: list[Finding] = []
     known: list[settings.Origin] = []
-    checks: dict[str, Check] = {"versions": diagnostics.check_versions}
+    checks: dict[str, Check] = {"versions": diagnose.check_versions}
     try:
         loaded = settings.load()
         known = settings.origins(loaded)
-        checks = diagnostics.checks(loaded, registry.load())
+        checks = diagnose.checks(loaded, registry.load())
     except EASError as error:
         check = "settings" if isinstance(error, SettingsError) else "registry"
         findings.append(Finding(check, Level.PROBLEM, error.what, error.hint))

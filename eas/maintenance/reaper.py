@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from eas.filestore import FileStore
 from eas.maintenance import process_identity, publish
 from eas.queues.base import JobQueue
-from eas.taskdb import periodic_locks, results, workers
+from eas.taskdb import periodic_locks, stalls, workers
 from eas.taskdb.engine import TaskDatabase
 
 LONGEST_INTERVAL = 10.0
@@ -45,14 +45,14 @@ def reap(database: TaskDatabase, queue: JobQueue, lease: float) -> int:
     def look(connection: Connection) -> tuple[list[str], bool]:
         here = workers.alive_on(connection, process_identity.machine())
         gone = [worker for worker, process in here.items() if not process_identity.is_alive(process)]
-        return gone, results.silent(connection, since)
+        return gone, stalls.silent(connection, since)
 
     gone, silent = database.fetch(look)
-    closed: list[results.Stalled] = []
+    closed: list[stalls.Stalled] = []
     if silent:
-        closed.append(database.transact(lambda c: results.reap(c, since, now)))
+        closed.append(database.transact(lambda c: stalls.reap(c, since, now)))
     if gone:
-        closed.append(database.transact(lambda c: results.reap_workers(c, gone, now)))
+        closed.append(database.transact(lambda c: stalls.reap_workers(c, gone, now)))
     for each in closed:
         queue.publish(each.requeued)
     return sum(len(each.attempt_ids) for each in closed)

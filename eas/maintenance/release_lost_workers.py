@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from eas.queues.base import JobQueue
-from eas.taskdb import results
+from eas.taskdb import stalls
 from eas.taskdb.engine import TaskDatabase
 
 
@@ -17,7 +17,7 @@ def release_lost_workers(database: TaskDatabase, queue: JobQueue, lost: Mapping[
     """
     now, closed = database.now(), 0
     for worker_id, why in lost.items():
-        done = database.transact(partial(results.reap_workers, worker_ids=[worker_id], now=now, why=why))
+        done = database.transact(partial(stalls.reap_workers, worker_ids=[worker_id], now=now, why=why))
         queue.publish(done.requeued)
         closed += len(done.attempt_ids)
     return closed

@@ -21,10 +21,10 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from eas import __version__
 from eas.errors import RequestError
-from eas.operations.saved_file import FORMAT, VERSION, Contents, SavedFile, damaged, inspect_file, saved_tables
 from eas.registry import Registry
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import current_revision, initialise
+from eas.taskdb.saved_file import FORMAT, VERSION, Contents, SavedFile, damaged, inspect_file, saved_tables
 
 CHUNK = 2_000
 """Rows read or written at a time."""

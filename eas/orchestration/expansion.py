@@ -20,7 +20,7 @@ from eas.model import CONDITIONAL, DO_WHILE, TaskSpec
 from eas.orchestration.dependency_graph import DependencyGraph, Node
 from eas.registry import Registry
 from eas.states import TaskState
-from eas.taskdb import attempts, jobs, products, tasks
+from eas.taskdb import attempts, job_lease, products, tasks
 from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.product_claims import Registered
 from eas.taskdb.queries import job_state
@@ -143,7 +143,7 @@ class JobExpander:
         described = fingerprint(spec, self.expander.registry, self.job.seed)
 
         def work(connection: Connection) -> Registered:
-            jobs.require_driver(connection, self.job.id, self.driver, self.job.revision)
+            job_lease.require_driver(connection, self.job.id, self.driver, self.job.revision)
             return tasks.configure(connection, self.job.id, task_id, spec, described)
 
         return self.database.transact(work)
@@ -179,9 +179,9 @@ class JobExpander:
         now = self.database.now()
 
         def work(connection: Connection) -> tuple[int, Registered]:
-            jobs.require_driver(connection, self.job.id, self.driver, self.job.revision)
+            job_lease.require_driver(connection, self.job.id, self.driver, self.job.revision)
             # A large job expands for longer than a lease lasts.
-            jobs.keep_lease(connection, self.job.id, self.driver, now)
+            job_lease.renew(connection, self.job.id, self.driver, now)
             first = tasks.reserve(connection, len(flat)) if flat else 0
             new = {
                 first + offset: tasks.NewTask(parent, spec, fingerprint(spec, self.expander.registry, self.job.seed))

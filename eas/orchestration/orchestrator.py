@@ -35,7 +35,7 @@ from eas.orchestration.external_inputs import ExternalInputs
 from eas.queues.base import JobQueue
 from eas.registry import Registry
 from eas.states import JobState, TaskState
-from eas.taskdb import attempts, jobs, product_claims, tasks
+from eas.taskdb import attempts, job_lease, jobs, product_claims, tasks
 from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.queries import job_state
 
@@ -118,7 +118,7 @@ class Orchestrator:
 
     def close(self) -> None:
         """Release the job's lease."""
-        self.database.transact(lambda c: jobs.drop_lease(c, self.job_id, self.driver))
+        self.database.transact(lambda c: job_lease.release(c, self.job_id, self.driver))
 
     @property
     def finished(self) -> bool:
@@ -191,7 +191,7 @@ class Orchestrator:
         """Load the job again after an operator changed its tasks, and report the outcome of those in flight."""
         before = [node.task_id for node in self.graph.nodes.values() if node.state in IN_FLIGHT]
         now = self.database.now()
-        if not self.database.transact(lambda c: jobs.take_lease(c, self.job_id, self.driver, self.lease, now)):
+        if not self.database.transact(lambda c: job_lease.take(c, self.job_id, self.driver, self.lease, now)):
             raise LostLeaseError(f"job {self.job_id} was taken over by another process", hint="leave it to that one")
         self._load()
         decided_now = set(self.graph.settled)
@@ -208,8 +208,8 @@ class Orchestrator:
         """Take the job's lease; without waiting if its last driver was a process of this host that is gone."""
         last = jobs.get(connection, self.job_id).driver
         if last is not None and (last == process_identity.reservation() or process_identity.is_gone(last)):
-            jobs.drop_lease(connection, self.job_id, last)
-        return jobs.take_lease(connection, self.job_id, self.driver, self.lease, now)
+            job_lease.release(connection, self.job_id, last)
+        return job_lease.take(connection, self.job_id, self.driver, self.lease, now)
 
     def _mark_running(self, connection: Connection) -> AnyRow:
         self._require(connection)
@@ -219,13 +219,13 @@ class Orchestrator:
 
     def _require(self, connection: Connection) -> None:
         """Lock the job's row until the commit, and check that this process drives the job, as it was loaded."""
-        jobs.require_driver(connection, self.job_id, self.driver, self.job.revision)
+        job_lease.require_driver(connection, self.job_id, self.driver, self.job.revision)
 
     def _keep_lease(self) -> None:
         if time.monotonic() - self._lease_renewed < self.lease / 4:
             return
         now = self.database.now()
-        if not self.database.transact(lambda c: jobs.keep_lease(c, self.job_id, self.driver, now)):
+        if not self.database.transact(lambda c: job_lease.renew(c, self.job_id, self.driver, now)):
             raise LostLeaseError(f"job {self.job_id} was taken over by another process", hint="leave it to that one")
         self._lease_renewed = time.monotonic()
 
@@ -393,7 +393,7 @@ class Orchestrator:
         def work(connection: Connection) -> AnyRow:
             self._require(connection)
             jobs.set_state(connection, self.job_id, state, ended_at=now)
-            jobs.drop_lease(connection, self.job_id, self.driver)
+            job_lease.release(connection, self.job_id, self.driver)
             return jobs.get(connection, self.job_id)
 
         self.job = self.database.transact(work)

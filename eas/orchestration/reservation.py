@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from eas.errors import EASError
 from eas.maintenance import process_identity
-from eas.taskdb import jobs
+from eas.taskdb import job_lease
 from eas.taskdb.engine import TaskDatabase
 
 LOG = logging.getLogger("eas.reservation")
@@ -51,10 +51,10 @@ class Reservation:
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(EASError):  # the lease runs out by itself
-            self.database.transact(lambda c: jobs.drop_lease(c, self.job_id, self._holder))
+            self.database.transact(lambda c: job_lease.release(c, self.job_id, self._holder))
 
     def _keep(self, connection: Connection) -> bool:
-        return jobs.keep_lease(connection, self.job_id, self._holder, self.database.now())
+        return job_lease.renew(connection, self.job_id, self._holder, self.database.now())
 
     def _renew(self) -> None:
         while not self._ended.wait(self._interval):

@@ -1,27 +1,25 @@
-"""How scheduling attempts end in SQL: with a result, or stalled.
+"""Results of scheduling attempts in SQL.
 
-A result is taken only from the worker that still holds the attempt. State, metadata, timings, QC,
-log, file versions and the next try go into one transaction.
+A result is accepted only from the worker that still holds the attempt. State, metadata, timings, QC,
+log, file versions and the next attempt go into one transaction.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from eas.model import AttemptResult, NewVersion, QueuedAttempt
 from eas.states import AttemptState, TaskState
-from eas.taskdb import attempts, dynamic_outputs, tables, workers
+from eas.taskdb import attempts, dynamic_outputs, retry, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.products import add_versions
 
 ATTEMPTS = tables.attempts
-GONE = "its process is gone"
-SILENT = "its heartbeats stopped"
 
 
 class Closed(NamedTuple):
@@ -53,7 +51,7 @@ def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResu
     done = [held[each.attempt_id] for each in accepted if each.state is AttemptState.DONE]
     failed = [held[each.attempt_id] for each in accepted if each.state is not AttemptState.DONE]
     _tasks_done(connection, done, now)
-    requeued = retry_or_give_up(connection, failed, TaskState.FAILED, now)
+    requeued = retry.retry_or_give_up(connection, failed, TaskState.FAILED, now)
     return Closed(frozenset(held), tuple(requeued), frozenset(row.job_id for row in held.values()))
 
 
@@ -168,105 +166,3 @@ def _tasks_done(connection: Connection, ended: Sequence[AnyRow], now: float) -> 
     for part in chunks(row.task_id for row in ended):
         values = {"state": TaskState.DONE, "ended_at": now, "accepted_attempt_id": accepted}
         connection.execute(update(task).where(task.c.id.in_(part)).values(**values))
-
-
-def retry_or_give_up(
-    connection: Connection, ended: Sequence[AnyRow], given_up: TaskState, now: float
-) -> list[QueuedAttempt]:
-    """Queue another attempt for tasks that have tries left, and close the others as ``given_up``.
-
-    A failed attempt (``given_up`` is FAILED) uses up a retry and waits before it is tried again;
-    a stalled one uses up a stall and is tried again at once.
-    """
-    if not ended:
-        return []
-    task, job = tables.tasks, tables.jobs
-    stalled = given_up is TaskState.STALLED
-    left = task.c.stalls_left if stalled else task.c.retries_left
-    _hold_jobs(connection, {row.job_id for row in ended})
-    found: dict[int, AnyRow] = {}
-    for part in chunks(row.task_id for row in ended):
-        query = select(task.c.id, left.label("left"), job.c.retries, job.c.backoff, job.c.cancel_requested_at)
-        query = query.join(job, job.c.id == task.c.job_id).where(task.c.id.in_(part))
-        found.update({row.id: row for row in connection.execute(query)})
-    again = [row for row in ended if found[row.task_id].left > 0 and found[row.task_id].cancel_requested_at is None]
-    over = {row.task_id for row in ended} - {row.task_id for row in again}
-    attempts.set_task_states(connection, over, given_up, ended_at=now)
-    for part in chunks(row.task_id for row in again):
-        connection.execute(update(task).where(task.c.id.in_(part)).values({left: left - 1}))
-    items = [
-        attempts.QueueItem(
-            row.task_id,
-            row.job_id,
-            row.task_type,
-            row.number + 1,
-            row.priority,
-            now if stalled else now + _delay(found[row.task_id]),
-        )
-        for row in again
-    ]
-    return attempts.queue(connection, items, now)
-
-
-def _hold_jobs(connection: Connection, job_ids: Iterable[int]) -> None:
-    """Hold jobs until the commit: one that is cancelled meanwhile must not get new attempts."""
-    for part in chunks(sorted(job_ids)):
-        query = select(tables.jobs.c.id).where(tables.jobs.c.id.in_(part)).order_by(tables.jobs.c.id)
-        connection.execute(query.with_for_update(read=True)).all()
-
-
-def _delay(task: AnyRow) -> float:
-    """Return how long to wait before the next try [s]: doubled each time, at most ten minutes."""
-    used = task.retries - task.left
-    return float(min(task.backoff * 2**used, 600.0))
-
-
-class Stalled(NamedTuple):
-    """What the reaper did: the attempts that it closed, and the new ones."""
-
-    attempt_ids: tuple[int, ...]
-    requeued: tuple[QueuedAttempt, ...]
-
-
-def silent(connection: Connection, since: float) -> bool:
-    """Return whether a worker, or a running attempt, was not heard of since a moment [Unix time, s]."""
-    found = select(ATTEMPTS.c.id).where(_unheard(since)).limit(1)
-    return connection.execute(found).first() is not None or bool(workers.silent(connection, since))
-
-
-def _unheard(since: float) -> ColumnElement[bool]:
-    return (ATTEMPTS.c.state == AttemptState.RUNNING) & (ATTEMPTS.c.heartbeat_at < since)
-
-
-def reap(connection: Connection, since: float, now: float) -> Stalled:
-    """Close attempts whose worker was not heard of since a moment as stalled [both Unix time, s]."""
-    workers.lose(connection, workers.silent(connection, since), SILENT, now)
-    return _close_stalled(connection, _unheard(since), SILENT, now)
-
-
-def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float, why: str = GONE) -> Stalled:
-    """Close what these workers run as stalled: their processes have ended; ``why`` is the reason."""
-    workers.lose(connection, worker_ids, why, now)
-    held = (ATTEMPTS.c.state == AttemptState.RUNNING) & ATTEMPTS.c.worker_id.in_(worker_ids)
-    return _close_stalled(connection, held, why, now)
-
-
-def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str, now: float) -> Stalled:
-    rows = connection.execute(select(ATTEMPTS).where(which).with_for_update(skip_locked=True)).all()
-    if not rows:
-        return Stalled((), ())
-    for part in chunks(row.id for row in rows):
-        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.RUNNING)
-        values = {"state": AttemptState.STALLED, "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
-        if connection.execute(guarded.values(**values)).rowcount != len(part):
-            raise RuntimeError("attempts that were locked for the reaper changed under it")
-    ends = [broken_off(row, _why_stalled(row, why, now), now) for row in rows]
-    connection.execute(insert(tables.attempt_results), ends)
-    workers.lose(connection, sorted({row.worker_id for row in rows}), why, now)
-    requeued = retry_or_give_up(connection, rows, TaskState.STALLED, now)
-    return Stalled(tuple(row.id for row in rows), tuple(requeued))
-
-
-def _why_stalled(row: AnyRow, why: str, now: float) -> str:
-    last = row.heartbeat_at or row.claimed_at
-    return f"stalled: worker {row.worker_id} was last heard of {now - last:.0f} s ago; {why}"

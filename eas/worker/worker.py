@@ -29,7 +29,7 @@ from eas.maintenance import process_identity
 from eas.model import AttemptResult, ClaimedAttempt, InputProduct, LogEntry, NewFile, NewVersion
 from eas.queues.base import JobQueue
 from eas.registry import Registry
-from eas.taskdb import attempts, workers
+from eas.taskdb import attempt_claims, workers
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import schema_mismatch
 from eas.worker.executor import Executor
@@ -271,7 +271,7 @@ class Worker:
 
     def _hand_back(self, attempt_ids: Sequence[int]) -> None:
         if attempt_ids:
-            returned = self.database.transact(lambda c: attempts.hand_back(c, self.worker_id, attempt_ids))
+            returned = self.database.transact(lambda c: attempt_claims.hand_back(c, self.worker_id, attempt_ids))
             self._held.difference_update(attempt_ids)
             self.queue.publish(returned)
 

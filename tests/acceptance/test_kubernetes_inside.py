@@ -20,7 +20,7 @@ from sqlalchemy import select
 from eas.app import App
 from eas.errors import ServiceError
 from eas.settings import Settings
-from eas.taskdb import attempts, tables, workers
+from eas.taskdb import attempt_claims, tables, workers
 from eas.worker.worker import WorkerOptions
 from infra.deploy import manifests, reconcile, status
 from infra.deploy.client import connect
@@ -158,9 +158,9 @@ class Inside:
                 connection, worker_id=worker, host=workers.Host(f"k8s:plato/{pod}", 1, 1.0), process=process,
                 worker_types=["eas-base"], cpus=1, now=time.time(),
             )  # fmt: skip
-            waiting = [row.id for row in attempts.next_queued(connection, ["null"], 1, time.time())]
-            free = attempts.lock(connection, waiting, time.time())
-            return list(attempts.claim(connection, worker, free, time.time()))
+            waiting = [row.id for row in attempt_claims.next_queued(connection, ["null"], 1, time.time())]
+            free = attempt_claims.lock(connection, waiting, time.time())
+            return list(attempt_claims.claim(connection, worker, free, time.time()))
 
         (claimed,) = self.database.transact(claim)
         return int(claimed)

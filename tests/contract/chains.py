@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from eas.model import AttemptResult, NewVersion, QueuedAttempt, TaskSpec
 from eas.queues.base import JobQueue
 from eas.states import AttemptState
-from eas.taskdb import attempts, jobs, tables, tasks, workers
+from eas.taskdb import attempt_claims, attempts, jobs, queue_settings, tables, tasks, workers
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.workers import Process
@@ -122,9 +122,11 @@ def claim_these(database: TaskDatabase, worker_id: str, attempt_ids: Sequence[in
     now = database.now()
 
     def claim(connection: Connection) -> list[int]:
-        query = select(tables.attempts.c.id).where(tables.attempts.c.task_type.not_in(attempts.paused(connection)))
+        query = select(tables.attempts.c.id).where(
+            tables.attempts.c.task_type.not_in(queue_settings.paused_since(connection))
+        )
         wanted = set(connection.execute(query).scalars()) & set(attempt_ids)
-        return attempts.claim(connection, worker_id, attempts.lock(connection, sorted(wanted), now), now)
+        return attempt_claims.claim(connection, worker_id, attempts.lock(connection, sorted(wanted), now), now)
 
     return database.transact(claim)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.queues.base import AttemptStore, JobQueue
 from eas.queues.delayed import Delayed
-from eas.taskdb import attempts
+from eas.taskdb import attempt_claims
 from tests.contract.chains import claim_these
 
 LONGEST_WAIT = 0.1
@@ -63,7 +63,7 @@ class MemoryQueue(JobQueue):
                 return self._describe(claimed)
 
     def _describe(self, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
-        return self.store.database.transact(lambda connection: attempts.describe(connection, attempt_ids))
+        return self.store.database.transact(lambda connection: attempt_claims.describe(connection, attempt_ids))
 
     def _pop(self, task_types: Sequence[str], limit: int, deadline: float) -> list[QueuedAttempt]:
         """Take the first messages of these types, waiting for one until the deadline."""

@@ -27,7 +27,7 @@ def fails(connection: Connection, attempt: int, now: float) -> object:
 
 
 def stalls(connection: Connection, attempt: int, now: float) -> object:
-    return results.reap_workers(connection, ["w"], now)
+    return stalls.reap_workers(connection, ["w"], now)
 
 
 class EndingsContract(EngineContract):

@@ -18,7 +18,7 @@ from eas.operations.init import initialise
 from eas.orchestration import metrics
 from eas.orchestration.metrics import SystemCollector, endpoint
 from eas.states import AttemptState
-from eas.taskdb import results, tables
+from eas.taskdb import results, stalls, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.service_lease import SUPERVISOR, ServiceLease
@@ -111,7 +111,7 @@ class MetricsContract(EngineContract):
         self.finish(database, first.attempt_id, AttemptState.DONE, 0.25)
         self.finish(database, second.attempt_id, AttemptState.FAILED, 30.0)
         claim_these(database, "w", [third.attempt_id])
-        database.transact(lambda c: results.reap_workers(c, ["w"], database.now()))
+        database.transact(lambda c: stalls.reap_workers(c, ["w"], database.now()))
         for state in ("running", "failed", "failed", "running"):
             job = update(tables.jobs).values(state=state)
             database.transact(lambda c, job=job: c.execute(job).rowcount)  # type: ignore[misc]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, event, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from eas.errors import ServiceError
-from eas.taskdb import attempts, database_errors, dialects, tables
+from eas.taskdb import attempt_claims, database_errors, dialects, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import AnySelect, TaskDatabase
 from tests.contract.chains import new_job, new_worker, next_ids, queue_tasks
@@ -38,7 +38,7 @@ def test_the_look_for_work_reads_the_index_alone(database: TaskDatabase) -> None
     queue_tasks(database, ["null"] * 400)
     with database.write() as connection:
         connection.execute(text("ANALYZE TABLE attempts"))
-    plan = explain(database, attempts.claimable("null", 10, time.time()))
+    plan = explain(database, attempt_claims.claimable("null", 10, time.time()))
     assert [row["key"] for row in plan] == ["ix_attempts_queue"]
     assert "Using index" in str(plan[0]["Extra"])
     assert "filesort" not in str(plan[0]["Extra"])
@@ -59,7 +59,7 @@ def test_counting_the_queue_reads_the_index_alone(database: TaskDatabase) -> Non
 
 def test_locking_what_is_next_uses_the_queue_index(database: TaskDatabase) -> None:
     queue_tasks(database, ["null"] * 400)
-    query = attempts.claimable("null", 10, time.time()).with_for_update(skip_locked=True)
+    query = attempt_claims.claimable("null", 10, time.time()).with_for_update(skip_locked=True)
     plan = explain(database, query)
     assert plan[0]["key"] == "ix_attempts_queue"
     assert "filesort" not in str(plan[0]["Extra"])
@@ -69,7 +69,7 @@ def test_a_claim_does_not_wait_for_rows_that_others_claim(database: TaskDatabase
     queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 4)]
     new_worker(database, "b")
     with database.write() as connection:
-        held = attempts.lock_next(connection, ["null"], 2, database.now())
+        held = attempt_claims.lock_next(connection, ["null"], 2, database.now())
         assert [each.attempt_id for each in held] == queued[:2]
         began = time.monotonic()
         assert next_ids(AttemptClaims(database), "b", ["null"], 4) == queued[2:]

@@ -18,7 +18,7 @@ from eas.orchestration.scaling import Starting, survey
 from eas.queues.sql import SQLQueue
 from eas.registry import load
 from eas.states import AttemptState, TaskState
-from eas.taskdb import results, tables
+from eas.taskdb import results, retry, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from tests.contract.chains import claim_these, claimed_ids, new_worker, next_ids, queue_tasks, result
@@ -107,7 +107,7 @@ class OperationsContract(EngineContract):
         queue_tasks(database, ["verify"] * 1000)  # of another job: the engine plans large tables differently
         claim_these(queue.store.database, new_worker(database, "w"), [attempt])
         cancelling = threading.Thread(target=lambda: cancel(database, queue, 1))
-        original = results.retry_or_give_up
+        original = retry.retry_or_give_up
 
         def late(*arguments: Any) -> Any:
             if not cancelling.ident:
@@ -116,7 +116,7 @@ class OperationsContract(EngineContract):
                 assert cancelling.is_alive(), "the cancellation did not wait for the worker"
             return original(*arguments)
 
-        monkeypatch.setattr(results, "retry_or_give_up", late)
+        monkeypatch.setattr(retry, "retry_or_give_up", late)
         bad = result(attempt, AttemptState.FAILED)
         database.transact(lambda c: results.finish(c, "w", [bad], database.now()))
         cancelling.join()

@@ -15,7 +15,7 @@ from eas.model import QueuedAttempt
 from eas.queues.base import JobQueue
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.sql import SQLQueue
-from eas.taskdb import attempts, tables
+from eas.taskdb import attempt_claims, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from tests import services
@@ -132,7 +132,7 @@ class QueueContract:
     def test_handed_back_is_claimed_again(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null"])
         assert self.drain(queue, "a", 1) == ids
-        queue.publish(database.transact(lambda c: attempts.hand_back(c, "a", ids)))
+        queue.publish(database.transact(lambda c: attempt_claims.hand_back(c, "a", ids)))
         assert self.drain(queue, "b", 1) == ids
 
     def test_a_sweep_finds_what_was_never_published(self, database: TaskDatabase, queue: JobQueue) -> None:

@@ -16,7 +16,18 @@ from sqlalchemy import Connection, func, select
 from eas.errors import LostLeaseError
 from eas.model import Check, LogEntry, Usage
 from eas.states import AttemptState, TaskState
-from eas.taskdb import attempts, jobs, periodic_locks, products, results, tables, tasks, workers
+from eas.taskdb import (
+    attempt_claims,
+    attempts,
+    job_lease,
+    periodic_locks,
+    products,
+    results,
+    stalls,
+    tables,
+    tasks,
+    workers,
+)
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase, reserve_ids
 from eas.taskdb.queries import product_status
@@ -198,8 +209,8 @@ class TaskDatabaseContract(EngineContract):
     def test_handed_back_attempts_are_queued_again(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 2)]
         claim_these(store.database, "a", queued)
-        assert database.transact(lambda c: attempts.hand_back(c, "b", queued)) == []
-        back = database.transact(lambda c: attempts.hand_back(c, "a", queued))
+        assert database.transact(lambda c: attempt_claims.hand_back(c, "b", queued)) == []
+        back = database.transact(lambda c: attempt_claims.hand_back(c, "a", queued))
         assert [each.attempt_id for each in back] == queued
         assert task_states(database) == [TaskState.QUEUED] * 2
         assert next_ids(store, "b", ["null"], 5) == queued
@@ -209,11 +220,11 @@ class TaskDatabaseContract(EngineContract):
         new_worker(database, "a")
         claim_these(store.database, "a", [attempt])
         since = database.now() - 1.0
-        assert not database.fetch(lambda c: results.silent(c, since))
-        assert database.transact(lambda c: results.reap(c, since, database.now())).attempt_ids == ()
+        assert not database.fetch(lambda c: stalls.silent(c, since))
+        assert database.transact(lambda c: stalls.reap(c, since, database.now())).attempt_ids == ()
         later = database.now() + 10
-        assert database.fetch(lambda c: results.silent(c, later))
-        stalled = database.transact(lambda c: results.reap(c, later, database.now()))
+        assert database.fetch(lambda c: stalls.silent(c, later))
+        stalled = database.transact(lambda c: stalls.reap(c, later, database.now()))
         assert stalled.attempt_ids == (attempt,)
         again = stalled.requeued[0].attempt_id
         assert states(database) == {attempt: AttemptState.STALLED, again: AttemptState.QUEUED}
@@ -227,7 +238,7 @@ class TaskDatabaseContract(EngineContract):
         later = database.now() + 10
         for left in (1, 0):
             assert next_ids(store, "a", ["null"], 1) == [attempt]
-            stalled = database.transact(lambda c: results.reap(c, later, database.now()))
+            stalled = database.transact(lambda c: stalls.reap(c, later, database.now()))
             assert len(stalled.requeued) == left
             attempt = stalled.requeued[0].attempt_id if left else attempt
         assert task_states(database) == [TaskState.STALLED]
@@ -236,20 +247,20 @@ class TaskDatabaseContract(EngineContract):
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 2)]
         new_worker(database, "a")
         claim_these(store.database, "a", queued)
-        lost = database.transact(lambda c: results.reap_workers(c, ["a"], database.now()))
+        lost = database.transact(lambda c: stalls.reap_workers(c, ["a"], database.now()))
         assert sorted(lost.attempt_ids) == queued
         assert self._worker_state(database) == "lost"
 
     def test_a_job_has_one_driver(self, database: TaskDatabase) -> None:
         job = database.transact(new_job)
         now = database.now()
-        take = lambda who, at: database.transact(lambda c: jobs.take_lease(c, job, who, 60.0, at))  # noqa: E731
+        take = lambda who, at: database.transact(lambda c: job_lease.take(c, job, who, 60.0, at))  # noqa: E731
         assert take("a", now)
         assert not take("b", now + 59)
         assert take("b", now + 61)
         with pytest.raises(LostLeaseError):
-            database.transact(lambda c: jobs.require_driver(c, job, "a"))
-        database.transact(lambda c: jobs.require_driver(c, job, "b"))
+            database.transact(lambda c: job_lease.require_driver(c, job, "a"))
+        database.transact(lambda c: job_lease.require_driver(c, job, "b"))
 
     def test_a_duty_falls_to_one(self, database: TaskDatabase) -> None:
         took: list[bool] = []

@@ -13,7 +13,7 @@ from benchmarks.detailed_database import DetailedGenerator
 from eas.errors import UnknownFileError, UnknownTaskError
 from eas.model import CHAIN, TaskSpec
 from eas.states import AttemptState, TaskState
-from eas.taskdb import attempts, jobs, tables, tasks
+from eas.taskdb import attempts, job_lease, tables, tasks
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import lineage, task_details, waiting
 from eas.taskdb.queries.waiting import Obstacle
@@ -168,7 +168,7 @@ class TaskDetailsContract(EngineContract):
         with database.read() as connection:
             job = task_details.get(connection, maker).job_id
         now = database.now()
-        database.transact(lambda c: jobs.take_lease(c, job, "driver-1", 60.0, now))
+        database.transact(lambda c: job_lease.take(c, job, "driver-1", 60.0, now))
         assert [each.kind for each in self.why(database, maker, now)] == ["ready"]
         database.transact(
             lambda c: c.execute(update(tables.tasks).where(tables.tasks.c.id == maker).values(held_at=now)).rowcount

@@ -19,11 +19,11 @@ from sqlalchemy import func, select
 from eas import registry
 from eas.errors import RequestError
 from eas.operations import backup
-from eas.operations.saved_file import inspect_file, saved_tables
 from eas.states import AttemptState
 from eas.taskdb import results
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
+from eas.taskdb.saved_file import inspect_file, saved_tables
 from tests.contract.chains import claim_these, new_worker, queue_tasks, result, version
 
 VALUES: list[Any] = [

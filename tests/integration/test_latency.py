@@ -12,7 +12,7 @@ from eas.operations.pause import pause, resume
 from eas.orchestration.drive import Driver, Step
 from eas.queues import sql
 from eas.queues.sql import SQLQueue
-from eas.taskdb import attempts
+from eas.taskdb import attempt_claims
 from eas.taskdb.attempt_claims import AttemptClaims
 from tests.contract.chains import claimed_ids, new_worker, queue_tasks
 from tests.integration.harness import System
@@ -110,8 +110,8 @@ def test_paused_types_are_left_out_of_what_comes_next(system: System) -> None:
     first = queue_tasks(database, ["null"])
     pause(database, ["null"])
     with database.read() as connection:
-        assert attempts.next_queued(connection, ["null", "error"], 5, database.now()) == []
+        assert attempt_claims.next_queued(connection, ["null", "error"], 5, database.now()) == []
     resume(database, system.app.queue, ["null"])
     with database.read() as connection:
-        (found,) = attempts.next_queued(connection, ["null", "error"], 5, database.now())
+        (found,) = attempt_claims.next_queued(connection, ["null", "error"], 5, database.now())
     assert found.id == first[0].attempt_id

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eas.errors import RequestError
-from eas.operations.saved_file import inspect_file
+from eas.taskdb.saved_file import inspect_file
 
 DUMPS = [
     "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\nCREATE TABLE `eas_task` (id INT);\n",

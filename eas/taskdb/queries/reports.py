@@ -10,25 +10,21 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Connection,
-    bindparam,
     exists,
     func,
     literal,
     or_,
     select,
-    union_all,
 )
 
 from eas.errors import RequestError
 from eas.model import CONTROL_TASKS, DO_WHILE, FOR_LOOP
-from eas.states import AttemptState, JobState, TaskState
+from eas.states import AttemptState, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow, AnySelect, TaskDatabase
 
@@ -37,9 +33,6 @@ RESULTS, LOG, WORKERS = tables.attempt_results, tables.log_entries, tables.worke
 
 CHUNK = 10_000
 """Rows of one chunk."""
-
-FIRST = 50
-"""Tasks of one state, job and type whose attempts tell when the first began."""
 
 UNFINISHED = [state for state in AttemptState if not state.final]
 LOOPS = [FOR_LOOP, DO_WHILE]
@@ -151,48 +144,6 @@ def chains(connection: Connection, job_ids: Sequence[int]) -> dict[int, str]:
     return {
         row.id: row.chain for row in connection.execute(select(JOBS.c.id, JOBS.c.chain).where(JOBS.c.id.in_(job_ids)))
     }
-
-
-def task_counts(connection: Connection, filters: Filters) -> list[AnyRow]:
-    """Return how many tasks there are: ``(job_id, job_name, task_type, state, total)``.
-
-    ``since``: of jobs that had not ended before it.
-    """
-    # Grouped by index alone; the few jobs' names are joined to the few groups.
-    groups = select(TASKS.c.job_id, TASKS.c.task_type, TASKS.c.state, func.count().label("total"))
-    counted = groups.where(*filters.tasks()).group_by(TASKS.c.job_id, TASKS.c.task_type, TASKS.c.state).subquery()
-    query = select(counted.c.job_id, JOBS.c.name, counted.c.task_type, counted.c.state, counted.c.total).join(
-        JOBS, JOBS.c.id == counted.c.job_id
-    )
-    if filters.since is not None:
-        query = query.where(or_(JOBS.c.ended_at.is_(None), JOBS.c.ended_at >= filters.since))
-    return list(connection.execute(query.order_by(counted.c.job_id, counted.c.task_type)).all())
-
-
-def first_starts(connection: Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], float]:
-    """Return when attempts of task types of jobs that are not over were first claimed [Unix s].
-
-    Attempts are claimed in the order of their tasks, or nearly: the first ``FIRST`` tasks in each
-    state are looked at, however many there are.
-    """
-    open_jobs = select(JOBS.c.id).where(JOBS.c.state.in_([JobState.SUBMITTED, JobState.RUNNING]))
-    known = set(connection.execute(open_jobs).scalars())
-    claimed = select(func.min(ATTEMPTS.c.claimed_at))
-    found = {}
-    for job_id, task_type in wanted:
-        if job_id in known:
-            ids = list(connection.execute(_first_tasks(), {"job": job_id, "kind": task_type}).scalars())
-            found[job_id, task_type] = connection.execute(claimed.where(ATTEMPTS.c.task_id.in_(ids))).scalar_one()
-    return {key: first for key, first in found.items() if first is not None}
-
-
-@cache
-def _first_tasks() -> CompoundSelect[tuple[int]]:
-    """Return the query for the first tasks of a job and type in each state: a few entries of an index."""
-    of_type = (TASKS.c.job_id == bindparam("job"), TASKS.c.task_type == bindparam("kind"))
-    every = select(TASKS.c.id).where(*of_type).order_by(TASKS.c.id).limit(FIRST)
-    parts = [every.where(TASKS.c.state == state).subquery() for state in TaskState]
-    return union_all(*(select(part.c.id) for part in parts))
 
 
 def loop_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence[str]]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eas.taskdb.queries import reports
+from eas.taskdb.queries import progress, reports
 from eas.taskdb.queries.reports import Filters, snapshot
 from reports import assemble, tables
 from reports.files import csv_text, write_csv
@@ -72,7 +72,7 @@ def check_progress(connection, filters):
 
 
 def check_first_starts(connection, filters):
-    wanted = under_way(reports.task_counts(connection, filters))
+    wanted = under_way(progress.task_counts(connection, filters))
     earliest = {
         (job, kind): first
         for job, kind, first in sql(
@@ -81,7 +81,7 @@ def check_first_starts(connection, filters):
             "WHERE j.state IN ('submitted', 'running') AND a.claimed_at IS NOT NULL GROUP BY 1, 2",
         )
     }
-    assert reports.first_starts(connection, wanted) == {key: earliest[key] for key in wanted if key in earliest}
+    assert progress.first_starts(connection, wanted) == {key: earliest[key] for key in wanted if key in earliest}
 
 
 def check_timings(connection, filters, folder: Path):

@@ -15,13 +15,13 @@ from sqlalchemy import Connection, func, select
 
 from eas import registry
 from eas.errors import RequestError
-from eas.operations import backup, saved_file
-from eas.operations.saved_file import inspect_file, saved_tables
+from eas.operations import backup
 from eas.states import AttemptState
-from eas.taskdb import attempts, results, tables
+from eas.taskdb import attempts, results, saved_file, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
+from eas.taskdb.saved_file import inspect_file, saved_tables
 from tests.contract.chains import claim_these, new_worker, next_ids, queue_tasks, result, version
 
 LONG_TEXT = "Ωδός 星 \U0001f6f0 " * 20_000

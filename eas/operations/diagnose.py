@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 import eas
 from eas.filestore import open_store
 from eas.filestore.opening import check_url, local_path
-from eas.operations.diagnosis import Check, Finding, Level
+from eas.findings import Check, Finding, Level
 from eas.operations.init import leaf_types
 from eas.queues import open_queue
 from eas.queues.opening import SQL, queue_kind

@@ -1,0 +1,47 @@
+"""The lease of a job in SQL: which process drives the job, and until when.
+
+A driver takes the lease, renews it while it works, and releases it at the end. Another process can take it over
+as soon as it has expired.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, or_, select, update
+
+from eas.errors import JobChangedError, LostLeaseError
+from eas.taskdb import tables
+
+JOBS = tables.jobs
+
+
+def take(connection: Connection, job_id: int, driver: str, lease: float, now: float) -> bool:
+    """Become (or stay) the one that drives a job; False while another driver's lease lasts [s]."""
+    free = or_(JOBS.c.driver.is_(None), JOBS.c.driver == driver, JOBS.c.driver_seen_at < now - lease)
+    guarded = update(JOBS).where(JOBS.c.id == job_id, free).values(driver=driver, driver_seen_at=now)
+    return connection.execute(guarded).rowcount == 1
+
+
+def renew(connection: Connection, job_id: int, driver: str, now: float) -> bool:
+    """Renew the lease; False where another process has taken the job over."""
+    guarded = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.driver == driver).values(driver_seen_at=now)
+    return connection.execute(guarded).rowcount == 1
+
+
+def require_driver(connection: Connection, job_id: int, driver: str, revision: int | None = None) -> None:
+    """Lock a job until the commit: no other process can take it over or change its tasks meanwhile.
+
+    Raises JobChangedError if it is not at ``revision`` any more (None: whatever that is), and
+    LostLeaseError if another process drives it.
+    """
+    query = select(JOBS.c.driver, JOBS.c.revision).where(JOBS.c.id == job_id)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is not None and revision is not None and row.revision != revision:
+        raise JobChangedError(f"the tasks of job {job_id} were changed", hint="load the job again")
+    if row is None or row.driver != driver:
+        raise LostLeaseError(f"job {job_id} was taken over by another process", hint="leave it to that one")
+
+
+def release(connection: Connection, job_id: int, driver: str) -> None:
+    """Release the job's lease, so that another process can drive it at once."""
+    guarded = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.driver == driver)
+    connection.execute(guarded.values(driver=None, driver_seen_at=None))

@@ -1,0 +1,70 @@
+"""Stalled attempts in SQL: those of workers that sent no heartbeats, or whose process has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, insert, select, update
+
+from eas.model import QueuedAttempt
+from eas.states import AttemptState, TaskState
+from eas.taskdb import retry, tables, workers
+from eas.taskdb.chunks import chunks
+from eas.taskdb.engine import AnyRow
+from eas.taskdb.results import broken_off
+
+ATTEMPTS = tables.attempts
+GONE = "its process is gone"
+SILENT = "its heartbeats stopped"
+
+
+class Stalled(NamedTuple):
+    """What the reaper did: the attempts that it closed, and the new ones."""
+
+    attempt_ids: tuple[int, ...]
+    requeued: tuple[QueuedAttempt, ...]
+
+
+def silent(connection: Connection, since: float) -> bool:
+    """Return whether a worker, or a running attempt, was not heard of since a moment [Unix time, s]."""
+    found = select(ATTEMPTS.c.id).where(_unheard(since)).limit(1)
+    return connection.execute(found).first() is not None or bool(workers.silent(connection, since))
+
+
+def _unheard(since: float) -> ColumnElement[bool]:
+    return (ATTEMPTS.c.state == AttemptState.RUNNING) & (ATTEMPTS.c.heartbeat_at < since)
+
+
+def reap(connection: Connection, since: float, now: float) -> Stalled:
+    """Close attempts whose worker was not heard of since a moment as stalled [both Unix time, s]."""
+    workers.lose(connection, workers.silent(connection, since), SILENT, now)
+    return _close_stalled(connection, _unheard(since), SILENT, now)
+
+
+def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float, why: str = GONE) -> Stalled:
+    """Close what these workers run as stalled: their processes have ended; ``why`` is the reason."""
+    workers.lose(connection, worker_ids, why, now)
+    held = (ATTEMPTS.c.state == AttemptState.RUNNING) & ATTEMPTS.c.worker_id.in_(worker_ids)
+    return _close_stalled(connection, held, why, now)
+
+
+def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str, now: float) -> Stalled:
+    rows = connection.execute(select(ATTEMPTS).where(which).with_for_update(skip_locked=True)).all()
+    if not rows:
+        return Stalled((), ())
+    for part in chunks(row.id for row in rows):
+        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.RUNNING)
+        values = {"state": AttemptState.STALLED, "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
+        if connection.execute(guarded.values(**values)).rowcount != len(part):
+            raise RuntimeError("attempts that were locked for the reaper changed under it")
+    ends = [broken_off(row, _why_stalled(row, why, now), now) for row in rows]
+    connection.execute(insert(tables.attempt_results), ends)
+    workers.lose(connection, sorted({row.worker_id for row in rows}), why, now)
+    requeued = retry.retry_or_give_up(connection, rows, TaskState.STALLED, now)
+    return Stalled(tuple(row.id for row in rows), tuple(requeued))
+
+
+def _why_stalled(row: AnyRow, why: str, now: float) -> str:
+    last = row.heartbeat_at or row.claimed_at
+    return f"stalled: worker {row.worker_id} was last heard of {now - last:.0f} s ago; {why}"
