@@ -15,6 +15,7 @@ from eas.states import AttemptState
 from eas.taskdb import jobs, operations, results, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.stalls import reap_workers
 from tests.contract.chains import claim_these, new_worker, queue_tasks, result, states, task_states
 from tests.contract.engines import EngineContract
 
@@ -27,7 +28,7 @@ def fails(connection: Connection, attempt: int, now: float) -> object:
 
 
 def stalls(connection: Connection, attempt: int, now: float) -> object:
-    return stalls.reap_workers(connection, ["w"], now)
+    return reap_workers(connection, ["w"], now)
 
 
 class EndingsContract(EngineContract):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eas.taskdb.queries import progress, reports
+from eas.taskdb.queries import progress
 from eas.taskdb.queries.reports import Filters, snapshot
 from reports import assemble, tables
 from reports.files import csv_text, write_csv
@@ -227,7 +227,7 @@ def test_since_is_a_limit(since, tmp_path):
 def test_first_starts_read_a_few_entries_of_an_index(tmp_path):
     database = make([], tmp_path)
     with snapshot(database) as connection:
-        compiled = reports._first_tasks().compile(connection, compile_kwargs={"render_postcompile": True})
+        compiled = progress._first_tasks().compile(connection, compile_kwargs={"render_postcompile": True})
         values = compiled.construct_params({"job": 1, "kind": "verify"})
         arguments = tuple(values[name] for name in compiled.positiontup)
         seen = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", arguments)]
