@@ -23,7 +23,8 @@ import psutil
 from benchmarks.common import Result
 from eas.app import App
 from eas.chains.grammar import parse_chain
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.settings import Settings
 
 T = TypeVar("T")

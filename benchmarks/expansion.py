@@ -16,7 +16,8 @@ def expand(count: int) -> dict[str, float]:
     """Submit and expand a chain of ``count`` empty tasks on sqlite; seconds and MB."""
     from eas.app import App
     from eas.chains.grammar import parse_chain
-    from eas.operations.submit import SubmitOptions, submit
+    from eas.operations.job_options import SubmitOptions
+    from eas.operations.submit import submit
     from eas.settings import Settings
 
     with tempfile.TemporaryDirectory() as folder, App(Settings(home=Path(folder))) as app:
@@ -34,7 +35,7 @@ def plan() -> dict[str, float]:
     """Plan a chain of 128,000 tasks in five nested loops; seconds and MB."""
     from eas import registry
     from eas.chains.grammar import parse_chain
-    from eas.operations.submit import plan_chain
+    from eas.operations.plan import plan_chain
 
     loop: dict[str, Any] = {"task": "null", "duration": 0}
     for parameter, count in (("e", 10), ("d", 10), ("c", 8), ("b", 8), ("a", 9)):

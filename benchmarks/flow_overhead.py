@@ -39,7 +39,8 @@ def chain() -> float:
     """Return the seconds that ``run-chain`` takes for as many, its local workers' start included."""
     from eas.app import App
     from eas.chains.grammar import parse_chain
-    from eas.operations.submit import SubmitOptions, submit
+    from eas.operations.job_options import SubmitOptions
+    from eas.operations.submit import submit
     from flows.run_chain import run_chain
 
     document = null_chain(COUNT) | {"task_list": [{"task": "null", "duration": 0}] * COUNT}

@@ -22,7 +22,8 @@ from benchmarks.common import Result
 from benchmarks.queue_setup import COMBINATIONS, REPOSITORY, Bench, bench, report
 from eas import registry
 from eas.chains.grammar import parse_chain
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.taskdb import tables
 from infra.services.processes import ServiceTrouble
 

@@ -20,7 +20,8 @@ from benchmarks.common import Result, null_chain
 from benchmarks.end_to_end import run_chain
 from eas.app import App
 from eas.chains.grammar import parse_chain
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.orchestration.drive import Driver
 from eas.settings import Settings
 from eas.taskdb import tables
@@ -96,8 +97,7 @@ def statements(count: int) -> float:
         thread = threading.Thread(target=worker.run)
         with Driver(orchestrator) as driver:
             thread.start()
-            for step in driver:
-                driver.wait(step)
+            driver.run()
         thread.join()
         assert worker.stats.done == count
     return executed / count

@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.common import Result, null_chain
 from eas.app import App
 from eas.chains.grammar import parse_chain
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.settings import Settings
 from eas.worker.worker import WorkerOptions
 

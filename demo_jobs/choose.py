@@ -12,7 +12,7 @@ from pathlib import Path
 from eas import registry
 from eas.chains.grammar import load_chain
 from eas.errors import EASError
-from eas.operations.submit import plan_chain, require_installed
+from eas.operations.plan import plan_chain, require_installed
 from eas.settings import Settings
 from eas.tasks import psls_data
 

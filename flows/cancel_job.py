@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 
-from eas.operations.cancel import cancel, find_job
+from eas.operations.cancel import cancel
+from eas.taskdb.queries import job_list
 from flows.job_runs import cancel_runs
 from flows.parameters import RETRIES, RETRY_DELAY, Blocks, described, fail_on_eas_error, open_app
 
@@ -31,7 +32,8 @@ def cancel_job(
     File products that were made stay. Returns what was cancelled, as plain data.
     """
     with open_app(blocks) as app:
-        done = cancel(app.database, app.queue, find_job(app.database, str(job)))
+        job_id = app.database.fetch(lambda connection: job_list.find(connection, str(job))).id
+        done = cancel(app.database, app.queue, job_id)
     get_run_logger().info(done.message)
     ended = cancel_runs(done.job_id, PATIENCE)
     get_run_logger().info("Prefect runs of job %d that had to be cancelled: %d", done.job_id, ended)

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from eas.app import App
 from eas.errors import EASError, ServiceError
+from eas.operations.job_options import BOUNDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +28,12 @@ def described(text: str, **limits: Any) -> Any:
     It builds its form from the schema and drops the description of an annotation otherwise.
     """
     return Field(description=text, json_schema_extra={"description": text}, **limits)
+
+
+def bounds(option: str) -> dict[str, int]:
+    """Return the limits of a job's option, for ``described``."""
+    least, most = BOUNDS[option]
+    return {"ge": least, "le": most}
 
 
 JobName: TypeAlias = Annotated[str | None, described("Only tasks of jobs of this name.")]

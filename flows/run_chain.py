@@ -18,7 +18,8 @@ from prefect.states import Cancelled, Completed, Failed
 from eas.app import App
 from eas.errors import EASError
 from eas.maintenance.publish import republish
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.orchestration.drive import SHORTEST_WAIT, Driver, Step
 from eas.orchestration.early_start import EarlyStart
 from eas.orchestration.job_summary import JobSummary, summarise
@@ -30,7 +31,7 @@ from flows import chain_parameter
 from flows.artifacts import artifact_key
 from flows.job_progress import JobProgress
 from flows.job_runs import mark
-from flows.parameters import Blocks, described, failed, open_app
+from flows.parameters import Blocks, bounds, described, failed, open_app
 from flows.task_runs import TaskRuns
 
 RELEASE_JOB: ContextVar[threading.Event | None] = ContextVar("RELEASE_JOB", default=None)
@@ -61,18 +62,21 @@ async def run_chain(
     if_exists: Annotated[
         Literal["fail", "reuse", "replace"], described("What to do where file products exist already.")
     ] = "fail",
-    retries: Annotated[int, described("Further attempts of a task that failed.", ge=0)] = 0,
+    retries: Annotated[int, described("Further attempts of a task that failed.", **bounds("retries"))] = 0,
     backoff: Annotated[
-        float, described("Wait before the first retry [s]; doubled for each further one.", ge=0, le=3600)
+        float, described("Wait before the first retry [s]; doubled for each further one.", **bounds("backoff"))
     ] = 1.0,
     max_stalls: Annotated[
-        int | None, described("Further attempts of a task whose worker vanished; default: EAS_MAX_STALLS, or 5.", ge=0)
+        int | None,
+        described(
+            "Further attempts of a task whose worker vanished; default: EAS_MAX_STALLS, or 5.", **bounds("max_stalls")
+        ),
     ] = None,
     seed: Annotated[
         str | None,
         described("Seed of all random numbers; default: a new one, or with `reuse` that of the job that is reused."),
     ] = None,
-    priority: Annotated[int, described("Jobs of higher priority are served first.", ge=-1000, le=1000)] = 0,
+    priority: Annotated[int, described("Jobs of higher priority are served first.", **bounds("priority"))] = 0,
     workers: Annotated[int, described("Local worker processes to start for this run.", ge=0)] = 0,
     max_task_runs: Annotated[
         int, described("Above this number of leaf tasks, a Prefect task run represents a batch of them.", ge=1)

@@ -28,15 +28,11 @@ def drive(app: App, job_id: int, release: threading.Event, is_back: Callable[[],
     Returns whether the API is back, and the job still wants a driver. The reports of a job that ends here are
     written; it has no summary in Prefect. Raises what a driver raises.
     """
+    is_back = _at_intervals(is_back)
     LOG.warning("job %d: Prefect's API is away: driven without a flow run until it is back", job_id)
     with Driver(app.orchestrator(job_id), release) as driver:
-        look = time.monotonic() + INTERVAL
-        for step in driver:
-            release.wait(step.wait)
-            if time.monotonic() >= look:
-                if is_back():
-                    return True
-                look = time.monotonic() + INTERVAL
+        if driver.run(lambda _: is_back()):
+            return True
     _report(app, job_id)
     return False
 
@@ -47,22 +43,31 @@ def supervise(app: App, is_back: Callable[[], bool], stop: threading.Event) -> N
     Raises ServiceError where the task database cannot be reached at the start.
     """
     leave = threading.Event()
-    due = time.monotonic() + INTERVAL
+    is_back = _at_intervals(is_back)
 
     def check() -> None:
-        nonlocal due
-        if stop.is_set():
+        if stop.is_set() or is_back():
             leave.set()
-        elif time.monotonic() >= due:
-            due = time.monotonic() + INTERVAL
-            if is_back():
-                leave.set()
 
     def run_job(job_id: int, release: threading.Event) -> None:
         drive(app, job_id, release, lambda: False)
 
     options = SupervisorOptions(heartbeat_lease=app.settings.lease)
     Supervisor(app.database, app.queue, run_job, options, stop=leave, check=check).run()
+
+
+def _at_intervals(look: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a function that calls ``look`` once in ``INTERVAL``, and returns False in between."""
+    due = time.monotonic() + INTERVAL
+
+    def answer() -> bool:
+        nonlocal due
+        if time.monotonic() < due:
+            return False
+        due = time.monotonic() + INTERVAL
+        return look()
+
+    return answer
 
 
 def prefect_answers() -> bool:

@@ -150,9 +150,8 @@ class Job:
         with ExitStack() as stack:
             stack.enter_context(JobDisplay(app.database, self.id, Terminal(), quiet=not progress))
             local = stack.enter_context(app.local_workers(count))
-            for step in stack.enter_context(Driver(app.orchestrator(self.id))):
-                local.check()
-                time.sleep(step.wait)
+            driver = stack.enter_context(Driver(app.orchestrator(self.id)))
+            driver.run(lambda _: local.check())
         republish(app.database, app.store)
         return self.summary()
 

@@ -13,9 +13,10 @@ from eas.api.job import Job
 from eas.chains.grammar import Chain, load_chain, parse_chain
 from eas.chains.plan import Plan
 from eas.errors import RequestError
+from eas.operations import plan as planning
 from eas.operations import submit as submission
 from eas.operations.estimate import Estimate, estimate_chain
-from eas.operations.submit import SubmitOptions
+from eas.operations.job_options import SubmitOptions
 from eas.registry import Registry
 
 AnyChain: TypeAlias = Mapping[str, Any] | str | Path
@@ -55,9 +56,9 @@ def validate(chain: AnyChain, *, strict: bool = False) -> list[str]:
     system = session.app()
     database = system.database if system.has_database() else None
     parsed = _read(chain, system.registry)
-    planned = submission.check_chain(parsed, system.registry, database)
+    planned = planning.check_chain(parsed, system.registry, database)
     if strict:
-        submission.require_no_warnings(parsed, planned)
+        planning.require_no_warnings(parsed, planned)
     return [str(each) for each in planned.warnings]
 
 
@@ -81,7 +82,7 @@ def plan(chain: AnyChain) -> Plan:
     ((4, 4), 4)
     """
     system = session.app()
-    return submission.plan_chain(_read(chain, system.registry), system.registry)
+    return planning.plan_chain(_read(chain, system.registry), system.registry)
 
 
 def estimate(chain: AnyChain, *, workers: int | None = None) -> Estimate:

@@ -15,6 +15,7 @@ from eas.cli import text
 from eas.cli.options import chain_argument, json_option, options_of, print_json, strict_option, submit_options
 from eas.cli.output import echo
 from eas.errors import RequestError
+from eas.operations import plan as planning
 from eas.operations import submit as submission
 from eas.orchestration.job_summary import summarise
 from eas.registry import Registry
@@ -77,7 +78,7 @@ def plan(file: Path, strict: bool, graph: Path | None, estimated: bool, workers:
         return
     with App.load() as app:
         chain = load_chain(file, app.registry)
-        planned = submission.plan_chain(chain, app.registry)
+        planned = planning.plan_chain(chain, app.registry)
     _warn(chain, planned, strict=strict)
     if graph is not None:
         _draw(chain, app.registry, graph)
@@ -140,7 +141,7 @@ def _estimate(file: Path, workers: int, *, strict: bool, as_json: bool) -> None:
 
 def _warn(chain: Chain, planned: Plan, *, strict: bool) -> None:
     if strict:
-        submission.require_no_warnings(chain, planned)
+        planning.require_no_warnings(chain, planned)
     for warning in planned.warnings:
         echo(f"warning: {warning}", err=True)
 
@@ -148,7 +149,7 @@ def _warn(chain: Chain, planned: Plan, *, strict: bool) -> None:
 def _checked(app: App, file: Path) -> tuple[Chain, Plan]:
     """Return a chain that could be submitted, and its plan; the database is read where there is one."""
     chain = load_chain(file, app.registry)
-    planned = submission.check_chain(chain, app.registry, app.database if app.has_database() else None)
+    planned = planning.check_chain(chain, app.registry, app.database if app.has_database() else None)
     return chain, planned
 
 
@@ -157,14 +158,14 @@ def _draw(chain: Chain, registry: Registry, target: Path) -> None:
 
     forms = {".svg": drawing.svg, ".html": drawing.html, ".mmd": drawing.mermaid, ".mermaid": drawing.mermaid}
     if str(target) == MERMAID:
-        echo(drawing.mermaid(submission.fold_chain(chain, registry)).rstrip())
+        echo(drawing.mermaid(planning.fold_chain(chain, registry)).rstrip())
         return
     if target.suffix not in forms:
         raise RequestError(
             f"--graph {target}: no picture has this ending", hint=f"give a file {', '.join(forms)}, or `{MERMAID}`"
         )
     try:
-        target.write_text(forms[target.suffix](submission.fold_chain(chain, registry)), encoding="utf-8")
+        target.write_text(forms[target.suffix](planning.fold_chain(chain, registry)), encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{target} cannot be written: {error.strerror}", hint="choose another --graph") from None
     echo(f"wrote {target}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eas import registry
-from eas.cli.options import json_option, print_json
+from eas.cli.options import NumberRange, json_option, print_json
 from eas.cli.output import echo
 from eas.cli.terminal import Terminal
 from eas.errors import RequestError
@@ -85,7 +85,7 @@ take_over_option = click.option(
 fraction_option = click.option(
     "--limit-to-system-fraction",
     "fraction",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=NumberRange(0, 1, min_open=True),
     help="One worker gets at most this share of the largest node; default: as before, else 0.25 on minikube.",
 )
 
@@ -116,12 +116,10 @@ fraction_option = click.option(
     type=click.Choice(["sql", "amqp"]),
     help="Job queue in SQL alone, or with RabbitMQ; default: as before, else amqp.",
 )
-@click.option(
-    "--timeout", type=click.FloatRange(1), default=900.0, show_default=True, help="Give up after this time [s]."
-)
+@click.option("--timeout", type=NumberRange(1), default=900.0, show_default=True, help="Give up after this time [s].")
 @click.option(
     "--trouble-timeout",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     default=90.0,
     show_default=True,
     help="Give up when a pod has been failing for this time [s].",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from eas import registry, settings
-from eas.cli.options import json_option, print_json
+from eas.cli.options import NumberRange, json_option, print_json
 from eas.cli.output import echo
 from eas.cli.text import heading
 from eas.errors import EASError, SettingsError
@@ -19,7 +19,7 @@ STYLES = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "red"}
 @click.command()
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 600),
+    type=NumberRange(0.1, 600),
     default=10.0,
     show_default=True,
     help="Give up on a service that does not answer for this time [s].",

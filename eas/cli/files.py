@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from eas.app import App
 from eas.cli import text
-from eas.cli.options import json_option, print_json
+from eas.cli.options import NumberRange, json_option, print_json
 from eas.cli.output import echo
 from eas.errors import RequestError
 from eas.plain_text import size_text, time_text, visible
@@ -172,7 +172,7 @@ def _place(source: Path, target: Path) -> None:
 @file_argument
 @click.option("-o", "--output", metavar="PNG", type=click.Path(path_type=Path), help="Default: its name and .png.")
 @click.option("--fold", is_flag=True, help="Folded at its period.")
-@click.option("--period", type=click.FloatRange(min=0, min_open=True), help="Fold at this period [days].")
+@click.option("--period", type=NumberRange(min=0, min_open=True), help="Fold at this period [days].")
 @version_option
 def plot(file: str, output: Path | None, fold: bool, period: float | None, version: int | None) -> None:
     """Draw a light curve as a PNG: its full span, or folded at its period.

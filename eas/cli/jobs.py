@@ -9,6 +9,7 @@ from eas.cli.options import json_option, print_json
 from eas.cli.output import echo
 from eas.operations import cancel as cancelling
 from eas.operations import reschedule as rescheduling
+from eas.taskdb.queries import job_list
 
 
 @click.command()
@@ -21,7 +22,8 @@ def cancel(job: str, as_json: bool) -> None:
     worker's next heartbeat at the latest. To run the rest later: eas reschedule --job-id JOB.
     """
     with App.load() as app:
-        done = cancelling.cancel(app.database, app.queue, cancelling.find_job(app.database, job))
+        job_id = app.database.fetch(lambda connection: job_list.find(connection, job)).id
+        done = cancelling.cancel(app.database, app.queue, job_id)
     if as_json:
         print_json(done.to_json())
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from eas.operations.submit import SubmitOptions
+    from eas.operations.job_options import SubmitOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds. ``nan`` is none, though click takes it to be within any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or fail with a usage error."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
 strict_option = click.option(
@@ -39,20 +52,21 @@ def chain_argument(command: F) -> F:
 def submit_options(command: F) -> F:
     """Add the options of a job."""
     # Commands that only read start without what submission needs.
+    from eas.operations.job_options import BOUNDS
     from eas.orchestration.reuse import CHOICES, FAIL
 
     options = [
         click.option("--if-exists", type=click.Choice(CHOICES), default=FAIL, show_default=True,
                      help="File products that exist: fail, reuse what was made the same way, or replace them."),
-        click.option("--retries", type=click.IntRange(0, 100), default=0, show_default=True,
+        click.option("--retries", type=click.IntRange(*BOUNDS["retries"]), default=0, show_default=True,
                      help="Further attempts of a task that failed."),
-        click.option("--backoff", type=click.FloatRange(0, 3600), default=1.0, show_default=True,
+        click.option("--backoff", type=NumberRange(*BOUNDS["backoff"]), default=1.0, show_default=True,
                      help="Wait before the first retry [s]; doubled for each further one."),
-        click.option("--max-stalls", type=click.IntRange(0, 1000),
+        click.option("--max-stalls", type=click.IntRange(*BOUNDS["max_stalls"]),
                      help="Further attempts of a task whose worker vanished; default: EAS_MAX_STALLS, or 5."),
         click.option("--seed", help="All random numbers follow from it; default: a new one, which is shown. With"
                      " --if-exists reuse, the seed of the job whose products are found."),
-        click.option("--priority", type=click.IntRange(-1000, 1000), default=0, show_default=True,
+        click.option("--priority", type=click.IntRange(*BOUNDS["priority"]), default=0, show_default=True,
                      help="Jobs of higher priority are served first."),
         click.option("--job-name", help="Override the chain's job_name."),
         strict_option,
@@ -64,7 +78,7 @@ def submit_options(command: F) -> F:
 
 def options_of(values: dict[str, Any], max_stalls: int) -> SubmitOptions:
     """Return the submit options among a command's values; ``max_stalls`` where the command was not given any."""
-    from eas.operations.submit import SubmitOptions
+    from eas.operations.job_options import SubmitOptions
 
     names = ("if_exists", "retries", "backoff", "seed", "priority", "job_name", "strict")
     if values["max_stalls"] is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from eas import registry
 from eas.chains.grammar import load_chain
 from eas.errors import RequestError, ServiceError
-from eas.operations.submit import plan_chain, require_no_warnings
+from eas.operations.plan import plan_chain, require_no_warnings
 
 DEPLOYMENT = "run-chain/eas"
 OPTIONS = ("if_exists", "retries", "backoff", "max_stalls", "seed", "priority", "job_name")

@@ -109,8 +109,7 @@ def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]
     assert file is not None
     options = options_of(values, app.settings.max_stalls)
     chain = load_chain(file, app.registry)
-    submission.require_installed(submission.plan_chain(chain, app.registry, options), app.registry)
-    return submission.submit(app.database, app.registry, chain, options, to_drive=True)
+    return submission.submit(app.database, app.registry, chain, options, to_drive=True, runs_here=True)
 
 
 def _flow_of(job_id: int, name: str, workers: int, max_task_runs: int) -> Callable[[], Coroutine[Any, Any, State[Any]]]:

@@ -8,6 +8,7 @@ import threading
 import click
 
 from eas.app import App
+from eas.cli.options import NumberRange
 from eas.cli.output import echo, log_to_stderr
 from eas.orchestration import metrics
 from eas.orchestration.drive import job_runner
@@ -15,8 +16,8 @@ from eas.orchestration.supervisor import Supervisor, SupervisorOptions
 
 
 @click.command()
-@click.option("--until-idle", type=click.FloatRange(0), metavar="S", help="Exit after S s without an unfinished job.")
-@click.option("--time-limit", type=click.FloatRange(0), metavar="S", help="Release the jobs and exit after S s.")
+@click.option("--until-idle", type=NumberRange(0), metavar="S", help="Exit after S s without an unfinished job.")
+@click.option("--time-limit", type=NumberRange(0), metavar="S", help="Release the jobs and exit after S s.")
 @click.option("--workers", type=click.IntRange(0, 1000), default=0, show_default=True, help="Local workers to start.")
 @click.option(
     "--most-jobs",

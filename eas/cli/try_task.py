@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from eas.cli.options import json_option, print_json
+from eas.cli.options import NumberRange, json_option, print_json
 from eas.cli.output import echo
 from eas.cli.try_configuration import Configuration, read_configuration, sidecar_metadata
 from eas.errors import RequestError
@@ -39,7 +39,7 @@ from eas.worker.protocol import Work
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Number of CPUs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of its random numbers.")
 @click.option(
-    "--memory", type=click.FloatRange(0.01), metavar="GB", help="Memory that it may use; default: its worker type's."
+    "--memory", type=NumberRange(0.01), metavar="GB", help="Memory that it may use; default: its worker type's."
 )
 @json_option
 def try_task(task: str | None, config: Path | None, as_json: bool, **given: Any) -> int:

@@ -8,14 +8,15 @@ import signal
 import click
 
 from eas.app import App
+from eas.cli.options import NumberRange
 from eas.cli.output import echo, log_to_stderr
 from eas.worker.worker import WorkerOptions
 
 
 @click.command()
 @click.option("--type", "types", multiple=True, metavar="WORKER_TYPE", help="Worker type; may be given several times.")
-@click.option("--idle-exit", type=click.FloatRange(0), help="Exit after this time without a task [s].")
-@click.option("--time-limit", type=click.FloatRange(0), help="Stop claiming tasks after this time [s].")
+@click.option("--idle-exit", type=NumberRange(0), help="Exit after this time without a task [s].")
+@click.option("--time-limit", type=NumberRange(0), help="Stop claiming tasks after this time [s].")
 @click.option("--with-parent", type=int, hidden=True)
 @click.option("--verbose", is_flag=True, help="Log more.")
 def worker(

@@ -10,9 +10,8 @@ from sqlalchemy import Connection
 from eas.errors import RequestError
 from eas.queues.base import JobQueue
 from eas.states import AttemptState, JobState
-from eas.taskdb import attempts, jobs, operations
+from eas.taskdb import attempts, operations
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.queries import job_selection, unfinished_jobs
 
 
 @dataclass(frozen=True)
@@ -81,23 +80,3 @@ def _cancel(connection: Connection, job_id: int, now: float) -> tuple[Cancelled,
     queued = [row for row in rows if row.state == AttemptState.QUEUED]
     outcome = Cancelled(job_id, job.name, len(queued), len(rows) - len(queued), count)
     return outcome, sorted({row.task_type for row in queued})
-
-
-def find_job(database: TaskDatabase, job: str) -> int:
-    """Return the id of a job that is given by its id, or by its name if only one unfinished job has it.
-
-    A name that only ended jobs have means the last of them if it was cancelled: cancelling twice is allowed.
-    Raises UnknownJobError, and RequestError where several unfinished jobs have the name.
-    """
-    if job.isdecimal():
-        return int(database.fetch(lambda connection: jobs.get(connection, int(job))).id)
-    found = [row for row in database.fetch(unfinished_jobs.unfinished) if row.name == job]
-    if not found:
-        last = database.fetch(lambda connection: jobs.get(connection, job_selection.named(connection, job)[-1]))
-        if last.state == JobState.CANCELLED:
-            return int(last.id)
-        raise RequestError(f"no job called {job!r} is unfinished", hint=f"its last one is job {last.id}")
-    if len(found) > 1:
-        ids = ", ".join(str(row.id) for row in found)
-        raise RequestError(f"several unfinished jobs are called {job!r}: {ids}", hint="give the id of one of them")
-    return int(found[0].id)

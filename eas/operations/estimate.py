@@ -15,7 +15,8 @@ from eas.chains.plan import Bounds, Plan
 from eas.chains.planner import TaskGroup
 from eas.chains.task_counts import UNDETERMINED
 from eas.errors import RequestError
-from eas.operations.submit import PLANNING_SEED, SubmitOptions, names_of
+from eas.operations.job_options import PLANNING_SEED, SubmitOptions
+from eas.operations.plan import names_of
 from eas.orchestration.makespan import makespan
 from eas.plain_text import duration_text, size_text
 from eas.registry import Registry

@@ -1,14 +1,15 @@
 """The drive loop: advances a job step by step until there is nothing left for this process to do.
 
-The flow ``run-chain``, the supervisor and the tests all use it, and differ only in what they do
-between two steps.
+``Driver.run`` is the loop of everything that drives a job: ``eas run`` before its flow starts, ``Job.run``, the
+supervisor, flows while Prefect's API is away, and the tests. The flow ``run-chain`` takes the same steps in an
+asyncio loop, as one process may drive many jobs there.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -89,8 +90,16 @@ class Driver:
             raise RuntimeError("the driver is not open")
         return self._listener
 
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.step, None)
+    def run(self, between: Callable[[Step], bool | None] = lambda step: None) -> bool:
+        """Advance the job until ``step`` returns None, or ``between``, called after each step, returns True.
+
+        Returns whether ``between`` ended it.
+        """
+        while (step := self.step()) is not None:
+            if between(step):
+                return True
+            self.wait(step)
+        return False
 
     def __enter__(self) -> Self:
         self.open()
@@ -107,7 +116,6 @@ def job_runner(orchestrator: Callable[[int], Orchestrator]) -> RunJob:
 
     def run(job_id: int, stop: threading.Event) -> None:
         with Driver(orchestrator(job_id), stop) as driver:
-            for step in driver:
-                driver.wait(step)
+            driver.run()
 
     return run

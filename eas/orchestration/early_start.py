@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from eas.orchestration.drive import Driver
+from eas.orchestration.drive import Driver, Step
 from eas.orchestration.local_workers import LocalWorkers
 from eas.orchestration.orchestrator import Event
 
@@ -86,11 +86,13 @@ class EarlyStart:
 
     def _drive(self) -> None:
         try:
-            while not self.taken and (step := self.driver.step()) is not None:
-                if self._keep_events:
-                    self._events += step.events
-                if self.workers is not None:
-                    self.workers.check()
-                self.driver.wait(step)
+            self.driver.run(self._between)
         except BaseException as error:
             self._error = error  # raised where the flow takes the job over
+
+    def _between(self, step: Step) -> bool:
+        if self._keep_events:
+            self._events += step.events
+        if self.workers is not None:
+            self.workers.check()
+        return self.taken

@@ -95,6 +95,15 @@ def too_large(safe_url: str, size: int, limit: int | None) -> EASError:
     )
 
 
+def too_large_number(error: OverflowError, safe_url: str) -> Exception:
+    """Return the error of a number that sqlite cannot hold; ``error`` itself where it means something else."""
+    if "too large to convert to SQLite" not in str(error):
+        return error
+    return RequestError(
+        f"the task database {safe_url} holds no number that large", hint="give numbers and ids below 2^63 (9.2e18)"
+    )
+
+
 def explained(error: DBAPIError, safe_url: str) -> EASError:
     """Return an error of this package that says what an engine's error means and what to do."""
     number, said = code(error), str(error.orig)

@@ -114,6 +114,8 @@ class TaskDatabase:
                 yield connection
         except DBAPIError as error:
             raise database_errors.explained(error, self.safe_url) from error
+        except OverflowError as error:
+            raise database_errors.too_large_number(error, self.safe_url) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -123,6 +125,8 @@ class TaskDatabase:
                 yield connection
         except DBAPIError as error:
             raise database_errors.explained(error, self.safe_url) from error
+        except OverflowError as error:
+            raise database_errors.too_large_number(error, self.safe_url) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -188,6 +192,8 @@ class TaskDatabase:
                     again = away and time.monotonic() - began < self.patience
                 if not again:
                     raise database_errors.explained(error, self.safe_url) from error
+            except OverflowError as error:
+                raise database_errors.too_large_number(error, self.safe_url) from error
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 2.0)
 

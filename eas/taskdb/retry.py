@@ -13,7 +13,7 @@ from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 
 LONGEST_BACKOFF = 600.0
-"""Longest wait before the next attempt [s]."""
+"""Longest wait before the next attempt [s], unless the first one is longer."""
 
 
 def retry_or_give_up(
@@ -47,7 +47,7 @@ def retry_or_give_up(
             row.task_type,
             row.number + 1,
             row.priority,
-            now if stalled else now + _delay(found[row.task_id]),
+            now if stalled else now + delay(found[row.task_id]),
         )
         for row in again
     ]
@@ -61,7 +61,7 @@ def _hold_jobs(connection: Connection, job_ids: Iterable[int]) -> None:
         connection.execute(query.with_for_update(read=True)).all()
 
 
-def _delay(task: AnyRow) -> float:
-    """Return how long to wait before the next try [s]: doubled each time, at most ten minutes."""
+def delay(task: AnyRow) -> float:
+    """Return how long to wait before the next attempt [s]: doubled each time, at most ``LONGEST_BACKOFF``."""
     used = task.retries - task.left
-    return float(min(task.backoff * 2**used, LONGEST_BACKOFF))
+    return float(min(task.backoff * 2**used, max(task.backoff, LONGEST_BACKOFF)))

@@ -22,8 +22,9 @@ from eas.errors import EASError
 from eas.filestore import LocalFileStore
 from eas.maintenance.publish import republish
 from eas.maintenance.reaper import reap
+from eas.operations.job_options import SubmitOptions
 from eas.operations.pause import resume
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.submit import submit
 from eas.queues.sql import SQLQueue
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase

@@ -12,7 +12,8 @@ from typing import Any
 
 from eas.app import App
 from eas.chains.grammar import parse_chain
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.orchestration.drive import Driver
 from eas.orchestration.job_summary import JobSummary, summarise
 from eas.orchestration.orchestrator import Event, Orchestrator

@@ -29,8 +29,7 @@ def test_the_flow_gets_what_happened_and_drives_on(system: System) -> None:
         # Nothing moves the job between the two.
         before = dict(early.driver.orchestrator.graph.counts)
         assert early.driver.orchestrator.graph.counts == before
-        for step in early.driver:
-            events += step.events
+        early.driver.run(lambda step: events.extend(step.events))
     queued = [event.node.task_id for event in events if event.what is EventKind.QUEUED]
     settled = [event.node.task_id for event in events if event.what is EventKind.SETTLED]
     assert len(queued) == len(set(queued)) == 3

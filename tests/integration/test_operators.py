@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from eas.errors import LostLeaseError, RequestError, UnknownJobError, UnknownTaskTypeError
-from eas.operations.cancel import cancel, find_job
+from eas.operations.cancel import cancel
 from eas.operations.empty_queue import empty_queue
 from eas.operations.pause import pause, paused, resume
 from eas.operations.reschedule import Rescheduled, reschedule
@@ -415,16 +415,6 @@ class TestCancel:
         other.step()
         assert leaves(system, job) == {"queued": 1}
         other.close()
-
-    def test_jobs_are_found_by_id_or_name(self, system: System) -> None:
-        database = system.app.database
-        one = system.submit([NULL], name="one")
-        assert find_job(database, "one") == find_job(database, str(one)) == one
-        system.submit([NULL], name="one")
-        with pytest.raises(RequestError, match="several unfinished jobs are called 'one': 1, 2"):
-            find_job(database, "one")
-        with pytest.raises(UnknownJobError):
-            find_job(database, "two")
 
 
 def test_an_orchestrator_that_resumes_finds_a_cycle(system: System) -> None:

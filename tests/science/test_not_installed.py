@@ -14,7 +14,7 @@ import pytest
 from eas import registry
 from eas.chains.grammar import parse_chain
 from eas.errors import RequestError
-from eas.operations.submit import plan_chain, require_installed
+from eas.operations.plan import plan_chain, require_installed
 
 ROOT = Path(__file__).parents[2]
 KNOWN = registry.load()

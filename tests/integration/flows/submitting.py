@@ -11,7 +11,8 @@ from prefect.client.schemas.objects import State
 
 from eas.app import App
 from eas.chains.grammar import parse_chain
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.states import TaskState
 from flows.run_chain import run_chain
 

@@ -19,7 +19,8 @@ from sqlalchemy import select
 from eas.app import App
 from eas.chains.grammar import parse_chain
 from eas.model import AttemptResult, ClaimedAttempt, LogEntry, Usage
-from eas.operations.submit import SubmitOptions, submit
+from eas.operations.job_options import SubmitOptions
+from eas.operations.submit import submit
 from eas.taskdb import results, tables
 from flows import batch_members, task_run_events, task_runs
 from flows.run_chain import run_chain

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from eas import column_sizes
 from eas.errors import ChainError, Problem, RequestError
-from eas.operations.submit import SubmitOptions, names_of, plan_chain
+from eas.operations.job_options import SubmitOptions
+from eas.operations.plan import names_of, plan_chain
 from eas.taskdb import tables
 
 from .build import REGISTRY, chain, either, expander, loop, makes, null, planned, reads, repeat

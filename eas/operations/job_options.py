@@ -1,0 +1,63 @@
+"""How a job runs: the options of its submission, and their bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from eas.errors import RequestError
+from eas.orchestration.reuse import CHOICES, FAIL
+
+BOUNDS: Final = {"retries": (0, 1000), "backoff": (0, 3600), "max_stalls": (0, 1000), "priority": (-1000, 1000)}
+"""Smallest and largest value of each option that is a number."""
+
+PLANNING_SEED = "0"
+"""Seed of plans that are made before the job has a seed."""
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """How a job runs.
+
+    Attributes
+    ----------
+    if_exists:
+        *fail*, *reuse* or *replace* file products that exist already.
+    retries:
+        Further attempts of a task that failed.
+    backoff:
+        Wait before the first retry [s]; doubled for each further one, up to ten minutes.
+    seed:
+        All random numbers of the job follow from it. None: a new one; with *reuse*, that of the job
+        whose products are found.
+    priority:
+        Jobs of higher priority are served first.
+    job_name:
+        Overrides the chain's.
+    max_stalls:
+        Further attempts of a task whose worker vanished.
+    strict:
+        Refuse a chain with warnings, such as settings that nothing reads.
+    """
+
+    if_exists: str = FAIL
+    retries: int = 0
+    backoff: float = 1.0
+    seed: str | None = None
+    priority: int = 0
+    job_name: str | None = None
+    max_stalls: int = 5
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.if_exists not in CHOICES:
+            raise RequestError(f"unknown choice {self.if_exists!r}", hint=f"choose one of {', '.join(CHOICES)}")
+        for name, (least, most) in BOUNDS.items():
+            if not least <= getattr(self, name) <= most:
+                what = f"the job's {name} is {getattr(self, name)!r}"
+                raise RequestError(what, hint=f"give a number from {least} to {most}")
+
+    @property
+    def known_seed(self) -> str:
+        """The seed, or that of plans while there is none."""
+        return PLANNING_SEED if self.seed is None else self.seed
