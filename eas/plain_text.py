@@ -40,6 +40,12 @@ def one_line(text: str, longest: int = 0) -> str:
     return line if not longest or len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+def last_line(*texts: str | None) -> str:
+    """Return the last line of the first of ``texts`` that is not blank; empty where there is none."""
+    lines = next((each.strip().splitlines() for each in texts if each and each.strip()), [""])
+    return lines[-1].strip()
+
+
 def markdown(text: str) -> str:
     """Return ``text`` as Markdown that shows it in one line, whatever marks and tags it holds."""
     plain = _MARKDOWN.sub(r"\\\1", one_line(text))

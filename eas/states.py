@@ -59,4 +59,8 @@ class JobState(StrEnum):
     @property
     def final(self) -> bool:
         """Whether the job has ended."""
-        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+        return self in FINAL_JOB_STATES
+
+
+FINAL_JOB_STATES = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+OPEN_JOB_STATES = (JobState.SUBMITTED, JobState.RUNNING)

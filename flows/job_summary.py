@@ -10,6 +10,7 @@ import pandas as pd
 
 from eas import web_addresses
 from eas.orchestration.job_summary import Failure, JobSummary
+from eas.plain_text import duration_text
 from eas.plain_text import markdown as escaped
 from eas.states import TaskState
 from eas.taskdb.engine import TaskDatabase
@@ -58,7 +59,7 @@ def markdown(summary: JobSummary, paths: Iterable[Path], pictures: Mapping[str, 
     """Return a job's summary; with links to the pages of ``eas web`` where their address is given."""
     page = link(web_url, web_addresses.job(summary.job_id))
     title = linked(f"{escaped(summary.job_name)} (job {summary.job_id})", page)
-    took = "" if summary.wall_clock is None else f" in {_duration(summary.wall_clock)}"
+    took = "" if summary.wall_clock is None else f" in {duration_text(summary.wall_clock)}"
     parts = [
         f"# {title}: {summary.state}",
         f"{escaped(summary.message)}{took}." + (f" Seed {escaped(summary.seed)}." if summary.seed else ""),
@@ -104,9 +105,3 @@ def _which(failures: Sequence[Failure], web_url: str) -> str:
     named = zip(failures, pages, strict=False)
     shown = ", ".join(f"{linked(f'task {each.task_id}', page)}, {escaped(each.label)}" for each, page in named)
     return shown + (f" and {len(failures) - 3} more" if len(failures) > 3 else "")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

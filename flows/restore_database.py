@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +24,7 @@ def restore_database(
 
     Refuses a database with jobs in it unless forced. Returns how many rows were restored.
     """
-    with open_app(blocks) as app:
-        database = TaskDatabase(app.settings.database())
-        try:
-            database.create()
-            contents = backup.restore(database, app.registry, Path(input_file), force=force)
-        finally:
-            database.close()
+    with open_app(blocks) as app, closing(TaskDatabase(app.settings.database())) as database:
+        contents = backup.restore(database, app.registry, Path(input_file), force=force)
     get_run_logger().info("%d rows of %d jobs restored from %s", contents.total, contents.rows["jobs"], input_file)
     return contents.total

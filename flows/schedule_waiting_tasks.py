@@ -17,9 +17,8 @@ from eas.app import App
 from eas.errors import EASError, ServiceError
 from eas.orchestration import metrics
 from eas.orchestration.drive import RunJob
-from eas.orchestration.job_summary import summarise
 from eas.orchestration.supervisor import Supervisor, SupervisorOptions
-from eas.states import JobState
+from eas.taskdb import jobs
 from flows import without_prefect
 from flows.automations import TAG
 from flows.parameters import Blocks, described, fail_on_eas_error, open_app
@@ -99,7 +98,7 @@ def _runner(app: App, max_task_runs: int, blocks: str | None) -> RunJob:
             return None
 
     def over(job_id: int) -> bool:
-        return JobState(summarise(app.database, job_id).state).final
+        return app.database.fetch(lambda connection: jobs.state_of(connection, job_id)).final
 
     def run(job_id: int, release: threading.Event) -> None:
         while True:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from eas.plain_text import last_line
 from reports.columns import iso_times, texts
 
 COLUMNS = ("time [UTC]", "job_id", "job_name", "task_type", "task_id", "attempt_id", "attempt_number", "host",
@@ -48,15 +49,6 @@ def error_frame(rows: Sequence[Any], hosts: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame({name: texts(column) for name, column in zip(COLUMNS, values, strict=True)})
 
 
-def last_line(message: str | None, traceback: str | None) -> str:
-    """Return the line with the error: the last one of the traceback, else of the message."""
-    for text in (traceback, message):
-        lines = (text or "").strip().splitlines()
-        if lines:
-            return lines[-1].strip()
-    return ""
-
-
 @dataclass
 class _Group:
     first: str
@@ -82,7 +74,7 @@ class ErrorGroups:
         """Add an errors table, or a part of one."""
         wanted = ("time [UTC]", "task_type", "attempt_id", "message", "traceback")
         for time, task_type, attempt, message, traceback in zip(*(frame[name] for name in wanted), strict=True):
-            group = self._groups.setdefault(last_line(message, traceback), _Group(time, time))
+            group = self._groups.setdefault(last_line(traceback, message), _Group(time, time))
             group.count += 1
             group.first = min(group.first, time)
             group.task_types.add(task_type or "?")

@@ -25,6 +25,7 @@ from eas.operations.reschedule import Rescheduled
 from eas.orchestration.drive import Driver
 from eas.orchestration.job_summary import JobSummary, summarise, to_html
 from eas.states import JobState
+from eas.taskdb import jobs
 from eas.taskdb.queries import job_list, outcomes, reports, task_list, undriven
 from eas.taskdb.queries.keyset import all_pages
 from eas.taskdb.queries.reports import Filters
@@ -87,7 +88,7 @@ class Job:
         >>> Job(1).name
         'sweep'
         """
-        return self.summary().job_name
+        return str(session.app().database.fetch(lambda connection: job_list.find(connection, str(self.id))).name)
 
     @property
     def state(self) -> str:
@@ -98,7 +99,7 @@ class Job:
         >>> Job(1).state
         'failed'
         """
-        return str(self.summary().state)
+        return str(session.app().database.fetch(lambda connection: jobs.state_of(connection, self.id)))
 
     def summary(self) -> JobSummary:
         """Return the outcome so far: tasks by state, failures with reasons, seed, wall-clock time [s].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -90,11 +91,8 @@ def save(output: Path | None, as_json: bool) -> None:
 @json_option
 def restore(source: Path, force: bool, as_json: bool) -> None:
     """Restore a saved file into an empty task database, on any engine."""
-    with App.load() as app:
-        database = TaskDatabase(app.settings.database())
-        database.create()
+    with App.load() as app, closing(TaskDatabase(app.settings.database())) as database:
         contents = backup.restore(database, app.registry, source, force=force)
-        database.close()
     _print("restored from", source, contents, as_json)
 
 

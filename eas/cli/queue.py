@@ -13,6 +13,7 @@ from eas.cli.services import make_url, password_of, refuse_both
 from eas.operations import pause as pausing
 from eas.operations.empty_queue import empty_queue
 from eas.operations.init import init_queue, leaf_types
+from eas.queues.opening import SQL, queue_kind
 from eas.settings import safe_url
 from eas.taskdb.queries import live
 from eas.taskdb.queries.reports import Filters
@@ -67,7 +68,7 @@ def init(
 
 def _shown(app: App) -> str:
     url = app.settings.queue_url.get_secret_value()
-    return "sql:" if url.startswith("sql:") else safe_url(url)
+    return "sql:" if queue_kind(url) == SQL else safe_url(url)
 
 
 @queue.command()

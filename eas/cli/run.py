@@ -247,7 +247,7 @@ def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, Sta
         try:
             return asyncio.run(flow())
         except (HTTPError, PrefectHTTPStatusError) as error:
-            if JobState(summarise(app.database, job_id).state).final:
+            if app.database.fetch(lambda connection: jobs.state_of(connection, job_id)).final:
                 return None
             problem = str(error).splitlines()[0]
     raise ServiceError(f"the Prefect server cannot take the run: {problem}", hint=f"eas run --resume {job_id}, later")

@@ -93,12 +93,13 @@ def _count(connection: Connection, table: Table) -> int:
 
 
 def restore(database: TaskDatabase, registry: Registry, path: Path, *, force: bool = False) -> Contents:
-    """Replace all that the task database holds by a saved file, in one transaction.
+    """Replace all that the task database holds by a saved file, in one transaction; create it where it is missing.
 
     Raises RequestError, with nothing changed, for a file that is damaged or of another schema, and
     for a database that holds jobs, unless ``force`` is given.
     """
     contents = inspect_file(path)
+    database.create()
     initialise(database, registry)
 
     def work(connection: Connection) -> None:

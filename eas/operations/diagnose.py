@@ -7,6 +7,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,6 @@ from eas.filestore.opening import check_url, local_path
 from eas.findings import Check, Finding, Level
 from eas.operations.init import leaf_types
 from eas.queues import open_queue
-from eas.queues.opening import SQL, queue_kind
 from eas.registry import BASE_WORKER_TYPE, Registry
 from eas.settings import Settings
 from eas.taskdb import migrate
@@ -55,8 +55,7 @@ def check_database(settings: Settings) -> list[Finding]:
         if not os.access(folder, os.W_OK | os.X_OK):
             return [problem(f"the folder {folder} cannot be written", "choose another one: EAS_HOME")]
         return [note(f"there is no database yet: {url.database}", "`eas db init`, or the first `eas run`, creates it")]
-    database = TaskDatabase(settings.database(), patience=0)
-    try:
+    with closing(TaskDatabase(settings.database(), patience=0)) as database:
         with database.read() as connection:
             schema = migrate.current_revision(connection)
         newest = migrate.head_revision()
@@ -70,8 +69,6 @@ def check_database(settings: Settings) -> list[Finding]:
             return [problem(f"{where}; its schema {schema} is newer than this release's, {newest}", hint)]
         now = database.now()
         return [ok(f"{where}, schema {schema}"), *database.fetch(lambda c: services(c, now))]
-    finally:
-        database.close()
 
 
 def services(connection: Connection, now: float) -> list[Finding]:
@@ -105,16 +102,11 @@ def _warning(text: str) -> Finding:
 def check_queue(settings: Settings, registry: Registry) -> list[Finding]:
     """Check that the broker answers, where the queue has one."""
     url = settings.queue_url.get_secret_value()
-    if queue_kind(url) == SQL:
-        return [Finding("queue", Level.OK, "in the task database, without a broker")]
     # Counting messages does not read the database.
-    unused = TaskDatabase("sqlite://")
-    job_queue = open_queue(url, AttemptClaims(unused))
-    try:
-        counts = job_queue.message_counts(leaf_types(registry)) or {}
-    finally:
-        job_queue.close()
-        unused.close()
+    with closing(TaskDatabase("sqlite://")) as unused, closing(open_queue(url, AttemptClaims(unused))) as job_queue:
+        counts = job_queue.message_counts(leaf_types(registry))
+    if counts is None:
+        return [Finding("queue", Level.OK, "in the task database, without a broker")]
     return [Finding("queue", Level.OK, f"the broker answers; it holds {sum(counts.values())} messages")]
 
 

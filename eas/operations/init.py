@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from eas.queues import open_queue
 from eas.registry import Registry
 from eas.taskdb.attempt_claims import AttemptClaims
@@ -16,12 +18,9 @@ def init_database(database_url: str, registry: Registry) -> str:
     done: *created*, *migrated* or *unchanged*. Raises RequestError for a database that cannot be
     used, and ServiceError for one that cannot be reached.
     """
-    database = TaskDatabase(database_url)
-    try:
+    with closing(TaskDatabase(database_url)) as database:
         database.create()
         return initialise(database, registry)
-    finally:
-        database.close()
 
 
 def init_queue(queue_url: str, database_url: str, registry: Registry) -> int:
@@ -30,15 +29,11 @@ def init_queue(queue_url: str, database_url: str, registry: Registry) -> int:
     The task database need not exist: declaring does not read it. Raises SettingsError for an unknown
     kind of queue, and ServiceError where the broker cannot be reached.
     """
-    database = TaskDatabase(database_url)
-    try:
-        queue = open_queue(queue_url, AttemptClaims(database))
-        try:
-            return queue.declare(leaf_types(registry))
-        finally:
-            queue.close()
-    finally:
-        database.close()
+    with (
+        closing(TaskDatabase(database_url)) as database,
+        closing(open_queue(queue_url, AttemptClaims(database))) as queue,
+    ):
+        return queue.declare(leaf_types(registry))
 
 
 def leaf_types(registry: Registry) -> list[str]:

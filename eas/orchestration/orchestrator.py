@@ -77,7 +77,7 @@ class Orchestrator:
         registry: Registry,
         job_id: int,
         *,
-        lease: float = 60.0,
+        lease: float = job_lease.DURATION,
     ) -> None:
         self.database = database
         self.queue = queue

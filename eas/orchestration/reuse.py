@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, exists, select
 
 from eas.model import CONTROL_TASKS
-from eas.states import FINAL_TASK_STATES, JobState, TaskState
+from eas.states import FINAL_TASK_STATES, OPEN_JOB_STATES, TaskState
 from eas.taskdb import tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
@@ -123,6 +123,6 @@ def other_jobs_may_grow(connection: Connection, job_id: int, open_types: Collect
     waiting = (task.c.state == TaskState.WAITING) & task.c.task_type.in_(sorted(CONTROL_TASKS))
     opening = task.c.state.not_in(FINAL_TASK_STATES) & task.c.task_type.in_(sorted(open_types))
     unexpanded = exists().where(task.c.job_id == job.c.id, waiting | opening)
-    active = job.c.state.in_([JobState.SUBMITTED, JobState.RUNNING])
+    active = job.c.state.in_(OPEN_JOB_STATES)
     query = select(job.c.id).where(job.c.id != job_id, active, unexpanded).limit(1)
     return connection.execute(query).first() is not None

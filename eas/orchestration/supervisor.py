@@ -28,6 +28,7 @@ from eas.orchestration.fail_job import fail_job
 from eas.orchestration.job_summary import summarise
 from eas.queues.base import JobQueue
 from eas.states import JobState
+from eas.taskdb import job_lease
 from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.queries import job_outcome, job_selection, unfinished_jobs
 from eas.taskdb.service_lease import SUPERVISOR, ServiceLease
@@ -79,7 +80,7 @@ class SupervisorOptions:
     most_jobs: int = 8
     until_idle: float | None = None
     time_limit: float | None = None
-    lease: float = 60.0
+    lease: float = job_lease.DURATION
     heartbeat_lease: float = 300.0
     stand_by: bool = False
 
@@ -285,8 +286,8 @@ class Supervisor:
         failures = self._failures.get(row.id)
         if row.id in self._running or (failures is not None and time.monotonic() < failures.retry_at):
             return False
-        silent = row.driver is not None and self.database.now() - row.driver_seen_at > self.options.lease
-        return row.driver is None or silent or process_identity.is_gone(row.driver)
+        driven = job_lease.is_driven(row, self.database.now(), self.options.lease)
+        return not driven or process_identity.is_gone(row.driver)
 
     def _adopt(self, row: AnyRow) -> None:
         LOG.info("job %d (%s): adopted", row.id, row.name)

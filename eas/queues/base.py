@@ -46,7 +46,9 @@ class AttemptStore(Protocol):
 
 
 class JobQueue(ABC):
-    """Hands queued attempts to workers. One object serves one process; it is safe among threads."""
+    """Hands queued attempts to workers. One object serves one process; its methods may be called by any thread."""
+
+    store: AttemptStore
 
     @abstractmethod
     def publish(self, messages: Sequence[QueuedAttempt]) -> None:
@@ -85,10 +87,12 @@ class JobQueue(ABC):
         """Return how many attempts are queued, by task type."""
         return self.store.depths()
 
+    def most_urgent(self, task_types: Sequence[str]) -> str | None:
+        """Return the task type of the attempt to claim next; None where there is none."""
+        return self.store.first_type(task_types)
+
     def wake(self) -> None:  # noqa: B027 - a queue that never waits has nothing to wake
         """End a ``claim`` that waits in another thread of this process, soon."""
 
     def close(self) -> None:  # noqa: B027 - nor has every queue something to close
         """Close connections."""
-
-    store: AttemptStore

@@ -217,11 +217,8 @@ def lock_next(connection: Connection, task_types: Iterable[str], limit: int, now
 def claim(connection: Connection, worker_id: str, free: Iterable[Free], now: float) -> list[int]:
     """Give locked attempts to a worker; return their ids by priority, then age."""
     taken = sorted(free)
-    for part in chunks(each.attempt_id for each in taken):
-        values = {"state": AttemptState.RUNNING, "worker_id": worker_id, "claimed_at": now, "heartbeat_at": now}
-        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), _is_queued())
-        if connection.execute(guarded.values(**values)).rowcount != len(part):
-            raise RuntimeError("attempts that were locked for a claim changed under it")
+    values = {"state": AttemptState.RUNNING, "worker_id": worker_id, "claimed_at": now, "heartbeat_at": now}
+    attempts.change(connection, (each.attempt_id for each in taken), _is_queued(), **values)
     attempts.set_task_states(connection, (each.task_id for each in taken), TaskState.RUNNING)
     return [each.attempt_id for each in taken]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     func,
     insert,
@@ -98,6 +99,23 @@ def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int
         )
         held.update({row.id: row for row in connection.execute(select(*columns).where(mine).with_for_update())})
     return held
+
+
+def change(connection: Connection, attempt_ids: Iterable[int], expected: ColumnElement[bool], **values: Any) -> None:
+    """Set columns of attempts that this transaction has locked, and that are as ``expected``.
+
+    Raises RuntimeError where one of them is not: the lock did not hold, and nothing may be committed.
+    """
+    for part in chunks(attempt_ids):
+        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), expected).values(**values)
+        if connection.execute(guarded).rowcount != len(part):
+            raise RuntimeError("another transaction changed attempts that this one had locked")
+
+
+def end_running(connection: Connection, attempt_ids: Iterable[int], state: AttemptState, now: float) -> None:
+    """Close locked attempts that run, so that their jobs' orchestrators notice. Raises as ``change``."""
+    values = {"state": state, "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
+    change(connection, attempt_ids, ATTEMPTS.c.state == AttemptState.RUNNING, **values)
 
 
 def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:

@@ -6,17 +6,30 @@ as soon as it has expired.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from eas.errors import JobChangedError, LostLeaseError
 from eas.taskdb import tables
+from eas.taskdb.engine import AnyRow
 
 JOBS = tables.jobs
+DURATION = 60.0
+"""How long a lease that is not renewed lasts [s]."""
+
+
+def undriven(now: float, lease: float = DURATION) -> ColumnElement[bool]:
+    """Return the condition that no process drives a job at ``now`` [database time, s]."""
+    return or_(JOBS.c.driver.is_(None), JOBS.c.driver_seen_at < now - lease)
+
+
+def is_driven(job: AnyRow, now: float, lease: float = DURATION) -> bool:
+    """Return whether a process drives the job of this row at ``now`` [database time, s]."""
+    return job.driver is not None and job.driver_seen_at >= now - lease
 
 
 def take(connection: Connection, job_id: int, driver: str, lease: float, now: float) -> bool:
     """Become (or stay) the one that drives a job; False while another driver's lease lasts [s]."""
-    free = or_(JOBS.c.driver.is_(None), JOBS.c.driver == driver, JOBS.c.driver_seen_at < now - lease)
+    free = or_(undriven(now, lease), JOBS.c.driver == driver)
     guarded = update(JOBS).where(JOBS.c.id == job_id, free).values(driver=driver, driver_seen_at=now)
     return connection.execute(guarded).rowcount == 1
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from eas.errors import UnknownJobError
 from eas.states import JobState
 from eas.taskdb import tables
-from eas.taskdb.engine import AnyRow, reserve_ids
+from eas.taskdb.engine import AnyRow, AnySelect, reserve_ids
 
 JOBS = tables.jobs
 
@@ -23,12 +23,25 @@ def add(connection: Connection, *, now: float, **values: Any) -> int:
 
 def get(connection: Connection, job_id: int) -> AnyRow:
     """Return a job's row. Raises UnknownJobError."""
-    row = connection.execute(select(JOBS).where(JOBS.c.id == job_id)).one_or_none()
+    return _one(connection, select(JOBS), job_id)
+
+
+def state_of(connection: Connection, job_id: int) -> JobState:
+    """Return the state of a job. Raises UnknownJobError."""
+    return JobState(_one(connection, select(JOBS.c.state), job_id).state)
+
+
+def _one(connection: Connection, query: AnySelect, job_id: int) -> AnyRow:
+    row = connection.execute(query.where(JOBS.c.id == job_id)).one_or_none()
     if row is None:
-        newest = connection.execute(select(JOBS.c.id, JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).all()
-        known = ", ".join(f"{row.id} ({row.name})" for row in newest) or "none: submit one first"
-        raise UnknownJobError(f"there is no job {job_id} in the task database", hint=f"the newest jobs are: {known}")
+        raise UnknownJobError(f"there is no job {job_id} in the task database", hint=newest(connection))
     return row
+
+
+def newest(connection: Connection) -> str:
+    """Return a hint that names the newest jobs."""
+    rows = connection.execute(select(JOBS.c.id, JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).all()
+    return f"the newest jobs are: {', '.join(f'{row.id} ({row.name})' for row in rows) or 'none: submit one first'}"
 
 
 def set_state(connection: Connection, job_id: int, state: JobState, **values: Any) -> None:

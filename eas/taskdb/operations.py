@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, upd
 
 from eas.model import CONTROL_TASKS
 from eas.states import FINAL_TASK_STATES, AttemptState, JobState, TaskState
-from eas.taskdb import attempts, jobs, results, tables
+from eas.taskdb import attempts, conditions, jobs, results, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 
@@ -55,10 +55,8 @@ def open_attempts(connection: Connection, job_id: int, states: Collection[Attemp
 
 def take_off(connection: Connection, rows: Sequence[AnyRow], now: float, *, why: str = CANCELLED) -> None:
     """Close locked attempts as cancelled; those that ran get a result with ``why`` as its reason."""
-    for part in chunks(row.id for row in rows):
-        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state.in_(attempts.OPEN))
-        if connection.execute(guarded.values(state=AttemptState.CANCELLED, ended_at=now)).rowcount != len(part):
-            raise RuntimeError("attempts that were locked by an operator changed under it")
+    closed = {"state": AttemptState.CANCELLED, "ended_at": now}
+    attempts.change(connection, (row.id for row in rows), ATTEMPTS.c.state.in_(attempts.OPEN), **closed)
     ran = [results.broken_off(row, why, now) for row in rows if row.state == AttemptState.RUNNING]
     if ran:
         connection.execute(insert(tables.attempt_results), ran)
@@ -80,8 +78,7 @@ def cancel_tasks(connection: Connection, job_id: int, now: float) -> int:
     """Cancel all tasks of a job that are not over, and the job; return how many leaf tasks that were."""
     opened = (TASKS.c.job_id == job_id) & TASKS.c.state.not_in(FINAL_TASK_STATES)
     over = {"state": TaskState.CANCELLED, "ended_at": now, "reason": CANCELLED, "held_at": None}
-    leaf = or_(TASKS.c.task_type.is_(None), TASKS.c.task_type.not_in(sorted(CONTROL_TASKS)))
-    leaves = connection.execute(update(TASKS).where(opened, leaf).values(**over)).rowcount
+    leaves = connection.execute(update(TASKS).where(opened, conditions.leaf()).values(**over)).rowcount
     # A control task is what its children are: it has no reason of its own.
     connection.execute(update(TASKS).where(opened).values(**over | {"reason": None}))
     jobs.set_state(connection, job_id, JobState.CANCELLED, ended_at=now, cancel_requested_at=now)
@@ -94,8 +91,7 @@ def fail(connection: Connection, job_id: int, reason: str, now: float) -> None:
     root = {"state": TaskState.FAILED, "ended_at": now, "reason": reason}
     connection.execute(update(TASKS).where(TASKS.c.job_id == job_id, TASKS.c.parent_id.is_(None)).values(**root))
     blocked = {"state": TaskState.BLOCKED, "ended_at": now, "held_at": None}
-    leaf = or_(TASKS.c.task_type.is_(None), TASKS.c.task_type.not_in(sorted(CONTROL_TASKS)))
-    connection.execute(update(TASKS).where(opened, leaf).values(**blocked, reason="the job failed"))
+    connection.execute(update(TASKS).where(opened, conditions.leaf()).values(**blocked, reason="the job failed"))
     # A control task without a reason of its own is put back together with its children.
     connection.execute(update(TASKS).where(opened).values(**blocked, reason=None))
     jobs.set_state(connection, job_id, JobState.FAILED, ended_at=now, driver=None, driver_seen_at=None)
@@ -137,10 +133,9 @@ def put_back(
 
 def _to_put_back(connection: Connection, job_id: int, states: Collection[TaskState], *, emptied: bool) -> list[AnyRow]:
     """Return the tasks to be put back, and the unsuccessful control tasks that may stand above them."""
-    held = and_(TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None))
     which: list[ColumnElement[bool]] = [TASKS.c.state.in_(states)]
     if emptied:
-        which.append(held)
+        which.append(conditions.withdrawn())
     # One with a reason of its own failed by itself: it is put back only where that is asked for.
     above = and_(TASKS.c.state.in_(_OVER), TASKS.c.task_type.in_(sorted(CONTROL_TASKS)), TASKS.c.reason.is_(None))
     query = select(TASKS.c.id, TASKS.c.state, TASKS.c.task_type, TASKS.c.held_at, TASKS.c.reason)

@@ -16,14 +16,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, case, select, update
 
-from eas.states import FINAL_TASK_STATES, JobState
+from eas.states import FINAL_JOB_STATES, FINAL_TASK_STATES
 from eas.taskdb import products, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.products import Product
 
 PRODUCTS, TASKS, JOBS, LINKS = tables.products, tables.tasks, tables.jobs, tables.task_products
-_OVER = [state for state in JobState if state.final]
 
 
 class Registered(NamedTuple):
@@ -84,7 +83,7 @@ def _unfinished(connection: Connection, task_ids: Iterable[int]) -> dict[int, An
         query = (
             select(TASKS.c.id, TASKS.c.job_id, TASKS.c.state, JOBS.c.name.label("job"))
             .join(JOBS, JOBS.c.id == TASKS.c.job_id)
-            .where(TASKS.c.id.in_(part), TASKS.c.state.not_in(FINAL_TASK_STATES), JOBS.c.state.not_in(_OVER))
+            .where(TASKS.c.id.in_(part), TASKS.c.state.not_in(FINAL_TASK_STATES), JOBS.c.state.not_in(FINAL_JOB_STATES))
         )
         found.update({row.id: row for row in connection.execute(query)})
     return found

@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, exists, func, null, or_, select, update
 
-from eas.states import JobState
+from eas.states import FINAL_JOB_STATES, JobState
 from eas.taskdb import operations, tables
 from eas.taskdb.chunks import CHUNK, chunks
 from eas.taskdb.engine import AnyRow
 
 ATTEMPTS, JOBS, LINKS, LOG = tables.attempts, tables.jobs, tables.task_products, tables.log_entries
 PRODUCTS, TASKS, VERSIONS = tables.products, tables.tasks, tables.product_versions
-
-OVER = [state for state in JobState if state.final]
 
 
 class Extent(NamedTuple):
@@ -48,7 +46,7 @@ class RemovedVersion(NamedTuple):
 
 def ended_before(connection: Connection, moment: float) -> list[AnyRow]:
     """Return id, name and state of the jobs that had ended at a moment [Unix s], the newest first."""
-    old = and_(JOBS.c.state.in_(OVER), JOBS.c.ended_at < moment)
+    old = and_(JOBS.c.state.in_(FINAL_JOB_STATES), JOBS.c.ended_at < moment)
     return list(connection.execute(select(JOBS.c.id, JOBS.c.name, JOBS.c.state).where(old).order_by(JOBS.c.id.desc())))
 
 
@@ -95,7 +93,7 @@ def in_busy_directory(connection: Connection, job_id: int) -> bool:
     mine = set(connection.execute(query.distinct()).scalars())
     if not mine:
         return False
-    unfinished = select(JOBS.c.working_directory, JOBS.c.chain).where(JOBS.c.state.not_in(OVER))
+    unfinished = select(JOBS.c.working_directory, JOBS.c.chain).where(JOBS.c.state.not_in(FINAL_JOB_STATES))
     for row in connection.execute(unfinished):
         others = {row.working_directory, *_directories(json.loads(row.chain))}
         if mine & others or any(each.lstrip().startswith(("(", "'", '"')) for each in others):

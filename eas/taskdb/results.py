@@ -41,27 +41,18 @@ def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResu
     accepted = [by_id[attempt] for attempt in held]
     if not accepted:
         return Closed(frozenset(), ())
-    _close(connection, held, [each.attempt_id for each in accepted if each.state is AttemptState.DONE], "done", now)
-    _close(
-        connection, held, [each.attempt_id for each in accepted if each.state is not AttemptState.DONE], "failed", now
-    )
+    done: list[AnyRow] = []
+    failed: list[AnyRow] = []
+    for each in accepted:
+        (done if each.state is AttemptState.DONE else failed).append(held[each.attempt_id])
+    attempts.end_running(connection, (row.id for row in done), AttemptState.DONE, now)
+    attempts.end_running(connection, (row.id for row in failed), AttemptState.FAILED, now)
     connection.execute(insert(tables.attempt_results), [_result_row(each) for each in accepted])
     _record_versions(connection, held, accepted, now)
     _record_log(connection, held, accepted)
-    done = [held[each.attempt_id] for each in accepted if each.state is AttemptState.DONE]
-    failed = [held[each.attempt_id] for each in accepted if each.state is not AttemptState.DONE]
     _tasks_done(connection, done, now)
     requeued = retry.retry_or_give_up(connection, failed, TaskState.FAILED, now)
     return Closed(frozenset(held), tuple(requeued), frozenset(row.job_id for row in held.values()))
-
-
-def _close(connection: Connection, held: Mapping[int, AnyRow], ids: Sequence[int], state: str, now: float) -> None:
-    for part in chunks(ids):
-        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.RUNNING)
-        values = {"state": AttemptState(state), "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
-        if connection.execute(guarded.values(**values)).rowcount != len(part):
-            raise RuntimeError("attempts that were locked for their result changed under it")
-    assert set(ids) <= held.keys()
 
 
 def _result_row(result: AttemptResult) -> dict[str, object]:

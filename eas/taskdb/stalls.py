@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select
 
 from eas.model import QueuedAttempt
 from eas.states import AttemptState, TaskState
-from eas.taskdb import retry, tables, workers
-from eas.taskdb.chunks import chunks
+from eas.taskdb import attempts, retry, tables, workers
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.results import broken_off
 
@@ -53,11 +52,7 @@ def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str,
     rows = connection.execute(select(ATTEMPTS).where(which).with_for_update(skip_locked=True)).all()
     if not rows:
         return Stalled((), ())
-    for part in chunks(row.id for row in rows):
-        guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), ATTEMPTS.c.state == AttemptState.RUNNING)
-        values = {"state": AttemptState.STALLED, "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
-        if connection.execute(guarded.values(**values)).rowcount != len(part):
-            raise RuntimeError("attempts that were locked for the reaper changed under it")
+    attempts.end_running(connection, (row.id for row in rows), AttemptState.STALLED, now)
     ends = [broken_off(row, _why_stalled(row, why, now), now) for row in rows]
     connection.execute(insert(tables.attempt_results), ends)
     workers.lose(connection, sorted({row.worker_id for row in rows}), why, now)

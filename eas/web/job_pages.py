@@ -11,9 +11,8 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from eas import web_addresses
 from eas.model import CONTROL_TASKS
-from eas.plain_text import one_line, time_text
+from eas.plain_text import last_line, one_line, time_text
 from eas.states import JobState, TaskState
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.queries import attempt_list, job_list, logs, task_details, task_tree, waiting
@@ -23,7 +22,6 @@ from eas.web.rendering import csv_response, next_address, wants_csv
 from eas.web.site import Site, site
 
 STATES = tuple(TaskState)
-PARTS = ("tree", "errors", "timeline", "chain")
 ERRORS = 1000
 """Newest errors that are grouped."""
 
@@ -152,7 +150,7 @@ def errors(request: Request) -> Response:
     page = here.fetch(lambda c: logs.page(c, job_id=row.id, level=40, limit=ERRORS))
     groups: dict[str, list[Any]] = {}
     for entry in page.rows:
-        groups.setdefault(_last_line(entry), []).append(entry)
+        groups.setdefault(last_line(entry.traceback, entry.message), []).append(entry)
     found = sorted(groups.items(), key=lambda item: -len(item[1]))
     if wants_csv(request):
         return csv_response(f"job_{row.id}_errors", ("count", "last_line", "newest [UTC]", "task_id"), (
@@ -160,14 +158,6 @@ def errors(request: Request) -> Response:
         ))  # fmt: skip
     return here.renderer.page(request, "errors.html", title=f"Errors of job {row.id}", row=row, groups=found,
                               more=page.next is not None, number=len(page.rows))  # fmt: skip
-
-
-def _last_line(entry: Any) -> str:
-    for text in (entry.traceback, entry.message):
-        lines = (text or "").strip().splitlines()
-        if lines:
-            return str(lines[-1]).strip()
-    return ""
 
 
 def timeline(request: Request) -> Response:
@@ -184,9 +174,3 @@ def timeline(request: Request) -> Response:
     chart = charts.timeline(rows, now)
     return here.renderer.page(request, "timeline.html", title=f"Timeline of job {row.id}", row=row, chart=chart,
                               moving=not JobState(row.state).final)  # fmt: skip
-
-
-def job_by_name(request: Request) -> str:
-    """Return the address of the job that the query parameter ``q`` names."""
-    name = request.query_params.get("q", "")
-    return web_addresses.job(site(request).fetch(lambda c: job_list.find(c, name)).id)

@@ -17,7 +17,7 @@ from eas.errors import TaskFailure
 from eas.model import Scalar
 from eas.tasks.base import Task, TaskContext
 from eas.worker.child_ipc import Channel, ChannelHandler
-from eas.worker.protocol import Message, one_line, to_context
+from eas.worker.protocol import Message, first_line, to_context
 from eas.worker.result_validation import clean, to_checks, to_metadata
 from eas.worker.sandbox import Sandbox
 from eas.worker.scratch import Scratch
@@ -169,8 +169,8 @@ class ChildRunner:
 
     def _describe(self, error: BaseException) -> tuple[str, str | None]:
         if isinstance(error, TaskFailure):
-            hint = f" ({one_line(clean(error.hint))})" if error.hint else ""
-            reason = (one_line(clean(error.what)) or type(error).__name__) + hint
+            hint = f" ({first_line(clean(error.hint))})" if error.hint else ""
+            reason = (first_line(clean(error.what)) or type(error).__name__) + hint
             return reason, _trace(error) if error.__cause__ else None
         if isinstance(error, SystemExit):
             return f"the task's code called sys.exit({'' if error.code is None else repr(error.code)})", _trace(error)
@@ -202,7 +202,7 @@ def _last_line(error: BaseException) -> str:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        text = one_line(clean(str(error)))
+        text = first_line(clean(str(error)))
     except BaseException:
         text = "<its message cannot be shown>"
     return f"{name}: {text}" if text else name

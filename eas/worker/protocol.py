@@ -139,7 +139,7 @@ def clip(text: str, limit: int) -> str:
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
 
 
-def one_line(text: str, limit: int = 500) -> str:
+def first_line(text: str, limit: int = 500) -> str:
     """Return the first line of ``text`` that is not blank, shortened to ``limit`` characters."""
     line = next((each.strip() for each in text.splitlines() if each.strip()), "")
     return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -230,7 +230,7 @@ class Worker:
             return []
         if now - batch.looked >= LOOK_SECONDS:
             batch.looked = now
-            if self.queue.store.first_type(self.task_types) != batch.task_type:
+            if self.queue.most_urgent(self.task_types) != batch.task_type:
                 return []
         return self._claim([batch.task_type], most - most // 2, 0.0)
 
@@ -265,7 +265,7 @@ class Worker:
         with folders:
             if result.interrupted:
                 return  # it belongs to another worker, or is handed back
-            self._learn(work.attempt.task_type, result.ended - result.started)
+            self._learn(work.attempt.task_type, result.usage.wall)
             self.recorder.add(work.attempt, self._with_files(work, result))
         self.recorder.poll()
 

@@ -81,9 +81,7 @@ def find(connection: Connection, name: str) -> AnyRow:
     if len(rows) == 1 or len(open_ones) == 1:
         return (open_ones or rows)[0]
     if not rows:
-        newest = connection.execute(select(JOBS.c.id, JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).all()
-        known = ", ".join(f"{row.id} ({row.name})" for row in newest) or "none yet"
-        raise UnknownJobError(f"no job is called {name!r}", hint=f"the newest jobs are: {known}")
+        raise UnknownJobError(f"no job is called {name!r}", hint=jobs.newest(connection))
     ids = ", ".join(f"{row.id} ({row.state})" for row in rows)
     raise RequestError(f"several jobs are called {name!r}: {ids}", hint="give the id of one of them")
 

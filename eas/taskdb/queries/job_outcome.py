@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, func, select
 
-from eas.model import CONTROL_TASKS, LogEntry
+from eas.model import LogEntry
 from eas.states import TaskState
-from eas.taskdb import tables
+from eas.taskdb import conditions, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 
@@ -29,9 +29,7 @@ def unsuccessful(connection: Connection, job_id: int, limit: int = 1000) -> list
     A control task counts only where it has a reason of its own, not where its children are it.
     """
     states = [TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED, TaskState.CANCELLED]
-    by_itself = (
-        TASKS.c.task_type.not_in(sorted(CONTROL_TASKS)) | TASKS.c.reason.is_not(None) | TASKS.c.task_type.is_(None)
-    )
+    by_itself = conditions.leaf() | TASKS.c.reason.is_not(None)
     query = select(TASKS).where(TASKS.c.job_id == job_id, TASKS.c.state.in_(states), by_itself)
     return list(connection.execute(query.order_by(TASKS.c.id).limit(limit)).all())
 

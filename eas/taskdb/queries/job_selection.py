@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from eas.errors import UnknownJobError
 from eas.states import AttemptState, TaskState
-from eas.taskdb import jobs, tables
+from eas.taskdb import conditions, jobs, tables
 from eas.taskdb.chunks import chunks
 
 ATTEMPTS, JOBS, TASKS = tables.attempts, tables.jobs, tables.tasks
@@ -19,9 +19,7 @@ def named(connection: Connection, job_name: str) -> list[int]:
     """Return the ids of the jobs of a name, oldest first. Raises UnknownJobError where there is none."""
     found = list(connection.execute(select(JOBS.c.id).where(JOBS.c.name == job_name).order_by(JOBS.c.id)).scalars())
     if not found:
-        newest = connection.execute(select(JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).scalars()
-        known = ", ".join(dict.fromkeys(newest)) or "none: submit one first"
-        raise UnknownJobError(f"no job has the name {job_name!r}", hint=f"the newest jobs are: {known}")
+        raise UnknownJobError(f"no job has the name {job_name!r}", hint=jobs.newest(connection))
     return found
 
 
@@ -33,8 +31,7 @@ def jobs_with_queued(connection: Connection) -> list[int]:
 
 def has_failed(connection: Connection, job_id: int) -> bool:
     """Return whether a task of a job failed or stalled, or was taken off the queue."""
-    held = and_(TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None))
-    bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), held)
+    bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), conditions.withdrawn())
     return connection.execute(select(TASKS.c.id).where(TASKS.c.job_id == job_id, bad).limit(1)).first() is not None
 
 
@@ -61,8 +58,7 @@ def jobs_blocked_by(connection: Connection, task_ids: Iterable[int], *, may_grow
 
 def jobs_with_failures(connection: Connection) -> list[int]:
     """Return the jobs with tasks that failed or stalled, or were taken off the queue, ascending."""
-    held = and_(TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None))
-    bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), held)
+    bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), conditions.withdrawn())
     return sorted(connection.execute(select(TASKS.c.job_id).where(bad).distinct()).scalars())
 
 
@@ -76,7 +72,5 @@ class Held(NamedTuple):
 def held(connection: Connection, job_id: int) -> Held:
     """Return how many tasks of a job wait to be put back by an operator."""
     revision = jobs.get(connection, job_id).revision
-    query = select(func.count()).where(
-        TASKS.c.job_id == job_id, TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None)
-    )
+    query = select(func.count()).where(TASKS.c.job_id == job_id, conditions.withdrawn())
     return Held(connection.execute(query).scalar_one(), revision)

@@ -21,7 +21,6 @@ def of_job(connection: Connection, job_id: int) -> list[AnyRow]:
     columns = (
         TASKS.c.id,
         TASKS.c.parent_id,
-        TASKS.c.ordinal,
         TASKS.c.address,
         TASKS.c.path,
         TASKS.c.task_type,
@@ -34,7 +33,6 @@ def of_job(connection: Connection, job_id: int) -> list[AnyRow]:
         TASKS.c.requires,
         TASKS.c.pending,
         TASKS.c.reason,
-        TASKS.c.retries_left,
         TASKS.c.held_at,
     )
     return list(connection.execute(select(*columns).where(TASKS.c.job_id == job_id).order_by(TASKS.c.id)).all())

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, case, func, or_, select
 
-from eas.states import AttemptState, JobState, TaskState
-from eas.taskdb import tables
+from eas.states import FINAL_JOB_STATES, AttemptState
+from eas.taskdb import conditions, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow, AnySelect
 from eas.taskdb.queries import packed_tree
@@ -123,8 +123,8 @@ def _open_attempts(filters: Filters, now: float) -> AnySelect:
 def _taken_off(filters: Filters) -> AnySelect:
     """Select how many tasks of each type an operator took off the queue."""
     # Only jobs that are not over have any: the others need not be looked through.
-    job = select(JOBS.c.id).where(JOBS.c.state.not_in([state for state in JobState if state.final]))
-    held = (TASKS.c.state == TaskState.WAITING) & TASKS.c.held_at.is_not(None)
+    job = select(JOBS.c.id).where(JOBS.c.state.not_in(FINAL_JOB_STATES))
+    held = conditions.withdrawn()
     query = select(TASKS.c.task_type, func.count().label("total"))
     return query.where(TASKS.c.job_id.in_(job), held, *filters.tasks()).group_by(TASKS.c.task_type)
 

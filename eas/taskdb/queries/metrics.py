@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, case, func, or_, select
 
 from eas.registry import BASE_WORKER_TYPE
-from eas.states import AttemptState, JobState
-from eas.taskdb import tables
+from eas.states import OPEN_JOB_STATES, AttemptState
+from eas.taskdb import job_lease, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.queries import scaling
-from eas.taskdb.service_lease import DURATION, SCALER, SUPERVISOR, last_renewal
+from eas.taskdb.service_lease import SCALER, SUPERVISOR, last_renewal
 
 JOBS, TASKS = tables.jobs, tables.tasks
 ATTEMPTS, RESULTS = tables.attempts, tables.attempt_results
 
 BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
 """Upper bounds of the histogram of durations [s]."""
-OPEN = (JobState.SUBMITTED, JobState.RUNNING)
 OVER = (AttemptState.DONE, AttemptState.FAILED, AttemptState.STALLED, AttemptState.CANCELLED)
 
 
@@ -87,11 +86,9 @@ class History:
 def read(connection: Connection, history: History, now: float, lease: float) -> Snapshot:
     """Return the present state; ``lease``: age of a heartbeat beyond which a worker is not alive [s]."""
     jobs = _jobs(connection, history)
-    unfinished = {row.id for row in jobs if row.state in OPEN}
-    undriven = [
-        row for row in jobs if row.id in unfinished and (row.driver is None or row.driver_seen_at < now - DURATION)
-    ]
-    counts: dict[str, int] = dict.fromkeys(OPEN, 0)
+    unfinished = {row.id for row in jobs if row.state in OPEN_JOB_STATES}
+    undriven = [row for row in jobs if row.id in unfinished and not job_lease.is_driven(row, now)]
+    counts: dict[str, int] = dict.fromkeys(OPEN_JOB_STATES, 0)
     for row in jobs:
         if row.id in unfinished:
             counts[row.state] += 1
@@ -113,7 +110,9 @@ def _jobs(connection: Connection, history: History) -> list[AnyRow]:
         history.newest_job = connection.execute(select(func.max(JOBS.c.id))).scalar() or 0
     columns = (JOBS.c.id, JOBS.c.state, JOBS.c.driver, JOBS.c.driver_seen_at)
     rows = list(
-        connection.execute(select(*columns).where(or_(JOBS.c.state.in_(OPEN), JOBS.c.id > history.newest_job))).all()
+        connection.execute(
+            select(*columns).where(or_(JOBS.c.state.in_(OPEN_JOB_STATES), JOBS.c.id > history.newest_job))
+        ).all()
     )
     missing = history.followed - {row.id for row in rows}
     for part in chunks(missing):

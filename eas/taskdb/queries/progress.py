@@ -7,7 +7,7 @@ from functools import cache
 
 from sqlalchemy import CompoundSelect, Connection, bindparam, func, or_, select, union_all
 
-from eas.states import JobState, TaskState
+from eas.states import OPEN_JOB_STATES, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.queries.reports import Filters
@@ -40,7 +40,7 @@ def first_starts(connection: Connection, wanted: Sequence[tuple[int, str]]) -> d
     Attempts are claimed in the order of their tasks, or nearly: the first ``FIRST`` tasks in each
     state are looked at, however many there are.
     """
-    open_jobs = select(JOBS.c.id).where(JOBS.c.state.in_([JobState.SUBMITTED, JobState.RUNNING]))
+    open_jobs = select(JOBS.c.id).where(JOBS.c.state.in_(OPEN_JOB_STATES))
     known = set(connection.execute(open_jobs).scalars())
     claimed = select(func.min(ATTEMPTS.c.claimed_at))
     found = {}

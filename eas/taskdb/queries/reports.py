@@ -25,7 +25,7 @@ from sqlalchemy import (
 from eas.errors import RequestError
 from eas.model import CONTROL_TASKS, DO_WHILE, FOR_LOOP
 from eas.states import AttemptState, TaskState
-from eas.taskdb import tables
+from eas.taskdb import conditions, jobs, tables
 from eas.taskdb.engine import AnyRow, AnySelect, TaskDatabase
 
 TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
@@ -83,10 +83,10 @@ def snapshot(database: TaskDatabase) -> AbstractContextManager[Connection]:
 def check(connection: Connection, filters: Filters) -> None:
     """Raise RequestError where a filter names what the database has never seen."""
     if filters.job_id is not None and not _any(connection, JOBS.c.id == filters.job_id):
-        raise RequestError(f"there is no job {filters.job_id}", hint=_known(connection))
+        raise RequestError(f"there is no job {filters.job_id}", hint=jobs.newest(connection))
     name = filters.job_name
     if name is not None and not (_any(connection, JOBS.c.name == name) or _any(connection, TASKS.c.job_name == name)):
-        raise RequestError(f"no job has the name {name!r}", hint=_known(connection))
+        raise RequestError(f"no job has the name {name!r}", hint=jobs.newest(connection))
     kind = filters.task_type
     if kind is not None and not (
         _any(connection, tables.task_types.c.name == kind) or _any(connection, TASKS.c.task_type == kind)
@@ -97,11 +97,6 @@ def check(connection: Connection, filters: Filters) -> None:
 
 def _any(connection: Connection, condition: ColumnElement[bool]) -> bool:
     return connection.execute(select(literal(1)).where(condition).limit(1)).first() is not None
-
-
-def _known(connection: Connection) -> str:
-    newest = connection.execute(select(JOBS.c.id, JOBS.c.name).order_by(JOBS.c.id.desc()).limit(5)).all()
-    return "the newest jobs are: " + (", ".join(f"{row.id} ({row.name})" for row in newest) or "none yet")
 
 
 def stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[AnyRow]]:
@@ -162,8 +157,8 @@ def loop_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence
 
 def leaf_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence[str]]:
     """Yield the inherited metadata of every task that is no control task, as JSON text."""
-    leaves = or_(TASKS.c.task_type.is_(None), TASKS.c.task_type.not_in(CONTROL))
-    for part in stream(connection, select(TASKS.c.metadata).where(leaves, *filters.tasks()).order_by(TASKS.c.id)):
+    query = select(TASKS.c.metadata).where(conditions.leaf(), *filters.tasks()).order_by(TASKS.c.id)
+    for part in stream(connection, query):
         yield [row[0] for row in part]
 
 

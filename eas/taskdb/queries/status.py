@@ -6,11 +6,9 @@ import logging
 
 from sqlalchemy import Connection, select
 
-from eas.states import JobState
+from eas.states import FINAL_JOB_STATES
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
-
-FINAL_JOBS = [state for state in JobState if state.final]
 
 
 def alive_on(connection: Connection, host_prefix: str) -> dict[str, str]:
@@ -27,7 +25,7 @@ def alive_on(connection: Connection, host_prefix: str) -> dict[str, str]:
 def unfinished_jobs(connection: Connection, limit: int = 10) -> list[AnyRow]:
     """Return ``(id, name, state)`` of jobs that are not over, the oldest first."""
     job = tables.jobs
-    query = select(job.c.id, job.c.name, job.c.state).where(job.c.state.not_in(FINAL_JOBS))
+    query = select(job.c.id, job.c.name, job.c.state).where(job.c.state.not_in(FINAL_JOB_STATES))
     return list(connection.execute(query.order_by(job.c.id).limit(limit)).all())
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from eas.errors import RequestError
 from eas.model import CONTROL_TASKS
 from eas.names import index_name
-from eas.states import AttemptState, JobState, TaskState
+from eas.states import OPEN_JOB_STATES, AttemptState, JobState, TaskState
 from eas.taskdb import tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
@@ -261,7 +261,7 @@ def _jobs(connection: Connection, wanted: TaskFilter, newest: int | None) -> lis
     if newest is not None:
         query = query.where(JOBS.c.id <= newest)
     if wanted.state in (TaskState.WAITING, TaskState.QUEUED, TaskState.RUNNING):
-        query = query.where(JOBS.c.state.in_([JobState.SUBMITTED, JobState.RUNNING]))
+        query = query.where(JOBS.c.state.in_(OPEN_JOB_STATES))
     elif wanted.state and wanted.state != TaskState.DONE:
         query = query.where(JOBS.c.state != JobState.DONE)
     return list(connection.execute(query.order_by(JOBS.c.id.desc()).limit(MOST_JOBS + 1)).scalars())

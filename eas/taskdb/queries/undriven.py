@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, exists, select
 
-from eas.states import JobState, TaskState
-from eas.taskdb import tables
+from eas.states import OPEN_JOB_STATES
+from eas.taskdb import conditions, job_lease, tables
 from eas.taskdb.engine import AnyRow
-from eas.taskdb.service_lease import DURATION, SUPERVISOR, is_alive
+from eas.taskdb.service_lease import SUPERVISOR, is_alive
 
 SHOWN = 5
 
@@ -21,9 +21,8 @@ def undriven_jobs(connection: Connection, now: float) -> list[AnyRow]:
     if is_alive(connection, SUPERVISOR, now):
         return []
     job, task = tables.jobs, tables.tasks
-    undriven = or_(job.c.driver.is_(None), job.c.driver_seen_at < now - DURATION)
-    held = exists().where(task.c.job_id == job.c.id, task.c.state == TaskState.WAITING, task.c.held_at.is_not(None))
-    query = select(job.c.id, job.c.name).where(job.c.state.in_([JobState.SUBMITTED, JobState.RUNNING]), undriven, ~held)
+    held = exists().where(task.c.job_id == job.c.id, conditions.withdrawn())
+    query = select(job.c.id, job.c.name).where(job.c.state.in_(OPEN_JOB_STATES), job_lease.undriven(now), ~held)
     return list(connection.execute(query.order_by(job.c.id)).all())
 
 

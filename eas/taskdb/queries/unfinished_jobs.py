@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, select
 
 from eas.model import CONTROL_TASKS
-from eas.states import JobState, TaskState
+from eas.states import OPEN_JOB_STATES, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 
@@ -14,8 +14,7 @@ JOBS = tables.jobs
 
 def unfinished(connection: Connection) -> list[AnyRow]:
     """Return the jobs that are submitted or running, oldest first."""
-    states = [JobState.SUBMITTED, JobState.RUNNING]
-    return list(connection.execute(select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)).all())
+    return list(connection.execute(select(JOBS).where(JOBS.c.state.in_(OPEN_JOB_STATES)).order_by(JOBS.c.id)).all())
 
 
 def not_expanded(connection: Connection, working_directory: str) -> list[AnyRow]:
@@ -25,14 +24,14 @@ def not_expanded(connection: Connection, working_directory: str) -> list[AnyRow]
         tables.tasks.c.state == TaskState.WAITING,
         tables.tasks.c.task_type.in_(sorted(CONTROL_TASKS)),
     )
-    states = [JobState.SUBMITTED, JobState.RUNNING]
-    query = select(JOBS).where(JOBS.c.state.in_(states), JOBS.c.working_directory == working_directory, unexpanded)
+    query = select(JOBS).where(
+        JOBS.c.state.in_(OPEN_JOB_STATES), JOBS.c.working_directory == working_directory, unexpanded
+    )
     return list(connection.execute(query.order_by(JOBS.c.id)).all())
 
 
 def open_leases(connection: Connection, job_id: int | None = None) -> list[AnyRow]:
     """Return who drives each job that is submitted or running, or this one if it is: what supervisors often look at."""
     columns = (JOBS.c.id, JOBS.c.name, JOBS.c.priority, JOBS.c.revision, JOBS.c.driver, JOBS.c.driver_seen_at)
-    states = [JobState.SUBMITTED, JobState.RUNNING]
-    query = select(*columns).where(JOBS.c.state.in_(states)).order_by(JOBS.c.id)
+    query = select(*columns).where(JOBS.c.state.in_(OPEN_JOB_STATES)).order_by(JOBS.c.id)
     return list(connection.execute(query if job_id is None else query.where(JOBS.c.id == job_id)).all())

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from eas.model import CONTROL_TASKS
 from eas.states import FINAL_TASK_STATES, AttemptState, JobState, TaskState
-from eas.taskdb import tables
+from eas.taskdb import job_lease, tables
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.queries import product_status, service_warnings, task_details
-from eas.taskdb.service_lease import DURATION, SUPERVISOR, is_alive
+from eas.taskdb.service_lease import SUPERVISOR, is_alive
 
 TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 LINKS, PRODUCTS = tables.task_products, tables.products
@@ -134,7 +134,7 @@ def driver_of(connection: Connection, job: AnyRow, now: float) -> str | None:
     """
     if JobState(job.state).final:
         return None
-    if job.driver is not None and job.driver_seen_at is not None and job.driver_seen_at >= now - DURATION:
+    if job_lease.is_driven(job, now):
         return str(job.driver)
     return "the supervisor, at its next look" if is_alive(connection, SUPERVISOR, now) else ""
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from eas.errors import RequestError
+from eas.plain_text import last_line
 from reports import errors, live_tables, outcomes, timings
 from reports.filters import parse_since
 from reports.progress import COLUMNS, progress_frame
@@ -153,7 +154,7 @@ def test_errors_with_the_same_last_line_are_counted_once():
     assert grouped["count"].tolist() == [2, 1]
     assert grouped["last_line"].tolist() == ["ValueError: x", "only this"]
     assert grouped["first [UTC]"].iloc[0] < grouped["last [UTC]"].iloc[0]
-    assert errors.last_line(None, None) == ""
+    assert last_line(None, None) == last_line("", " \n") == ""
 
 
 def test_a_queue_tells_who_serves_it():
