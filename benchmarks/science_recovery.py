@@ -31,6 +31,7 @@ from eas.lightcurves.lightcurve import LightCurve
 from eas.model import InputProduct, Scalar
 from eas.tasks.base import TaskContext
 from eas.tasks.synthesis_batman import read_specs, synthesise
+from eas.worker.child_runner import load_class
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "explanation" / "science.md"
 BEGIN, END = "<!-- recovery table: begin -->", "<!-- recovery table: end -->"
@@ -162,7 +163,7 @@ def search(method: Method, lightcurve: LightCurve, settings: Mapping[str, float]
             scratch=folder,
             input_directory=folder,
         )
-        task = registry.load().task_type(method.task_type).load()()
+        task = load_class(registry.load().task_type(method.task_type).implementation)()
         found = task.run(context)
         if failed := [check for check in task.check(context, found) if not check.passed]:
             raise AssertionError(f"{method.task_type}: QC failed: {failed}")

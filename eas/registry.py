@@ -20,7 +20,6 @@ import yaml
 from eas.errors import SettingsError, UnknownTaskTypeError
 from eas.model import CONTROL_TASKS
 from eas.names import nearest
-from eas.tasks.base import Task
 from eas.tasks.output_metadata import MetadataKey
 from eas.tasks.settings import Setting
 
@@ -162,16 +161,6 @@ class TaskType:
     def missing_modules(self) -> list[str]:
         """Return the required modules that are not installed here."""
         return [name for name in self.requires if importlib.util.find_spec(name) is None]
-
-    def load(self) -> type[Task]:
-        """Import and return the class that implements it."""
-        module, _, attribute = self.implementation.partition(":")
-        implementation = getattr(importlib.import_module(module), attribute)
-        if not (isinstance(implementation, type) and issubclass(implementation, Task)):
-            raise SettingsError(
-                f"{self.implementation}, of task type {self.name}, is not a subclass of eas.tasks.base.Task"
-            )
-        return implementation
 
 
 @cache

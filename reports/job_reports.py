@@ -62,11 +62,9 @@ def outcome_pictures(table: pd.DataFrame, title: str, units: Mapping[str, str]) 
         yield name, pictures.detection_picture(table, vertical, horizontal, f"{title}: detection rate", units)
 
 
-def pictures_by_job(
-    connection: Connection, table: pd.DataFrame, jobs: int = MOST_PICTURES
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the pictures of the newest ``jobs`` jobs in a pass-fail table: each job has its own sweeps."""
-    chosen = sorted(map(int, table["job_id"].unique()), reverse=True)[:jobs]
+def pictures_by_job(connection: Connection, table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures of the newest ``MOST_PICTURES`` jobs in a pass-fail table: each job has its own sweeps."""
+    chosen = sorted(map(int, table["job_id"].unique()), reverse=True)[:MOST_PICTURES]
     chains = reports.chains(connection, chosen)
     for job_id in chosen:
         of_job = table[table["job_id"] == job_id]

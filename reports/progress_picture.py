@@ -21,7 +21,7 @@ COLOURS = {
 MOST_BARS = 40
 
 
-def progress_picture(frame: pd.DataFrame, title: str = "") -> bytes:
+def progress_picture(frame: pd.DataFrame) -> bytes:
     """Return a PNG of a progress table: shares of states, the newest 40 of its rows, no control tasks."""
     shown = frame[~frame["task_type"].isin(list(CONTROL_TASKS)) & (frame["total"] > 0)].tail(MOST_BARS)
     figure = new_figure(9.0, 1.5 + 0.32 * max(2, len(shown)))
@@ -40,7 +40,7 @@ def progress_picture(frame: pd.DataFrame, title: str = "") -> bytes:
     axes.set_ylim(len(shown) - 0.4 if len(shown) else 1.0, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of tasks [%]", fontsize=10, color=INK)
-    axes.set_title(label(title or "progress"), loc="left", fontsize=11, color=INK)
+    axes.set_title("progress", loc="left", fontsize=11, color=INK)
     axes.tick_params(labelsize=8, colors=INK)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -170,7 +170,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_json_list(frames: Iterable[pd.DataFrame], stream: IO[str], indent: str = "") -> None:
+def write_json_list(frames: Iterable[pd.DataFrame], stream: IO[str]) -> None:
     """Write the rows of parts of a table as one JSON list, a row a line, never all in memory."""
     # In a locale without the characters of a text, JSON has escapes of its own for them.
     ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
@@ -178,9 +178,9 @@ def write_json_list(frames: Iterable[pd.DataFrame], stream: IO[str], indent: str
     before = "\n"
     for frame in frames:
         for record in records(frame):
-            stream.write(f"{before}{indent}  {json.dumps(record, ensure_ascii=ascii_only)}")
+            stream.write(f"{before}  {json.dumps(record, ensure_ascii=ascii_only)}")
             before = ",\n"
-    stream.write(f"\n{indent}]" if before != "\n" else "]")
+    stream.write("\n]" if before != "\n" else "]")
 
 
 def show_errors(newest: pd.DataFrame, groups: pd.DataFrame, console: Console) -> None:

@@ -54,9 +54,9 @@ def heading(text: str) -> None:
     echo(text, bold=True)
 
 
-def pairs(values: Iterable[tuple[str, object]], indent: str = "  ") -> None:
+def pairs(values: Iterable[tuple[str, object]]) -> None:
     """Print names and values, aligned; what has no value is left out."""
     known = [(one_line(name), one_line(value_text(value), 400)) for name, value in values if value not in (None, "")]
     width = max((len(name) for name, _ in known), default=0)
     for name, text in known:
-        echo(f"{indent}{name.ljust(width)}  {text}")
+        echo(f"  {name.ljust(width)}  {text}")

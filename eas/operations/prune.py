@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from eas.model import NewVersion
 from eas.taskdb import prune as statements
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.prune import Extent, RemovedVersion
-
-LOG = logging.getLogger("eas.prune")
 
 PAUSE = 0.02
 """Time that is left to others after each transaction [s]: sqlite has one writer at a time."""

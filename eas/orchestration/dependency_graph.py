@@ -10,7 +10,7 @@ read it only between two calls, as the flow does, which awaits each step before 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from eas.model import CONTROL_TASKS, DO_WHILE, BriefSpec, TaskSpec
@@ -332,10 +332,6 @@ class DependencyGraph:
             for (task_type, state), count in self.counts.items()
             if state in IN_FLIGHT and task_type not in CONTROL_TASKS
         )
-
-    def totals(self) -> Mapping[tuple[str, TaskState], int]:
-        """Return the number of tasks by type and state, without the zeros."""
-        return {key: count for key, count in self.counts.items() if count}
 
     def _of_earlier_iteration(self, earlier: int, later: int) -> bool:
         """Return whether two tasks belong to different iterations of one do-while loop."""

@@ -142,11 +142,7 @@ class ChildRunner:
     def _load(self, implementation: str) -> type[Task]:
         found = self._classes.get(implementation)
         if found is None:
-            module, _, name = implementation.partition(":")
-            loaded = getattr(importlib.import_module(module), name)
-            if not (isinstance(loaded, type) and issubclass(loaded, Task)):
-                raise TaskFailure(f"{implementation} is not a subclass of eas.tasks.base.Task")
-            found = self._classes[implementation] = loaded
+            found = self._classes[implementation] = load_class(implementation)
         return found
 
     def _leave_if_forked(self, error: BaseException | None) -> None:
@@ -214,3 +210,12 @@ def _trace(error: BaseException) -> str:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OUR_CODE):
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def load_class(implementation: str) -> type[Task]:
+    """Import and return the class ``module:name`` that implements a task type. Raises TaskFailure for others."""
+    module, _, name = implementation.partition(":")
+    loaded = getattr(importlib.import_module(module), name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Task)):
+        raise TaskFailure(f"{implementation} is not a subclass of eas.tasks.base.Task")
+    return loaded

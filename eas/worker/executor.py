@@ -96,7 +96,6 @@ class Executor:
         self._results: deque[AttemptResult] = deque()
         self._interrupts: dict[int | None, str] = {}
         self._draining = self._halted = False
-        self._stop_reason: str | None = None
         self._start_deadline = 0.0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -140,12 +139,6 @@ class Executor:
         self._interrupts[attempt_id] = reason
         self.wake()
 
-    def stop(self, reason: str) -> None:
-        """Abort the running attempt; those after it are not begun, and no other will be."""
-        self._stop_reason = reason
-        self._draining = True
-        self.wake()
-
     def drain(self) -> None:
         """Let the running attempt end; those after it are not begun, and no other will be."""
         self._draining = True
@@ -159,7 +152,7 @@ class Executor:
     # -- from the thread that uses it ----------------------------------------------------------
 
     def run(self, work: Work) -> AttemptResult:
-        """Run one attempt. Raises EASError if no child can be started, or after ``stop`` or ``drain``."""
+        """Run one attempt. Raises EASError if no child can be started, or after ``drain``."""
         result = next(self.run_many([work]), None)
         if result is None:
             raise EASError(f"attempt {work.attempt.attempt_id} was not begun, because the worker is stopping")
@@ -230,8 +223,6 @@ class Executor:
 
     def _supervise(self, child: ChildProcess) -> None:
         """End the running attempt if it is to be ended, and look at its memory."""
-        if self._stop_reason is not None:
-            return self._abort(child, self._stop_reason)
         if self._draining and not self._halted:
             self._halted = True
             child.send({"do": "halt"})

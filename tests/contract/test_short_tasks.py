@@ -48,7 +48,8 @@ class ShortTasksContract(EngineContract):
         try:
             yield
         finally:
-            worker.executor.stop("the test is over")
+            worker.executor.drain()
+            worker.executor.interrupt("the test is over")
             worker.leave()
             thread.join(PATIENCE)
             assert not thread.is_alive()

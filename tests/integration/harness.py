@@ -58,7 +58,7 @@ class System:
         with ExitStack() as stack:
             drivers = [stack.enter_context(Driver(self.app.orchestrator(job))) for job in jobs]
             while drivers and steps != 0:
-                assert time.monotonic() < deadline, [each.orchestrator.graph.totals() for each in drivers]
+                assert time.monotonic() < deadline, [dict(each.orchestrator.graph.counts) for each in drivers]
                 for each in list(drivers):
                     step = each.step()
                     if step is None:

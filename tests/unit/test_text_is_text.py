@@ -134,7 +134,7 @@ def test_pictures_show_names_as_they_are(name: str) -> None:
     states = {
         state: [1] for state in ("done", "running", "failed", "stalled", "blocked", "cancelled", "queued", "waiting")
     }
-    assert progress_picture(pd.DataFrame({"job_name": [name], "task_type": ["null"], "total": [8], **states}), name)
+    assert progress_picture(pd.DataFrame({"job_name": [name], "task_type": ["null"], "total": [8], **states}))
     attempts = {"worker": ["w"], "host": [name], "task_type": ["null"], "state": ["done"]}
     times = {"start_time [s]": [1.0], "end_time [s]": [2.0]}
     assert timeline_picture(pd.DataFrame({**attempts, **times}), 3.0, name)

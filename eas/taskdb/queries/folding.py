@@ -13,7 +13,7 @@ from eas.states import TaskState
 from eas.taskdb import tables
 
 ATTEMPTS, RESULTS, TASKS = tables.attempts, tables.attempt_results, tables.tasks
-VERSIONS, INPUTS, LINKS = tables.product_versions, tables.attempt_inputs, tables.task_products
+VERSIONS, LINKS = tables.product_versions, tables.task_products
 
 SEARCHES = 20
 """Readers of the file that are asked for a period."""

@@ -148,7 +148,7 @@ def test_counts_follow_every_move() -> None:
     graph.configured(3, node(3, task_type="verify").spec)
     assert graph.unexpanded == 0
     graph.move(2, TaskState.QUEUED)
-    assert graph.totals() == {
+    assert {key: count for key, count in graph.counts.items() if count} == {
         (CHAIN, TaskState.RUNNING): 1,
         ("null", TaskState.QUEUED): 1,
         ("verify", TaskState.WAITING): 1,

@@ -18,6 +18,7 @@ from eas.tasks import declarations, ingest_external_lcs, metadata_declarations, 
 from eas.tasks.output_metadata import MetadataKey, differences
 from eas.tasks.settings import Group
 from eas.tasks.synthesis_batman import read_specs, synthesise
+from eas.worker.child_runner import load_class
 from reports import columns
 
 REGISTRY = build([("builtin", builtin())])
@@ -92,7 +93,7 @@ def test_a_task_reads_what_its_type_declares(bench: Any, name: str) -> None:
         bench.context(Recorded(GIVEN.get(name, {}), seen), inputs=inputs, outputs=TYPES[name].outputs),
         new_directory=bench.path("new"),
     )
-    task = TYPES[name].load()()
+    task = load_class(TYPES[name].implementation)()
     metadata = task.run(context)
     assert all(each.passed for each in task.check(context, dict(metadata)))
     assert seen == declared(name)
@@ -123,7 +124,9 @@ def test_a_task_reads_the_metadata_that_its_type_declares(bench: Any, name: str,
         files, "read", lambda *given: (found := read(*given)).evolve(metadata=RecordedMetadata(found.metadata, seen))
     )
     inputs = {each: bench.store(f"{each}.gz", curve, **curve.metadata) for each in TYPES[name].inputs}
-    TYPES[name].load()().run(bench.context(GIVEN.get(name, {}), inputs=inputs, outputs=TYPES[name].outputs))
+    load_class(TYPES[name].implementation)().run(
+        bench.context(GIVEN.get(name, {}), inputs=inputs, outputs=TYPES[name].outputs)
+    )
     assert seen == {each.name for each in TYPES[name].declared_input_metadata()}
 
 
@@ -133,7 +136,7 @@ def test_a_search_that_finds_nothing_returns_what_its_type_declares(bench: Any) 
         context = bench.context(
             {"search_settings": {"period_min": 11}}, inputs={"lightcurve": bench.store("a.gz", curve)}
         )
-        metadata = TYPES[name].load()().run(context)
+        metadata = load_class(TYPES[name].implementation)().run(context)
         assert metadata["outcome"] == "FAIL"
         assert set(metadata) == {each.name for each in TYPES[name].declared_metadata() or ()}, name
 

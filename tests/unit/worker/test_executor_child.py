@@ -119,9 +119,14 @@ def test_interrupting_another_attempt_does_nothing(executor, do, tmp_path):
     thread.join()
 
 
+def stop(executor, reason):
+    executor.drain()
+    executor.interrupt(reason)
+
+
 def test_stop(executor, do, tmp_path):
     tell = tmp_path / "pid"
-    thread = in_thread(tell, lambda: executor.stop("the worker is stopping"))
+    thread = in_thread(tell, lambda: stop(executor, "the worker is stopping"))
     outcomes = list(executor.run_many([do("nothing"), do("sleep", tell=str(tell)), do("nothing")]))
     thread.join()
     assert [(each.passed, each.interrupted, each.reason) for each in outcomes] == [
@@ -161,7 +166,7 @@ def test_drain_while_the_running_attempt_crashes(executor, do, tmp_path):
 
 def test_stop_from_a_signal_handler(executor, do, tmp_path):
     tell = tmp_path / "pid"
-    previous = signal.signal(signal.SIGUSR1, lambda *_: executor.stop("signalled"))
+    previous = signal.signal(signal.SIGUSR1, lambda *_: stop(executor, "signalled"))
     try:
         thread = in_thread(tell, lambda: os.kill(os.getpid(), signal.SIGUSR1))
         outcome = executor.run(do("sleep", tell=str(tell)))
