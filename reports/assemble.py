@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection
 
-from eas.taskdb.queries import live, reports, service_warnings
+from eas.taskdb.queries import live, packed_tree, reports, service_warnings
 from eas.taskdb.queries.progress import first_starts, task_counts
 from eas.taskdb.queries.reports import Filters
 from reports import errors, live_tables, outcomes, timings, tree
@@ -120,7 +120,7 @@ def job_tree(
 ) -> list[tree.TreeNode]:
     """Return the jobs' trees down to ``depth`` (the job has 0), equal siblings made one."""
     jobs = reports.job_rows(connection, filters)
-    links = tree.read_links(live.task_links(connection, [job.id for job in jobs]))
+    links = tree.read_links(packed_tree.task_links(connection, [job.id for job in jobs]))
     only = None
     if filters.task_type is not None or filters.job_name is not None:
         only = np.isin(links.ids, np.fromiter(live.matching_tasks(connection, filters), np.int64))

@@ -110,7 +110,7 @@ class Links:
 
 
 def read_links(packed: Iterable[PackedTasks]) -> Links:
-    """Return the structure of the tasks that ``eas.taskdb.queries.live.task_links`` read."""
+    """Return the structure of the tasks that ``eas.taskdb.queries.packed_tree.task_links`` read."""
     tasks = unpack(packed)
     parents = np.where(tasks.parent_ids == 0, -1, np.searchsorted(tasks.ids, tasks.parent_ids))
     return Links(tasks.ids, parents, tasks.states, tasks.controls, _depths(parents))

@@ -13,7 +13,7 @@ from eas.cli.options import json_option, print_json
 from eas.cli.output import echo
 from eas.plain_text import duration_text, time_text
 from eas.taskdb.engine import AnyRow
-from eas.taskdb.queries import job_list, service_warnings, waiting
+from eas.taskdb.queries import job_list, progress, service_warnings, waiting
 
 HEADER = ("job", "name", "state", "done", "running", "failed", "tasks", "rate [1/s]", "time left", "submitted [UTC]",
           "driver")  # fmt: skip
@@ -48,7 +48,7 @@ def jobs(state: str | None, limit: int, as_json: bool) -> None:
 
 def describe(connection: Connection, row: AnyRow, now: float) -> dict[str, Any]:
     """Return a job, its counts and its speed as plain data; ``driver`` is empty where no process drives it."""
-    totals = job_list.totals(job_list.counts(connection, [row.id])[row.id])
+    totals = job_list.totals(progress.counts(connection, [row.id])[row.id])
     speed = job_list.speed(connection, row.id, totals.unfinished, now) if totals.unfinished else None
     return {
         "id": row.id,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from eas.errors import RequestError
 from eas.queues.base import JobQueue
 from eas.states import AttemptState, JobState
-from eas.taskdb import attempts, operations
+from eas.taskdb import attempts, job_changes
 from eas.taskdb.engine import TaskDatabase
 
 
@@ -66,17 +66,17 @@ def cancel(database: TaskDatabase, queue: JobQueue, job_id: int) -> Cancelled:
 
 
 def _cancel(connection: Connection, job_id: int, now: float) -> tuple[Cancelled, list[str]]:
-    job = operations.lock(connection, job_id)
+    job = job_changes.lock(connection, job_id)
     if job.state == JobState.CANCELLED:
         return Cancelled(job_id, job.name), []
     # Once its root task has ended, its orchestrator is about to record that the job has ended, too.
-    ended = job.state if JobState(job.state).final else operations.final_root_state(connection, job_id)
+    ended = job.state if JobState(job.state).final else job_changes.final_root_state(connection, job_id)
     if ended is not None:
         raise RequestError(f"job {job_id} ({job.name}) has already ended: {ended}", hint="there is nothing to cancel")
-    rows = operations.open_attempts(connection, job_id, attempts.OPEN)
-    operations.take_off(connection, rows, now)
-    count = operations.cancel_tasks(connection, job_id, now)
-    operations.changed(connection, job_id)
+    rows = job_changes.open_attempts(connection, job_id, attempts.OPEN)
+    job_changes.take_off(connection, rows, now)
+    count = job_changes.cancel_tasks(connection, job_id, now)
+    job_changes.changed(connection, job_id)
     queued = [row for row in rows if row.state == AttemptState.QUEUED]
     outcome = Cancelled(job_id, job.name, len(queued), len(rows) - len(queued), count)
     return outcome, sorted({row.task_type for row in queued})

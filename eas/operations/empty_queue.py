@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from eas.queues.base import JobQueue
 from eas.states import AttemptState
-from eas.taskdb import operations
+from eas.taskdb import job_changes
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import job_selection
 
@@ -37,13 +37,13 @@ def empty_queue(database: TaskDatabase, queue: JobQueue, *, job_name: str | None
 
 
 def _empty(connection: Connection, job_id: int, now: float) -> dict[str, int]:
-    operations.lock(connection, job_id)
-    rows = operations.open_attempts(connection, job_id, (AttemptState.QUEUED,))
+    job_changes.lock(connection, job_id)
+    rows = job_changes.open_attempts(connection, job_id, (AttemptState.QUEUED,))
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.task_type] = counts.get(row.task_type, 0) + 1
     if rows:
-        operations.take_off(connection, rows, now)
-        operations.hold(connection, (row.task_id for row in rows), now)
-        operations.changed(connection, job_id)
+        job_changes.take_off(connection, rows, now)
+        job_changes.hold(connection, (row.task_id for row in rows), now)
+        job_changes.changed(connection, job_id)
     return counts

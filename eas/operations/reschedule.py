@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from eas.model import CONTROL_TASKS
 from eas.queues.base import JobQueue
 from eas.states import JobState, TaskState
-from eas.taskdb import jobs, operations
+from eas.taskdb import job_changes, jobs
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import job_selection, job_state
 from eas.wakeups import JOBS
@@ -107,7 +107,7 @@ class _Rescheduling:
             for other in sorted(self._blocked_by(todo.popleft())):
                 if self._put_back(other, (TaskState.BLOCKED,), emptied=False):
                     todo.append(other)
-        counts = {job: operations.by_state(former) for job, former in sorted(self.former.items())}
+        counts = {job: job_changes.by_state(former) for job, former in sorted(self.former.items())}
         return Rescheduled(counts, {job: self.names[job] for job in counts})
 
     def _wanted(self, job_name: str | None, job_id: int | None) -> list[int]:
@@ -119,17 +119,17 @@ class _Rescheduling:
         return job_selection.jobs_with_failures(self.connection)
 
     def _asked_for(self, job_id: int, *, explicit: bool) -> bool:
-        job = operations.lock(self.connection, job_id)
+        job = job_changes.lock(self.connection, job_id)
         if not explicit and (job.state == JobState.CANCELLED or not job_selection.has_failed(self.connection, job_id)):
             return False
         states = (*_FAILED, TaskState.CANCELLED) if job.state == JobState.CANCELLED else _FAILED
         return self._put_back(job_id, states, emptied=True)
 
     def _put_back(self, job_id: int, states: tuple[TaskState, ...], *, emptied: bool) -> bool:
-        job = operations.lock(self.connection, job_id)
-        if job.driver == operations.PRUNING or (job.state == JobState.CANCELLED and TaskState.CANCELLED not in states):
+        job = job_changes.lock(self.connection, job_id)
+        if job.driver == job_changes.PRUNING or (job.state == JobState.CANCELLED and TaskState.CANCELLED not in states):
             return False
-        former = operations.put_back(self.connection, job, states, emptied=emptied)
+        former = job_changes.put_back(self.connection, job, states, emptied=emptied)
         if former:
             self.former.setdefault(job_id, {}).update(former)
             self.names[job_id] = job.name

@@ -13,7 +13,7 @@ from eas.names import label_of
 from eas.states import JobState, TaskState
 from eas.taskdb import jobs
 from eas.taskdb.engine import AnyRow, TaskDatabase
-from eas.taskdb.queries import job_outcome
+from eas.taskdb.queries import job_outcome, progress
 from eas.taskdb.queries.outcomes import OUTCOMES
 
 STATES = tuple(TaskState)
@@ -126,8 +126,8 @@ def summarise(database: TaskDatabase, job_id: int, *, failures: bool = True) -> 
     with database.read() as connection:
         job = jobs.get(connection, job_id)
         counts: dict[str, dict[str, int]] = {}
-        for row in job_outcome.counts(connection, job_id):
-            counts.setdefault(row.task_type or "?", {})[row.state] = row.total
+        for (task_type, state), total in progress.counts(connection, [job_id])[job_id].items():
+            counts.setdefault(task_type or "?", {})[state] = total
         bad = job_outcome.unsuccessful(connection, job_id) if failures else []
         reasons = job_outcome.last_failures(connection, [row.id for row in bad])
     ended = job.ended_at or database.now()

@@ -30,7 +30,7 @@ from eas.queues.base import JobQueue
 from eas.states import JobState
 from eas.taskdb import job_lease
 from eas.taskdb.engine import AnyRow, TaskDatabase
-from eas.taskdb.queries import job_outcome, job_selection, unfinished_jobs
+from eas.taskdb.queries import job_selection, progress, unfinished_jobs
 from eas.taskdb.service_lease import SUPERVISOR, ServiceLease
 from eas.wakeups import JOBS, Listener
 
@@ -324,8 +324,8 @@ class Supervisor:
         if isinstance(error, ServiceError):
             return  # an outage is no fault of the job, however long it lasts
         try:
-            progress = self.database.fetch(lambda c: sorted(map(str, job_outcome.counts(c, job_id))))
-            if failures.count(reason, progress) >= FAILURES_LIMIT:
+            counts = self.database.fetch(lambda c: progress.counts(c, [job_id])[job_id])
+            if failures.count(reason, sorted(map(str, counts.items()))) >= FAILURES_LIMIT:
                 why = f"its orchestrator failed {FAILURES_LIMIT} times without progress: {reason}"
                 if fail_job(self.database, self.queue, job_id, why[:LONGEST_REASON], revision):
                     LOG.error("job %d failed: %s", job_id, why)

@@ -1,6 +1,6 @@
 """Scheduling attempts in SQL: queued and kept alive.
 
-Workers claim them by ``attempt_claims``; they end by ``results``, ``stalls`` or ``operations``.
+Workers claim them by ``attempt_claims``; they end by ``results``, ``stalls`` or ``job_changes``.
 
 Every change of an attempt is a guarded update: it names the state, and where it matters the
 worker, that it expects, and its row count is checked. So at most one result is accepted for an

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, delete, exists, func, null, or_, select, update
 
 from eas.states import FINAL_JOB_STATES, JobState
-from eas.taskdb import operations, tables
+from eas.taskdb import job_changes, tables
 from eas.taskdb.chunks import CHUNK, chunks
 from eas.taskdb.engine import AnyRow
 
@@ -157,8 +157,8 @@ def reserve(connection: Connection, job_id: int, moment: float, now: float, *, p
 
     Until it is gone no process drives it, and `eas reschedule` leaves it alone.
     """
-    job = operations.lock(connection, job_id)
-    if job.driver != operations.PRUNING:
+    job = job_changes.lock(connection, job_id)
+    if job.driver != job_changes.PRUNING:
         if not JobState(job.state).final or job.ended_at is None or job.ended_at >= moment:
             return False
         if readers(connection, [job_id]) or (extent(connection, job_id).versions and not products):
@@ -166,7 +166,7 @@ def reserve(connection: Connection, job_id: int, moment: float, now: float, *, p
         if in_busy_directory(connection, job_id):
             return False
     marked = update(JOBS).where(JOBS.c.id == job_id)
-    connection.execute(marked.values(driver=operations.PRUNING, driver_seen_at=now, revision=JOBS.c.revision + 1))
+    connection.execute(marked.values(driver=job_changes.PRUNING, driver_seen_at=now, revision=JOBS.c.revision + 1))
     return True
 
 

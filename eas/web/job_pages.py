@@ -15,7 +15,7 @@ from eas.model import CONTROL_TASKS
 from eas.plain_text import last_line, one_line, time_text
 from eas.states import JobState, TaskState
 from eas.taskdb.engine import AnyRow
-from eas.taskdb.queries import attempt_list, job_list, logs, task_details, task_tree, waiting
+from eas.taskdb.queries import attempt_list, job_list, logs, progress, task_details, task_tree, waiting
 from eas.taskdb.queries.keyset import all_pages
 from eas.web import charts
 from eas.web.rendering import csv_response, next_address, wants_csv
@@ -54,7 +54,7 @@ def _described(here: Site, rows: list[AnyRow]) -> list[dict[str, Any]]:
     return here.fetch(lambda c: [_describe(c, row, counts[row.id].value, now) for row in rows])
 
 
-def _describe(connection: Connection, row: AnyRow, counted: job_list.Counts | None, now: float) -> dict[str, Any]:
+def _describe(connection: Connection, row: AnyRow, counted: progress.Counts | None, now: float) -> dict[str, Any]:
     totals = job_list.totals(counted) if counted is not None else None
     running = not JobState(row.state).final
     speed = job_list.speed(connection, row.id, totals.unfinished, now) if running and totals is not None else None
@@ -69,7 +69,7 @@ def _describe(connection: Connection, row: AnyRow, counted: job_list.Counts | No
 
 
 def _csv(here: Site, row: AnyRow) -> list[Any]:
-    counts = here.fetch(lambda c: job_list.counts(c, [row.id])[row.id])
+    counts = here.fetch(lambda c: progress.counts(c, [row.id])[row.id])
     now = here.app.database.now()
     found = here.fetch(lambda c: _describe(c, row, counts, now))
     by_state, speed = found["totals"].by_state, found["speed"]
@@ -101,7 +101,7 @@ def _job(request: Request) -> AnyRow:
     return site(request).fetch(lambda c: job_list.find(c, str(request.path_params["job_id"])))
 
 
-def _progress(counted: job_list.Counts) -> list[dict[str, Any]]:
+def _progress(counted: progress.Counts) -> list[dict[str, Any]]:
     """Return a line for each task type, those that workers run first."""
     found: dict[str, Counter[str]] = {}
     for (kind, state), count in counted.items():

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 
 from eas.app import App
-from eas.taskdb.queries import job_list
+from eas.taskdb.queries import progress
 from eas.web.rendering import Renderer
 from eas.web.slow_results import Result, SlowResults
 
@@ -29,13 +29,13 @@ class Site:
         """Run ``work`` in a reading transaction."""
         return self.app.database.fetch(work)
 
-    def counts(self, job_ids: list[int]) -> dict[int, Result[job_list.Counts]]:
+    def counts(self, job_ids: list[int]) -> dict[int, Result[progress.Counts]]:
         """Return the numbers of tasks of jobs by type and state; they may be some seconds old."""
         found = self.slow.get_all({("counts", job_id): self._counter(job_id) for job_id in job_ids})
         return {job_id: found["counts", job_id] for job_id in job_ids}
 
     def _counter(self, job_id: int) -> Callable[[], Any]:
-        return lambda: self.fetch(lambda connection: job_list.counts(connection, [job_id])[job_id])
+        return lambda: self.fetch(lambda connection: progress.counts(connection, [job_id])[job_id])
 
     def close(self) -> None:
         """End its threads."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, text
 from eas.operations.cancel import cancel
 from eas.queues.sql import SQLQueue
 from eas.states import AttemptState
-from eas.taskdb import jobs, operations, results, tables
+from eas.taskdb import job_changes, jobs, results, tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.stalls import reap_workers
@@ -57,7 +57,7 @@ class EndingsContract(EngineContract):
 
         ending = threading.Thread(target=lambda: database.transact(end))
         with database.write() as operator:
-            job = operations.lock(operator, 1)
+            job = job_changes.lock(operator, 1)
             jobs.set_state(operator, job.id, job.state, cancel_requested_at=time.time())
             ending.start()
             self.until_held_up(ending, numbers, database)

@@ -15,7 +15,17 @@ from eas.model import CONTROL_TASKS
 from eas.states import AttemptState, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.queries import attempt_list, file_list, job_list, keyset, logs, outcomes, sorted_tasks, task_list
+from eas.taskdb.queries import (
+    attempt_list,
+    file_list,
+    job_list,
+    keyset,
+    logs,
+    outcomes,
+    progress,
+    sorted_tasks,
+    task_list,
+)
 from eas.taskdb.queries.keyset import Page
 from eas.taskdb.queries.task_list import TaskFilter
 from tests.contract.engines import EngineContract
@@ -187,7 +197,7 @@ class ListsContract(EngineContract):
     def test_jobs_with_counts_and_speed(self, filled: Connection) -> None:
         rows = all_pages(lambda after: job_list.page(filled, before=after, limit=2))
         assert [row.id for row in rows] == [3, 2, 1]
-        counts = job_list.counts(filled, [1, 2, 3])
+        counts = progress.counts(filled, [1, 2, 3])
         everything = self.tasks(filled)
         assert sum(counts[2].values()) == sum(row.job_id == 2 for row in everything)
         totals = job_list.totals(counts[3])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from eas.errors import RequestError, UnknownJobError
 from eas.model import CONTROL_TASKS
@@ -14,6 +14,7 @@ from eas.taskdb import jobs, tables
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.queries import keyset
 from eas.taskdb.queries.keyset import Page
+from eas.taskdb.queries.progress import Counts
 
 JOBS, TASKS, ATTEMPTS = tables.jobs, tables.tasks, tables.attempts
 
@@ -22,9 +23,6 @@ COLUMNS = tuple(column for column in JOBS.c if column.name != "chain")
 
 RECENT = 200
 """Finished attempts from which the speed of a job is estimated."""
-
-Counts = Mapping[tuple[str | None, str], int]
-"""Number of tasks by type and state."""
 
 
 class Speed(NamedTuple):
@@ -89,19 +87,6 @@ def find(connection: Connection, name: str) -> AnyRow:
 def chain(connection: Connection, job_id: int) -> str:
     """Return the chain of a job as it was submitted."""
     return str(jobs.get(connection, job_id).chain)
-
-
-def counts(connection: Connection, job_ids: Iterable[int]) -> dict[int, dict[tuple[str | None, str], int]]:
-    """Return how many tasks each job has by type and state, read from an index alone.
-
-    This is the one query of a page whose cost grows with the job (0.1 s for 10^6 tasks): keep its result.
-    """
-    found: dict[int, dict[tuple[str | None, str], int]] = {job_id: {} for job_id in job_ids}
-    columns = (TASKS.c.job_id, TASKS.c.task_type, TASKS.c.state)
-    query = select(*columns, func.count().label("total")).where(TASKS.c.job_id.in_(found)).group_by(*columns)
-    for row in connection.execute(query):
-        found[row.job_id][row.task_type, row.state] = row.total
-    return found
 
 
 def totals(counted: Counts) -> Totals:

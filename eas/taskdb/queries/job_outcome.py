@@ -15,14 +15,6 @@ from eas.taskdb.engine import AnyRow
 ATTEMPTS, TASKS = tables.attempts, tables.tasks
 
 
-def counts(connection: Connection, job_id: int | None = None) -> list[AnyRow]:
-    """Return how many tasks there are by job, task type and state (control tasks included)."""
-    query = select(TASKS.c.job_id, TASKS.c.task_type, TASKS.c.state, func.count().label("total"))
-    if job_id is not None:
-        query = query.where(TASKS.c.job_id == job_id)
-    return list(connection.execute(query.group_by(TASKS.c.job_id, TASKS.c.task_type, TASKS.c.state)).all())
-
-
 def unsuccessful(connection: Connection, job_id: int, limit: int = 1000) -> list[AnyRow]:
     """Return the tasks of a job that failed, stalled, or are blocked or cancelled.
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, case, func, or_, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from eas.states import FINAL_JOB_STATES, AttemptState
 from eas.taskdb import conditions, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow, AnySelect
-from eas.taskdb.queries import packed_tree
-from eas.taskdb.queries.packed_tree import PackedTasks
 from eas.taskdb.queries.reports import (
     ATTEMPTS,
     CONTROL,
@@ -28,37 +26,6 @@ from eas.taskdb.queries.reports import (
     plain_stream,
     stream,
 )
-
-PACKED = 50_000
-"""Task ids whose links come as one text."""
-
-SHARE = 0.1
-"""Jobs with fewer of all tasks than this are found by index; else the whole table is read."""
-
-
-def task_links(connection: Connection, job_ids: Sequence[int]) -> Iterator[PackedTasks]:
-    """Yield all tasks of jobs, thousands at a time."""
-    wanted = TASKS.c.job_id.in_(job_ids)
-    everything = connection.execute(select(func.count()).select_from(JOBS)).scalar_one() == len(job_ids)
-    link = packed_tree.link_column()
-    if connection.dialect.name != "sqlite" or not (everything or _many(connection, wanted)):
-        for part in stream(connection, select(TASKS.c.id, link).where(wanted).order_by(TASKS.c.id)):
-            yield packed_tree.pack(part)
-        return
-    begin = bindparam("begin", type_=BigInteger)
-    text = func.group_concat((TASKS.c.id - begin) + PACKED * link)
-    packed = select(text).where(TASKS.c.id.between(begin, begin + (PACKED - 1)))
-    packed = packed if everything else packed.where(wanted)
-    last = connection.execute(select(func.max(TASKS.c.id))).scalar_one() or 0
-    for first in range(1, last + 1, PACKED):
-        yield PackedTasks(first, PACKED, connection.execute(packed, {"begin": first}).scalar_one() or "")
-
-
-def _many(connection: Connection, wanted: ColumnElement[bool]) -> bool:
-    """Return whether reading the whole table is faster than looking the wanted tasks up."""
-    count = select(func.count()).select_from(TASKS)
-    total = connection.execute(count).scalar_one()
-    return bool(connection.execute(count.where(wanted)).scalar_one() >= SHARE * total)
 
 
 def task_labels(connection: Connection, task_ids: Sequence[int]) -> list[AnyRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from eas.states import OPEN_JOB_STATES, AttemptState
 from eas.taskdb import job_lease, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
-from eas.taskdb.queries import scaling
+from eas.taskdb.queries import progress, scaling
 from eas.taskdb.service_lease import SCALER, SUPERVISOR, last_renewal
 
 JOBS, TASKS = tables.jobs, tables.tasks
@@ -121,13 +122,10 @@ def _jobs(connection: Connection, history: History) -> list[AnyRow]:
 
 
 def _tasks(connection: Connection, job_ids: Iterable[int]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
-    for part in chunks(job_ids):
-        query = select(TASKS.c.task_type, TASKS.c.state, func.count().label("total")).where(TASKS.c.job_id.in_(part))
-        for row in connection.execute(query.group_by(TASKS.c.task_type, TASKS.c.state)):
-            key = (row.task_type or "unknown", row.state)
-            found[key] = found.get(key, 0) + row.total
-    return found
+    found: Counter[tuple[str, str]] = Counter()
+    for counts in progress.counts(connection, job_ids).values():
+        found.update({(task_type or "unknown", state): total for (task_type, state), total in counts.items()})
+    return dict(found)
 
 
 def _queues(connection: Connection, now: float) -> dict[str, QueueState]:

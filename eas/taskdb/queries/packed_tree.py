@@ -6,23 +6,29 @@ A row of Python objects for each of a million tasks takes four times as long (``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, case, func
+from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, case, func, select
 
 from eas.model import CONTROL_TASKS
 from eas.states import TaskState
 from eas.taskdb import tables
+from eas.taskdb.queries.reports import stream
 
 if TYPE_CHECKING:
     import numpy as np
 
     IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 
-TASKS = tables.tasks
+JOBS, TASKS = tables.jobs, tables.tasks
 _CODES = 16
 _CONTROL = 8
+PACKED = 50_000
+"""Task ids whose links come as one text."""
+
+SHARE = 0.1
+"""Jobs with fewer of all tasks than this are found by index; else the whole table is read."""
 
 
 class PackedTasks(NamedTuple):
@@ -49,6 +55,31 @@ class UnpackedTasks(NamedTuple):
     controls: np.ndarray[Any, Any]
 
 
+def task_links(connection: Connection, job_ids: Sequence[int]) -> Iterator[PackedTasks]:
+    """Yield all tasks of jobs, thousands at a time."""
+    wanted = TASKS.c.job_id.in_(job_ids)
+    everything = connection.execute(select(func.count()).select_from(JOBS)).scalar_one() == len(job_ids)
+    link = link_column()
+    if connection.dialect.name != "sqlite" or not (everything or _many(connection, wanted)):
+        for part in stream(connection, select(TASKS.c.id, link).where(wanted).order_by(TASKS.c.id)):
+            yield pack(part)
+        return
+    begin = bindparam("begin", type_=BigInteger)
+    text = func.group_concat((TASKS.c.id - begin) + PACKED * link)
+    packed = select(text).where(TASKS.c.id.between(begin, begin + (PACKED - 1)))
+    packed = packed if everything else packed.where(wanted)
+    last = connection.execute(select(func.max(TASKS.c.id))).scalar_one() or 0
+    for first in range(1, last + 1, PACKED):
+        yield PackedTasks(first, PACKED, connection.execute(packed, {"begin": first}).scalar_one() or "")
+
+
+def _many(connection: Connection, wanted: ColumnElement[bool]) -> bool:
+    """Return whether reading the whole table is faster than looking the wanted tasks up."""
+    count = select(func.count()).select_from(TASKS)
+    total = connection.execute(count).scalar_one()
+    return bool(connection.execute(count.where(wanted)).scalar_one() >= SHARE * total)
+
+
 def link_column() -> ColumnElement[int]:
     """Return the SQL expression of a task's link."""
     # The engine tries the cases in this order: the most frequent first.
@@ -56,11 +87,6 @@ def link_column() -> ColumnElement[int]:
     states = {state.value: codes[state] for state in sorted(codes, key=lambda state: state is not TaskState.DONE)}
     code = case(states, value=TASKS.c.state) + case((TASKS.c.task_type.in_(sorted(CONTROL_TASKS)), _CONTROL), else_=0)
     return _CODES * func.coalesce(TASKS.c.parent_id, 0) + code
-
-
-def link(parent_id: int, state: TaskState, *, control: bool) -> int:
-    """Return a task's link, as ``link_column`` does."""
-    return _CODES * parent_id + list(TaskState).index(state) + _CONTROL * control
 
 
 def pack(rows: Sequence[Sequence[int]]) -> PackedTasks:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from sqlalchemy import CompoundSelect, Connection, bindparam, func, or_, select, union_all
 
 from eas.states import OPEN_JOB_STATES, TaskState
 from eas.taskdb import tables
+from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.queries.reports import Filters
 
 TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 
+Counts = Mapping[tuple[str | None, str], int]
+"""Number of tasks of a job by type and state."""
+
 FIRST = 50
 """Tasks of one state, job and type whose attempts tell when the first began."""
+
+
+def counts(connection: Connection, job_ids: Iterable[int]) -> dict[int, dict[tuple[str | None, str], int]]:
+    """Return how many tasks each job has by type and state, control tasks included; read from an index alone.
+
+    This is the one query of a page whose cost grows with the job (0.1 s for 10^6 tasks): keep its result.
+    """
+    found: dict[int, dict[tuple[str | None, str], int]] = {job_id: {} for job_id in job_ids}
+    columns = (TASKS.c.job_id, TASKS.c.task_type, TASKS.c.state)
+    for part in chunks(found):
+        query = select(*columns, func.count().label("total")).where(TASKS.c.job_id.in_(part)).group_by(*columns)
+        for row in connection.execute(query):
+            found[row.job_id][row.task_type, row.state] = row.total
+    return found
 
 
 def task_counts(connection: Connection, filters: Filters) -> list[AnyRow]:

@@ -28,7 +28,7 @@ from eas.orchestration.orchestrator import Event, EventKind
 from eas.plain_text import markdown as escaped
 from eas.states import TaskState
 from eas.taskdb import tables
-from eas.taskdb.operations import TAKEN_OFF
+from eas.taskdb.job_changes import TAKEN_OFF
 from eas.taskdb.service_lease import SUPERVISOR, ServiceLease
 from flows.cancel_job import cancel_job
 from flows.empty_queue import empty_queue
