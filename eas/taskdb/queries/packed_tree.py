@@ -82,10 +82,8 @@ def _many(connection: Connection, wanted: ColumnElement[bool]) -> bool:
 
 def link_column() -> ColumnElement[int]:
     """Return the SQL expression of a task's link."""
-    # The engine tries the cases in this order: the most frequent first.
-    codes = {state: code for code, state in enumerate(TaskState)}
-    states = {state.value: codes[state] for state in sorted(codes, key=lambda state: state is not TaskState.DONE)}
-    code = case(states, value=TASKS.c.state) + case((TASKS.c.task_type.in_(sorted(CONTROL_TASKS)), _CONTROL), else_=0)
+    codes = {state.value: code for code, state in enumerate(TaskState)}
+    code = case(codes, value=TASKS.c.state) + case((TASKS.c.task_type.in_(sorted(CONTROL_TASKS)), _CONTROL), else_=0)
     return _CODES * func.coalesce(TASKS.c.parent_id, 0) + code
 
 
