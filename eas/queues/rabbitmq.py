@@ -30,6 +30,8 @@ PATIENCE = 10.0
 """How long a restarting broker is waited for before SQL alone has to do [s]."""
 LOOK_INTERVAL = 0.1
 """How often SQL is asked for work while there is no broker [s]."""
+LOOK_LINGER, STREAM_LINGER = 0.05, 0.5
+"""How long messages are kept after a claim for the next one, of a look for work and of a stream of short tasks [s]."""
 SWEEP_LIMIT = 20_000
 PRUNE_LIMIT = 500
 """Messages that one sweep publishes again, or checks for being out of date, for each task type."""
@@ -169,6 +171,7 @@ class RabbitMQQueue(JobQueue):
             self._serial += 1
             self._types |= frozenset(task_types)
             self._known |= self._types
+            # Each change is a round trip to the broker: a stream that only varies keeps what it has.
             if prefetch > self._prefetch or 1 < prefetch < self._prefetch // 4:
                 self._prefetch = prefetch
 
@@ -181,7 +184,7 @@ class RabbitMQQueue(JobQueue):
         """Give back what was delivered beyond need, unless the next claim comes soon."""
         with self._lock:
             self._claiming -= 1
-            serial, linger = self._serial, 0.05 if self._prefetch == 1 else 0.5
+            serial, linger = self._serial, LOOK_LINGER if self._prefetch == 1 else STREAM_LINGER
         self.broker.after(linger, lambda: self._rest(serial))
 
     def _rest(self, serial: int) -> None:
