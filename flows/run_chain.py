@@ -96,13 +96,13 @@ async def run_chain(
             local = await asyncio.to_thread(app.local_workers, workers) if workers and _over(early) else None
             if job_id is None:
                 options = SubmitOptions(
-                    if_exists,
-                    retries,
-                    backoff,
-                    seed or None,
-                    priority,
-                    job_name or None,
-                    app.settings.max_stalls if max_stalls is None else max_stalls,
+                    if_exists=if_exists,
+                    retries=retries,
+                    backoff=backoff,
+                    seed=seed or None,
+                    priority=priority,
+                    job_name=job_name or None,
+                    max_stalls=app.settings.max_stalls if max_stalls is None else max_stalls,
                 )
                 job_id = await asyncio.to_thread(_submit, app, chain, options)
             runs = TaskRuns(app.database, max_task_runs, app.settings.web_url)
