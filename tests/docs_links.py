@@ -49,9 +49,10 @@ def anchors(page: Path) -> set[str]:
 def modules_of_the_map() -> set[str]:
     """Return the modules of ``eas`` that the architecture page lists."""
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w/]+)` \| (.*) \|$", page, re.MULTILINE)
-    named = [(package, cell) for package, cell in rows if package.startswith("eas")]
-    return {f"{package}/{name}" for package, cell in named for name in re.findall(r"`(\w+\.py)`", cell)}
+    parts = re.findall(r"^### `(eas[\w/]*)`$(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    return {
+        f"{package}/{name}" for package, text in parts for name in re.findall(r"^\| `(\w+\.py)` \|", text, re.MULTILINE)
+    }
 
 
 def modules_of_the_tree() -> set[str]:
