@@ -6,12 +6,11 @@ import json
 import time
 from collections.abc import Collection
 
-from eas.orchestration import reuse
 from eas.orchestration.dependency_graph import DependencyGraph
 from eas.states import TaskState
 from eas.taskdb import products
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.queries import product_status
+from eas.taskdb.queries import product_status, unfinished_jobs
 
 INTERVAL = 1.0
 """How often the products of other jobs are looked for [s]."""
@@ -60,7 +59,7 @@ class ExternalInputs:
         known, growing, names = self.database.fetch(
             lambda c: (
                 product_status.status_by_id(c, self.graph.unresolved_inputs, except_job=self.job_id),
-                reuse.other_jobs_may_grow(c, self.job_id, self._open_types),
+                unfinished_jobs.other_jobs_may_grow(c, self.job_id, self._open_types),
                 product_status.names(c, self.graph.unresolved_inputs),
             )
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, exists, select
 
 from eas.model import CONTROL_TASKS
-from eas.states import OPEN_JOB_STATES, TaskState
+from eas.states import FINAL_TASK_STATES, OPEN_JOB_STATES, TaskState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 
@@ -35,3 +37,18 @@ def open_leases(connection: Connection, job_id: int | None = None) -> list[AnyRo
     columns = (JOBS.c.id, JOBS.c.name, JOBS.c.priority, JOBS.c.revision, JOBS.c.driver, JOBS.c.driver_seen_at)
     query = select(*columns).where(JOBS.c.state.in_(OPEN_JOB_STATES)).order_by(JOBS.c.id)
     return list(connection.execute(query if job_id is None else query.where(JOBS.c.id == job_id)).all())
+
+
+def other_jobs_may_grow(connection: Connection, job_id: int, open_types: Collection[str]) -> bool:
+    """Return whether another unfinished job may still turn out to make a product that this one waits for.
+
+    It may where it has control tasks that are not expanded yet, or unfinished tasks of ``open_types``,
+    whose products are known only when they have run.
+    """
+    task = tables.tasks
+    waiting = (task.c.state == TaskState.WAITING) & task.c.task_type.in_(sorted(CONTROL_TASKS))
+    opening = task.c.state.not_in(FINAL_TASK_STATES) & task.c.task_type.in_(sorted(open_types))
+    unexpanded = exists().where(task.c.job_id == JOBS.c.id, waiting | opening)
+    others = (JOBS.c.id != job_id, JOBS.c.state.in_(OPEN_JOB_STATES))
+    query = select(JOBS.c.id).where(*others, unexpanded).limit(1)
+    return connection.execute(query).first() is not None
