@@ -12,6 +12,8 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +82,15 @@ class Cluster:
         self.host = str(api.configuration.host)
         self._api = api
         self._answered = False
+        self._date = datetime.now(UTC), time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the API server's time, by its last answer; by this machine's clock before the first one.
+
+        All who compare times of the namespace ask the same server: their own clocks may differ.
+        """
+        date, at = self._date
+        return date + timedelta(seconds=time.monotonic() - at)
 
     async def get(self, kind: str, name: str) -> Object | None:
         """Return an object, or None where there is none."""
@@ -218,6 +229,8 @@ class Cluster:
             body=body,
             _request_timeout=TIMEOUT,
         )
+        if date := answer.getheader("Date"):
+            self._date = parsedate_to_datetime(date), time.monotonic()
         return bytes(answer.data)
 
 

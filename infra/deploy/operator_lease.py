@@ -1,7 +1,8 @@
 """One operator's command at a time in a namespace: a Lease of the Kubernetes API, as its own controllers use.
 
 A second command fails with the name of the holder. The holder renews it; when its process is killed, the
-lease expires. ``take_over`` ends the other command at its next request.
+lease expires. ``take_over`` ends the other command at its next request. Its times are the API server's: the
+clocks of operators' machines may differ by more than the lease lasts.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import asyncio
 import contextlib
 import getpass
 import socket
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from infra.deploy.client import Cluster, ClusterError, NoRightsError
@@ -41,8 +41,8 @@ class OperatorLease:
     def __init__(self, cluster: Cluster, command: str) -> None:
         self.cluster, self.command = cluster, command
         self.holder = f"{_user()}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})"
-        self.number = int(time.time())
-        """Commands of a namespace have increasing numbers, even where clocks differ."""
+        self.number = int(cluster.now().timestamp())
+        """Commands of a namespace have increasing numbers."""
         self._version = ""
 
     async def take(self, *, take_over: bool = False) -> None:
@@ -51,7 +51,7 @@ class OperatorLease:
             found = await self.cluster.get("Lease", NAME)
             if found is None:
                 continue  # it was deleted meanwhile
-            if is_held(found) and not take_over:
+            if self._is_held(found) and not take_over:
                 raise BusyError(
                     f"{describe(found)} in namespace {self.cluster.namespace}",
                     hint="wait until that ends, or give --take-over to end it",
@@ -65,7 +65,7 @@ class OperatorLease:
 
     async def renew(self) -> None:
         """Renew the lease. Raises BusyError where another process has taken it over."""
-        spec = {"spec": {"renewTime": _now()}}
+        spec = {"spec": {"renewTime": self._now()}}
         changed = await self.cluster.replace("Lease", NAME, spec, self._version)
         if changed is not None:
             self._version = changed["metadata"]["resourceVersion"]
@@ -74,7 +74,7 @@ class OperatorLease:
 
     async def release(self) -> None:
         """Give the lease back, if it is still ours; the object stays."""
-        free = {"spec": {"holderIdentity": None, "renewTime": _now()}}
+        free = {"spec": {"holderIdentity": None, "renewTime": self._now()}}
         await self.cluster.replace("Lease", NAME, free, self._version)
 
     async def _note_version(self) -> None:
@@ -83,6 +83,17 @@ class OperatorLease:
             who = describe(found) if found else "another command"
             raise BusyError(f"{who}, which has taken over", hint="see `eas status`, then try again")
         self._version = found["metadata"]["resourceVersion"]
+
+    def _is_held(self, lease: Object) -> bool:
+        """Whether a process holds a lease that it has renewed in time."""
+        spec = lease.get("spec") or {}
+        if not spec.get("holderIdentity") or not spec.get("renewTime"):
+            return False
+        age = self.cluster.now() - datetime.fromisoformat(spec["renewTime"])
+        return age.total_seconds() < int(spec.get("leaseDurationSeconds") or DURATION)
+
+    def _now(self) -> str:
+        return self.cluster.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def _manifest(self) -> Object:
         manifest: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"} | self._content()
@@ -96,8 +107,8 @@ class OperatorLease:
             "spec": {
                 "holderIdentity": self.holder,
                 "leaseDurationSeconds": DURATION,
-                "acquireTime": _now(),
-                "renewTime": _now(),
+                "acquireTime": self._now(),
+                "renewTime": self._now(),
             },
         }
 
@@ -148,14 +159,6 @@ async def only_operator(
                 await lease.release()
 
 
-def is_held(lease: Object) -> bool:
-    """Whether a process holds a lease that it has renewed in time."""
-    spec = lease.get("spec") or {}
-    if not spec.get("holderIdentity") or not spec.get("renewTime"):
-        return False
-    return _age(spec["renewTime"]) < int(spec.get("leaseDurationSeconds") or DURATION)
-
-
 def describe(lease: Object) -> str:
     """Say who holds a lease, with which command, and since when."""
     spec = lease.get("spec") or {}
@@ -163,14 +166,6 @@ def describe(lease: Object) -> str:
     what = (lease["metadata"].get("annotations") or {}).get(WHAT, "a command")
     since = str(spec.get("acquireTime") or "")[:19].replace("T", " ")
     return f"{who} runs `{what}` since {since} UTC"
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _age(text: str) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
 
 
 def _user() -> str:

@@ -132,7 +132,7 @@ class Reconciler:
 
     async def report(self) -> None:
         """Write what `eas status` shows."""
-        text = json.dumps(summary(self.app), sort_keys=True)
+        text = json.dumps(summary(self.app) | {"at": round(self.cluster.now().timestamp(), 1)}, sort_keys=True)
         await self.cluster.patch("ConfigMap", CONFIG_MAP, {"data": {KEY: text}})
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group
@@ -42,7 +41,7 @@ class Status:
 
     ``asked``: it was asked for; else it is what the reconciler wrote last. ``waiting``: workers and other Jobs that
     wait for room, which is normal. ``addresses``: how to reach the web interfaces. ``volumes``: ``free`` and ``total``
-    of each [bytes].
+    of each [bytes]. ``age`` is that of ``inside`` [s].
     """
 
     namespace: str
@@ -53,16 +52,12 @@ class Status:
     addresses: tuple[str, ...] = ()
     asked: bool = False
     volumes: dict[str, Object] = field(default_factory=dict)
+    age: float | None = None
 
     @property
     def well(self) -> bool:
         """Whether there are pods, and none of them is in trouble."""
         return bool(self.rows) and not self.troubles
-
-    @property
-    def age(self) -> float | None:
-        """Age of ``inside`` [s]."""
-        return None if self.inside is None else max(time.time() - float(self.inside["at"]), 0.0)
 
     def to_json(self) -> Object:
         """Return it as plain data."""
@@ -88,25 +83,30 @@ async def look(cluster: Cluster) -> Status:
     present = [pod for pod in found.values() if not _is_past(pod, found.values())]
     waiting = [pod for pod in present if _waits_for_room(pod)]
     written = await _written(cluster)
-    fresh = written is not None and time.time() - float(written["at"]) <= FRESH
-    asked = None if fresh else await _ask(cluster, present)
-    known = dict((asked or written or {}).get("volumes") or {})
+    asked = None if written and _age(cluster, written) <= FRESH else await _ask(cluster, present)
+    inside = asked or written
+    known = dict((inside or {}).get("volumes") or {})
     return Status(
         cluster.namespace,
         sorted(pods.table_row(pod) for pod in present),
-        [trouble for pod in present if pod not in waiting and (trouble := pods.trouble(pod)) and not _settles(pod)],
-        asked or written,
+        [
+            trouble
+            for pod in present
+            if pod not in waiting and (trouble := pods.trouble(pod)) and not _settles(cluster, pod)
+        ],
+        inside,
         len(waiting),
         addresses.lines(
             cluster.namespace, {pods.name_of(each) for each in await cluster.list("Service", SELECTORS[0])}
         ),
         asked is not None,
         known | await volumes.free_space(cluster, present, but=known),
+        None if inside is None else _age(cluster, inside),
     )
 
 
 async def _written(cluster: Cluster) -> Object | None:
-    """Return what the reconciler wrote last."""
+    """Return what the reconciler wrote last, and when by the API server's clock."""
     content = await cluster.get("ConfigMap", CONFIG_MAP)
     text = ((content or {}).get("data") or {}).get(KEY)
     return dict(json.loads(text)) if text else None
@@ -119,7 +119,7 @@ async def _ask(cluster: Cluster, present: Iterable[Object]) -> Object | None:
         if pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") == name and pods.is_ready(pod):
             try:
                 said = await cluster.execute(pods.name_of(pod), container, ASK, ANSWER_SECONDS)
-                return dict(json.loads(said.strip().rpartition("\n")[2]))
+                return dict(json.loads(said.strip().rpartition("\n")[2])) | {"at": cluster.now().timestamp()}
             except (ClusterError, ValueError):
                 return None
     return None
@@ -142,12 +142,16 @@ def _waits_for_room(pod: Object) -> bool:
     return pod["metadata"].get("labels", {}).get("eas-role") == "job" and pods.lacks_room(pod)
 
 
-def _settles(pod: Object) -> bool:
+def _age(cluster: Cluster, inside: Object) -> float:
+    return max(cluster.now().timestamp() - float(inside["at"]), 0.0)
+
+
+def _settles(cluster: Cluster, pod: Object) -> bool:
     """Whether a pod that cannot be scheduled is too young for that to be a problem."""
     created = pod["metadata"].get("creationTimestamp")
     if not created or not pods.is_unscheduled(pod):
         return False
-    return (datetime.now(UTC) - datetime.fromisoformat(str(created))).total_seconds() < SETTLING
+    return (cluster.now() - datetime.fromisoformat(str(created))).total_seconds() < SETTLING
 
 
 def show(status: Status, console: Console) -> None:

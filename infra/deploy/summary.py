@@ -38,7 +38,6 @@ def summary(app: App) -> Object:
         "services": {name: None if at is None else round(now - at, 1) for name, at in renewed.items()},
         "volumes": _volumes(),
         "warning": "; ".join(found),
-        "at": round(time.time(), 1),
         "queues": [
             {"worker_type": each.worker_type, "queued": each.queued, "running": each.running, "workers": each.workers}
             for each in loads

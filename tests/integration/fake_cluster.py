@@ -16,6 +16,8 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,8 @@ class FakeCluster(KubernetesEmulator):
     ``programs``: returns what a command in a pod prints, None where none can be run; ``stuck``: states of
     pods of workloads (or of the probe) that never get ready; ``failing``: Jobs that fail, with their logs; ``refused``:
     (method, plural) pairs that are forbidden; ``outage``: what the next requests get instead of an answer, a
-    status or "dropped" (the connection); ``hook``: called with method and path of each.
+    status or "dropped" (the connection); ``hook``: called with method and path of each; ``ahead``: by how much the
+    clock of the server is ahead of that of the machine that asks [s].
     """
 
     stuck: dict[str, Object]
@@ -72,6 +75,7 @@ class FakeCluster(KubernetesEmulator):
     def prepare(self) -> None:
         self.stuck, self.failing, self.refused, self.outage = {}, {}, set(), []
         self.bad_images = {}
+        self.ahead = 0.0
         self.programs: Callable[[list[str]], str] | None = None
         self.executed: list[str] = []
         self.asked: list[str] = []
@@ -115,6 +119,9 @@ class FakeCluster(KubernetesEmulator):
             "status": {"active": 1},
         }
 
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.ahead)
+
     # -- the server ----------------------------------------------------------------------------
 
     async def _handle(self, request: Any) -> aiohttp.web.StreamResponse:
@@ -154,7 +161,9 @@ class FakeCluster(KubernetesEmulator):
         if not self.outage and raw_request.path.endswith("/exec"):
             return await self._execute(raw_request)
         if not self.outage:
-            return await super().__call__(raw_request)
+            answer = await super().__call__(raw_request)
+            answer.headers["Date"] = format_datetime(self.now(), usegmt=True)
+            return answer
         how = self.outage.pop(0)
         if isinstance(how, str):
             raw_request.transport.abort()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -163,7 +163,7 @@ def lease(cluster: FakeCluster) -> Object:
 
 
 def hold_lease(cluster: FakeCluster, age: float = 0.0) -> None:
-    renewed = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    renewed = (cluster.now() - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     cluster.objects[resource("coordination.k8s.io", "v1", "leases"), "plato", "eas-operator"] = {
         "kind": "Lease",
         "metadata": {
@@ -193,9 +193,15 @@ def test_the_second_operator_learns_who_is_first(operator: Operator, command: st
     assert "holderIdentity" not in lease(operator.cluster)["spec"], "it is given back"
 
 
-def test_the_lease_of_a_killed_command_expires(operator: Operator) -> None:
-    hold_lease(operator.cluster, age=61)
+@pytest.mark.parametrize("ahead", [-3600.0, 0.0, 3600.0])
+def test_the_lease_of_a_killed_command_expires_whatever_our_clock_says(operator: Operator, ahead: float) -> None:
+    operator.cluster.ahead = ahead
+    hold_lease(operator.cluster, age=50)
+    assert "ada@observatory" in operator.eas("deploy", code=3)[1]
+    hold_lease(operator.cluster, age=62)
     operator.eas("deploy")
+    renewed = datetime.fromisoformat(lease(operator.cluster)["spec"]["renewTime"])
+    assert abs((operator.cluster.now() - renewed).total_seconds()) < 60
 
 
 def test_a_command_that_was_taken_over_ends(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

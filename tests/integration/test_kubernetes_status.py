@@ -7,26 +7,31 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.integration.cluster_operator import Operator
 from tests.integration.fake_cluster import CONFIG_MAPS, FULL, PODS, UNBOUND, UNSCHEDULABLE
 from tests.integration.harness import System
 
 Object = dict[str, Any]
+AHEAD = (-3600.0, 0.0, 3600.0)
+"""By how much the clock of the API server is ahead of ours [s]."""
 
 
 def inside(operator: Operator, age: float, **content: Any) -> None:
-    text = json.dumps({"at": time.time() - age, "queues": [], "jobs": [], "errors": [], **content})
+    text = json.dumps(
+        {"at": operator.cluster.now().timestamp() - age, "queues": [], "jobs": [], "errors": [], **content}
+    )
     operator.cluster.objects[CONFIG_MAPS, "plato", "eas-status"].patch({"data": {"status.json": text}})
 
 
 def aged(operator: Operator, pod: str, seconds: float) -> None:
-    created = (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = (operator.cluster.now() - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
     (key,) = [each for each in operator.cluster.objects if each[2] == pod]
     operator.cluster.objects[key].patch({"metadata": {"creationTimestamp": created}})
 
@@ -48,7 +53,9 @@ def test_a_service_without_room_is_a_problem(operator: Operator) -> None:
     assert "supervisor-0 cannot be scheduled" in out
 
 
-def test_a_volume_that_is_being_made_is_a_problem_only_after_a_while(operator: Operator) -> None:
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_a_volume_that_is_being_made_is_a_problem_only_after_a_while(operator: Operator, ahead: float) -> None:
+    operator.cluster.ahead = ahead
     operator.eas("deploy")
     operator.cluster.add_pod("mysql-0", {"app.kubernetes.io/part-of": "eas"}, UNBOUND)
     aged(operator, "mysql-0", 10)
@@ -73,7 +80,9 @@ def test_a_failed_pod_whose_retry_succeeded_is_past(operator: Operator) -> None:
     assert "other-x" in out
 
 
-def test_figures_say_how_old_they_are(operator: Operator) -> None:
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_figures_say_how_old_they_are(operator: Operator, ahead: float) -> None:
+    operator.cluster.ahead = ahead
     operator.eas("deploy")
     inside(
         operator, 3, services={"supervisor": 4.0, "scaler": None}, volumes={"eas-output": {"total": 5e9, "free": 1e9}}
