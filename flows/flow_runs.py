@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -35,3 +37,8 @@ def read_all(client: SyncPrefectClient, flow_name: str, states: Sequence[StateTy
         if not page:
             return list(found.values())
         found.update((run.id, run) for run in page)
+
+
+def server_time(client: SyncPrefectClient) -> datetime:
+    """Return the server's time, to the second: it wrote the times of its runs, and clocks differ."""
+    return parsedate_to_datetime(client.request("GET", "/health").headers["Date"])

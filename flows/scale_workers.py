@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import pandas as pd
@@ -23,7 +23,7 @@ from eas.errors import EASError, RequestError
 from eas.orchestration.scaling import STUCK, Decision, RoomMemory, Starting, survey
 from eas.taskdb.service_lease import DURATION, SCALER, ServiceLease
 from flows.artifacts import publish_table
-from flows.flow_runs import read_all
+from flows.flow_runs import read_all, server_time
 from flows.outages import Outages
 from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
@@ -128,19 +128,23 @@ class _Scaler:
     def scale(self) -> None:
         """Decide, publish the decisions, take back workers that find no room, and start others."""
         with get_client(sync_client=True) as client:
-            starting = [run for run in read_all(client, "work", STARTING) if _is_young(run)]
-            decisions = self._decide(client, starting)
+            now = server_time(client)
+            starting = [run for run in read_all(client, "work", STARTING) if _is_young(run, now)]
+            stuck = [run for run in starting if _is_stuck(run, now)]
+            decisions = self._decide(client, starting, stuck)
             self._publish(decisions)
             if not self.dry_run:
-                _take_back(client, decisions, starting)
+                _take_back(client, decisions, stuck)
                 self.started.update(_start(client, decisions, self.parameters))
 
-    def _decide(self, client: SyncPrefectClient, starting: Sequence[FlowRun]) -> list[Decision]:
+    def _decide(
+        self, client: SyncPrefectClient, starting: Sequence[FlowRun], stuck: Sequence[FlowRun]
+    ) -> list[Decision]:
         """Return what to start of the worker types that have a deployment."""
         deployed = {each.name for each in _deployments(client)}
         chosen = deployed & set(self.worker_types) if self.worker_types else deployed
         app = self.app
-        loads = survey(app.database, app.registry, _count(starting), lease=app.settings.lease)
+        loads = survey(app.database, app.registry, _count(starting, stuck), lease=app.settings.lease)
         return self.room.decide([load for load in loads if load.worker_type in chosen], *self.limits, time.monotonic())
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
@@ -157,36 +161,35 @@ def _deployments(client: SyncPrefectClient) -> list[Any]:
     return client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=["work"])))
 
 
-def _count(starting: Sequence[FlowRun]) -> dict[str, Starting]:
+def _count(starting: Sequence[FlowRun], stuck: Sequence[FlowRun]) -> dict[str, Starting]:
     """Return how many workers of each type were started and are not registered in SQL yet."""
-    counts = Counter(run.parameters["worker_type"] for run in starting)
-    stuck = Counter(run.parameters["worker_type"] for run in starting if _is_stuck(run))
-    return {worker_type: Starting(count, stuck[worker_type]) for worker_type, count in counts.items()}
+    counts, waiting = (Counter(run.parameters["worker_type"] for run in runs) for runs in (starting, stuck))
+    return {worker_type: Starting(count, waiting[worker_type]) for worker_type, count in counts.items()}
 
 
-def _is_stuck(run: FlowRun) -> bool:
+def _is_stuck(run: FlowRun, now: datetime) -> bool:
     """Whether a run has waited for so long that the cluster has no room for it."""
     if run.state_type is StateType.RUNNING or run.created is None:
         return False
-    return (datetime.now(UTC) - run.created).total_seconds() > STUCK
+    return (now - run.created).total_seconds() > STUCK
 
 
-def _take_back(client: SyncPrefectClient, decisions: Sequence[Decision], starting: Sequence[FlowRun]) -> None:
+def _take_back(client: SyncPrefectClient, decisions: Sequence[Decision], stuck: Sequence[FlowRun]) -> None:
     """Cancel workers that wait for room which others need more, the youngest first."""
     log = get_run_logger()
     for each in decisions:
-        stuck = [run for run in starting if _is_stuck(run) and run.parameters["worker_type"] == each.worker_type]
-        stuck.sort(key=lambda run: str(run.created), reverse=True)
-        for run in stuck[: each.take_back]:
+        mine = [run for run in stuck if run.parameters["worker_type"] == each.worker_type]
+        mine.sort(key=lambda run: str(run.created), reverse=True)
+        for run in mine[: each.take_back]:
             client.set_flow_run_state(run.id, Cancelled(message="the cluster has no room for it"), force=True)
         if each.take_back:
             log.info("%s: %d workers that found no room were taken back", each.worker_type, each.take_back)
 
 
-def _is_young(run: FlowRun) -> bool:
+def _is_young(run: FlowRun, now: datetime) -> bool:
     if run.state_type is not StateType.RUNNING or run.start_time is None:
         return "worker_type" in run.parameters
-    return (datetime.now(UTC) - run.start_time).total_seconds() < REGISTRATION
+    return (now - run.start_time).total_seconds() < REGISTRATION
 
 
 def _start(client: SyncPrefectClient, decisions: Sequence[Decision], parameters: dict[str, Any]) -> Counter[str]:

@@ -1,5 +1,7 @@
 """Liveness of processes without a port: they touch files, whose age ``python -m infra.deploy.alive [SECONDS]`` tells.
 
+The time of a file is the monotonic clock of the machine, which both processes read: the wall clock may be set.
+
 A process with several loops has a file for each: the oldest one counts, so that no loop hides that another one hangs.
 Nothing but the standard library is imported: Kubernetes asks often.
 """
@@ -28,7 +30,9 @@ def file(loop: str = "") -> Path:
 
 def touch(loop: str = "") -> None:
     """Record that this process, or one of its loops, is alive. Each loop must be touched before it begins."""
-    file(loop).touch()
+    path, now = file(loop), time.monotonic()
+    path.touch()
+    os.utime(path, (now, now))
 
 
 def keep_touching() -> None:
@@ -46,7 +50,7 @@ def ages() -> Iterator[tuple[float, str]]:
     """Yield how long ago each file was touched [s], and its name."""
     found = file()
     for path in found.parent.glob(f"{glob.escape(found.name)}*"):
-        yield time.time() - path.stat().st_mtime, path.name
+        yield time.monotonic() - path.stat().st_mtime, path.name
 
 
 def age() -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,24 +57,27 @@ class FlowRuns:
         """Return those of ``runs`` that ended at least that long ago, or that the server does not know."""
         runs = set(runs)
         states = await self._states(runs)
-        now = datetime.now(UTC)
-        return {run for run in runs if run not in states or _over(states[run], now, seconds)}
+        return {run for run in runs if run not in states or _over(states[run], seconds)}
 
     async def _states(self, runs: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return type, message and time of the state of each run that the server knows."""
+        """Return type, message and age [s] of the state of each run that the server knows."""
         wanted, found = sorted(runs), {}
         for start in range(0, len(wanted), PAGE):
             body = {"flow_runs": {"id": {"any_": wanted[start : start + PAGE]}}, "limit": PAGE}
-            for each in await self._post("flow_runs/filter", body):
+            answer = await self._post("flow_runs/filter", body)
+            # The server wrote the times, so its clock tells the ages; it renews its date once a second.
+            now = parsedate_to_datetime(answer.headers["Date"])
+            for each in answer.json():
                 state = each.get("state") or {}
+                since = state.get("timestamp")
                 found[str(each["id"])] = {
                     "type": state.get("type") or "",
                     "message": state.get("message") or "",
-                    "timestamp": state.get("timestamp") or "",
+                    "age": max((now - datetime.fromisoformat(since)).total_seconds(), 0.0) if since else 0.0,
                 }
         return found
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+    async def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         try:
             answer = await self._client.post(path, json=body)
             answer.raise_for_status()
@@ -81,7 +85,7 @@ class FlowRuns:
             raise ServiceError(
                 f"the Prefect server at {self._client.base_url} cannot be reached: {error}", hint="see `eas status`"
             ) from None
-        return answer.json()
+        return answer
 
 
 def _may_crash(state: Mapping[str, Any] | None, why: str) -> bool:
@@ -89,8 +93,5 @@ def _may_crash(state: Mapping[str, Any] | None, why: str) -> bool:
     return state is not None and state["type"] in MAY_CRASH and (state["type"], state["message"]) != ("CRASHED", why)
 
 
-def _over(state: Mapping[str, Any], now: datetime, seconds: float) -> bool:
-    if state["type"] not in FINAL:
-        return False
-    since = datetime.fromisoformat(str(state["timestamp"]).replace("Z", "+00:00"))
-    return (now - since).total_seconds() >= seconds
+def _over(state: Mapping[str, Any], seconds: float) -> bool:
+    return state["type"] in FINAL and state["age"] >= seconds

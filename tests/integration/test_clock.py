@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from datetime import UTC, datetime
@@ -74,12 +75,23 @@ def test_reports_measure_ages_by_the_databases_clock(
     assert files
 
 
-def test_no_report_reads_the_clock_of_this_machine() -> None:
-    paths = [path for folder in ("eas/cli", "flows", "reports") for path in (ROOT / folder).glob("*.py")]
-    assert len(paths) > 40
-    # How long the local Prefect server is up: this machine's clock wrote the time, too.
-    local = {"server.py", "local_server_process.py"}
-    assert {path.name for path in paths if "time.time()" in path.read_text(encoding="utf-8")} == local
+WALL_CLOCK = re.compile(r"\btime\.time\(|\bdatetime\.(now|today|utcnow)\(|\bst_[mc]time\b")
+
+
+def test_nothing_that_compares_times_of_others_reads_the_clock_of_this_machine() -> None:
+    folders = ("eas/cli", "flows", "reports", "infra")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert len(paths) > 80
+    found = {str(path.relative_to(ROOT)) for path in paths if WALL_CLOCK.search(path.read_text(encoding="utf-8"))}
+    assert found == {
+        # How long the local Prefect server is up: this machine's clock wrote the time, too.
+        "eas/cli/server.py",
+        "flows/local_server_process.py",
+        # The time of an API server that has not answered yet, compared with nothing.
+        "infra/deploy/client.py",
+        # A file's time that `os.utime` set to the monotonic clock.
+        "infra/deploy/alive.py",
+    }
 
 
 def test_a_reservation_is_renewed_until_the_orchestrator_takes_over(tmp_path: Path) -> None:

@@ -290,14 +290,14 @@ def test_a_process_that_stops_touching_its_file_is_not_alive(tmp_path: Path, mon
     assert math.isinf(alive.age())
     alive.touch()
     assert alive.main([]) == 0
-    os.utime(alive.file(), (time.time() - alive.OLD - 1,) * 2)
+    os.utime(alive.file(), (time.monotonic() - alive.OLD - 1,) * 2)
     assert alive.main([]) == 1
 
 
 def old_files(folder: Path) -> list[Path]:
     """Make every sign of life in the folder too old, and return the files."""
     for path in (files := list(folder.iterdir())):
-        os.utime(path, (time.time() - 1e5,) * 2)
+        os.utime(path, (time.monotonic() - 1e5,) * 2)
     return files
 
 
@@ -356,7 +356,7 @@ def test_a_loop_of_the_reconciler_that_never_begins_is_missed(tmp_path: Path, mo
 def test_how_old_a_sign_of_life_may_be_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAS_ALIVE_FILE", str(tmp_path / "alive"))
     alive.touch("looks")
-    os.utime(alive.file("looks"), (time.time() - 500,) * 2)
+    os.utime(alive.file("looks"), (time.monotonic() - 500,) * 2)
     assert alive.main([]) == 1
     assert alive.main(["600"]) == 0
 
@@ -424,12 +424,11 @@ def test_progress_tells_what_is_waited_for(terminal: bool) -> None:
 def test_what_the_reconciler_wrote_long_ago_is_called_old() -> None:
     screen = io.StringIO()
     inside = {
-        "at": time.time() - 600,
         "queues": [],
         "jobs": [],
         "errors": [{"at": "now", "job": "j", "message": "[bold]x"}],
     }
-    found = status.Status("plato", [("p", "ready", "0", "n")], [], inside)
+    found = status.Status("plato", [("p", "ready", "0", "n")], [], inside, age=600.0)
     status.show(found, Console(file=screen, width=100))
     assert "600 s old" in screen.getvalue()
     assert "[bold]x" in screen.getvalue(), "messages are no markup"
