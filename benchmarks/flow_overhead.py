@@ -73,9 +73,10 @@ def _completed(url: str) -> int:
 
 def run() -> list[Result]:
     """Measure both on one server, each in a process of its own, twice in turn; the better one counts."""
-    from flows.local_server import running_server
+    from flows.local_server import LocalServer
 
-    with tempfile.TemporaryDirectory() as folder, running_server(Path(folder) / "prefect", idle=0) as url:
+    with tempfile.TemporaryDirectory() as folder, (server := LocalServer(Path(folder) / "prefect", idle=0)).used():
+        url = server.wait().url
         os.environ["PREFECT_API_URL"] = url
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
         seconds: dict[str, list[float]] = {"plain": [], "chain": []}

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import acreate_markdown_artifact
@@ -32,6 +34,7 @@ from flows.artifacts import artifact_key
 from flows.job_progress import JobProgress
 from flows.job_runs import mark
 from flows.parameters import Blocks, bounds, described, failed, open_app
+from flows.task_run_events import flow_run_id
 from flows.task_runs import TaskRuns
 
 RELEASE_JOB: ContextVar[threading.Event | None] = ContextVar("RELEASE_JOB", default=None)
@@ -40,8 +43,20 @@ RELEASE_JOB: ContextVar[threading.Event | None] = ContextVar("RELEASE_JOB", defa
 No parameter: an event cannot be one, as Prefect stores parameters as JSON.
 """
 
-EARLY_START: ContextVar[EarlyStart | None] = ContextVar("EARLY_START", default=None)
-"""Set by a process that has started the job before Prefect was there: the flow drives it on from where it is."""
+
+@dataclass(frozen=True)
+class HandOver:
+    """A job that a process has started before Prefect was there, for the flow to drive on from where it is.
+
+    ``shown`` gets the task runs of each flow run that takes part, also of one that fails.
+    """
+
+    early: EarlyStart
+    shown: dict[UUID, TaskRuns] = field(default_factory=dict)
+
+
+HAND_OVER: ContextVar[HandOver | None] = ContextVar("HAND_OVER", default=None)
+"""Set by a process that hands a job over to the flow. No parameter, for the same reason."""
 
 
 def _flow_run_name() -> str:
@@ -92,8 +107,8 @@ async def run_chain(
     try:
         with await asyncio.to_thread(open_app, blocks) as app:
             # Before anything is submitted: it says whether they can write where products belong.
-            early = EARLY_START.get()
-            local = await asyncio.to_thread(app.local_workers, workers) if workers and _over(early) else None
+            early = _early_start()
+            local = await asyncio.to_thread(app.local_workers, workers) if workers and early is None else None
             if job_id is None:
                 options = SubmitOptions(
                     if_exists=if_exists,
@@ -106,7 +121,8 @@ async def run_chain(
                 )
                 job_id = await asyncio.to_thread(_submit, app, chain, options)
             runs = TaskRuns(app.database, max_task_runs, app.settings.web_url)
-            summary = await _run(app, job_id, local, runs)
+            _show_to_starter(runs)
+            summary = await _run(app, job_id, early, local, runs)
             get_run_logger().info("job %d: %s; %d Prefect task runs", job_id, summary.message, runs.opened)
             reports = await _publish(app, summary) if JobState(summary.state).final else []
     except EASError as error:
@@ -131,15 +147,23 @@ def _submit(app: App, chain: dict[str, Any] | str | None, options: SubmitOptions
     return submit(app.database, app.registry, chain_parameter.read(chain, app), options, to_drive=True)
 
 
-def _over(early: EarlyStart | None) -> bool:
-    """Whether there is no early start to go on from; that is so also where an earlier run of the flow took it."""
-    return early is None or early.taken
+def _early_start() -> EarlyStart | None:
+    """Return the early start to go on from; None also where an earlier run of the flow took it."""
+    handed = HAND_OVER.get()
+    return None if handed is None or handed.early.taken else handed.early
 
 
-async def _run(app: App, job_id: int, local: LocalWorkers | None, runs: TaskRuns) -> JobSummary:
-    early = EARLY_START.get()
+def _show_to_starter(runs: TaskRuns) -> None:
+    handed, run = HAND_OVER.get(), flow_run_id()
+    if handed is not None and run is not None:
+        handed.shown[run] = runs
+
+
+async def _run(
+    app: App, job_id: int, early: EarlyStart | None, local: LocalWorkers | None, runs: TaskRuns
+) -> JobSummary:
     async with AsyncExitStack() as stack:
-        if early is not None and not early.taken:
+        if early is not None:
             stack.push_async_callback(asyncio.to_thread, early.close)
             driver, local = early.driver, early.workers
             await mark(job_id, driver.orchestrator.job.name)

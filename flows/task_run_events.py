@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,8 +22,11 @@ from httpx import HTTPError
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateDetails, StateType, TaskRun, TaskRunResult
 from prefect.context import FlowRunContext
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.logging.handlers import APILogWorker
 from prefect.logging.loggers import task_run_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.engine import emit_task_run_state_change_event
 
 from eas.model import LogEntry
@@ -41,6 +44,8 @@ answered within 0.9 s at worst instead of 1.4 s, and the end of a flow run of 1,
 """
 PATIENCE = 120.0
 """How long to wait for a server that records nothing [s]."""
+LAST_PATIENCE = 30.0
+"""The same, where a process would only end [s]."""
 ENDED = ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]
 
 TICK = timedelta(microseconds=1)
@@ -222,11 +227,38 @@ async def _recorded_changes(known: int) -> int:
     run = flow_run_id()
     if run is None:
         return known
-    of_run = {"flow_runs": {"id": {"any_": [str(run)]}}}
-    ended = {"task_runs": {"state": {"type": {"any_": ENDED}}}}
+    ended = _ended(run)
+    begun = {"flow_runs": ended["flow_runs"]}
     try:
         async with get_client() as client:
-            answers = [await client._client.post("/task_runs/count", json=of_run | more) for more in ({}, ended)]
+            answers = [await client.request("POST", "/task_runs/count", json=each) for each in (begun, ended)]
     except (HTTPError, PrefectHTTPStatusError):
         return known
     return sum(int(answer.json()) for answer in answers)
+
+
+def await_records(opened: Mapping[UUID, int]) -> None:
+    """Wait until the server has all that this process has sent, and has recorded how all task runs ended.
+
+    ``opened``: how many task runs there are of each flow run. Gives up where the server is away.
+    """
+    APILogWorker.drain_all(timeout=20)  # later this process is gone
+    EventsWorker.drain_all(timeout=60)
+    heard, seen = time.monotonic(), -1
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:
+        while time.monotonic() - heard < LAST_PATIENCE:
+            try:
+                answers = {run: client.request("POST", "/task_runs/count", json=_ended(run)) for run in opened}
+            except (HTTPError, PrefectHTTPStatusError):
+                return
+            counts = {run: int(answer.json()) for run, answer in answers.items()}
+            if all(counts[run] >= opened[run] for run in opened):
+                return
+            if sum(counts.values()) > seen:
+                heard, seen = time.monotonic(), sum(counts.values())
+            time.sleep(0.1)
+
+
+def _ended(run: UUID) -> dict[str, Any]:
+    """Return a request for those task runs of a flow run that have ended."""
+    return {"flow_runs": {"id": {"any_": [str(run)]}}, "task_runs": {"state": {"type": {"any_": ENDED}}}}

@@ -30,7 +30,7 @@ from eas.taskdb.queries import job_outcome, latest_attempts, service_warnings
 from eas.taskdb.queries.latest_attempts import AttemptTimes
 from flows.batch_members import INTERVAL, MemberLists
 from flows.shown_run import ShownRun
-from flows.task_run_events import TaskRunSender, flow_run_id
+from flows.task_run_events import TaskRunSender
 
 MOST_SHARE, LEAST_SHARE = 0.5, 0.1
 """Share of ``max_task_runs`` that batches of equal size would use up; small ends and control tasks take the rest.
@@ -47,9 +47,6 @@ WARNINGS_INTERVAL = 15.0
 MOST_RUNNING = 2_000
 MOST_LOGS = 100
 """Failed tasks of one step whose logs are shown."""
-
-OPENED: dict[UUID, int] = {}
-"""Flow runs of this process that are over: how many task runs each opened."""
 
 NodeOf = Callable[[int], Node]
 
@@ -192,8 +189,6 @@ class TaskRuns:
         """Wait until every task run has ended, and its end was sent to the server."""
         await self._sender.close()
         await self._lists.close()
-        if (flow_run := flow_run_id()) is not None:
-            OPENED[flow_run] = self.opened
 
     def abandon(self, reason: str, node_of: NodeOf) -> None:
         """End the task runs of all tasks that have not settled, as cancelled: they are not followed any more."""

@@ -31,10 +31,12 @@ from eas.plain_text import one_line
 from eas.states import JobState
 from eas.taskdb import jobs
 from eas.taskdb.queries import job_selection, outcomes
-from flows.local_server import LocalServer, await_records
+from flows.local_server import LocalServer
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
+
+    from flows.run_chain import HandOver
 
 SHOWN_FAILURES = 20
 PREFECT_PAUSES = (0, 2, 5, 10, 20)
@@ -183,9 +185,10 @@ def _shown(
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     # The server's automation marks a flow run without heartbeats as crashed.
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
-    from flows.run_chain import EARLY_START
+    from flows.run_chain import HAND_OVER, HandOver
 
-    EARLY_START.set(early)
+    handed = HandOver(early)
+    HAND_OVER.set(handed)
     try:
         if server is None:
             return _patiently(app, early.driver.orchestrator.job_id, flow)
@@ -198,20 +201,22 @@ def _shown(
         console.print(f"the job runs without Prefect: {error}", highlight=False, soft_wrap=True)
         early.finish()
         return None
-    return _on_local_server(app, early, flow, address.url, console)
+    return _on_local_server(app, handed, flow, address.url, console)
 
 
 def _on_local_server(
-    app: App, early: EarlyStart, flow: Callable[[], Coroutine[Any, Any, State[Any]]], url: str, console: Console
+    app: App, handed: HandOver, flow: Callable[[], Coroutine[Any, Any, State[Any]]], url: str, console: Console
 ) -> State[Any] | None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.task_run_events import await_records
 
     console.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
     with temporary_settings({PREFECT_API_URL: url}):
         try:
-            return _patiently(app, early.driver.orchestrator.job_id, flow)
+            return _patiently(app, handed.early.driver.orchestrator.job_id, flow)
         finally:
-            await_records(url)
+            await_records({run: shown.opened for run, shown in handed.shown.items()})
 
 
 @contextmanager
