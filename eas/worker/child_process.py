@@ -21,8 +21,9 @@ from pathlib import Path
 
 from eas.model import LogEntry, Usage
 from eas.worker.answers import checked
+from eas.worker.guard import Guard
 from eas.worker.output import OutputStream
-from eas.worker.processes import Guard, describe_end, environment, kill_family
+from eas.worker.processes import describe_end, environment, kill_family
 from eas.worker.protocol import LOST_CONNECTION, MEGABYTE, Decoder, Message, encode
 
 _CHUNK = 1 << 18

@@ -22,8 +22,9 @@ from typing import Self
 from eas.errors import EASError
 from eas.model import AttemptResult, LogEntry, Usage
 from eas.worker.child_process import ChildOptions, ChildProcess, End, crash_usage
+from eas.worker.guard import Guard
 from eas.worker.in_flight import PendingAttempt
-from eas.worker.processes import Guard, sample
+from eas.worker.processes import sample
 from eas.worker.protocol import Message, Work
 from eas.worker.scratch import remove
 

@@ -1,51 +1,57 @@
-"""Kills what the children of a worker have started, and removes folders, when the worker is gone, even by SIGKILL.
-
-The kernel kills a child with its worker, but not what the child's task has started (psls, say). This process waits for
-the end of a pipe that its worker alone holds, and then kills every process that carries the worker's mark in its
-environment. It runs without the site's packages and imports none of ours: it takes 8 MB.
-"""
+"""The worker's handle of the process that cleans up after it, should it be killed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
+import secrets
+import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 
-def marked(needle: bytes) -> list[int]:
-    """Return the processes that carry ``needle`` in their environment, besides this one."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            try:
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if needle in environment.split(b"\0"):
-                found.append(int(entry.name))
-    return found
+from eas.worker.protocol import FAMILY
 
 
-def main(name: str) -> None:
-    """Wait for the end of the standard input; then kill what carries ``name`` with its first word, remove the others.
+class Guard:
+    """A process that kills all descendants of a worker's children when the worker is gone, even by SIGKILL.
 
-    Words end with a zero byte; the others are folders.
+    Attributes
+    ----------
+    family:
+        What marks these descendants.
     """
-    value, *folders = sys.stdin.buffer.read().split(b"\0")
-    needle = name.encode() + b"=" + value
-    for _ in range(10):  # one that is just forking may escape the first look
-        pids = marked(needle)
-        for pid in pids:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        if not pids:
-            break
-    for folder in filter(None, folders):
-        shutil.rmtree(folder, ignore_errors=True)
 
+    def __init__(self) -> None:
+        self.family = secrets.token_hex(16)
+        self._process: subprocess.Popen[bytes] | None = None
+        if not psutil.LINUX:
+            return  # nowhere else can a process be found by its environment this simply
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard_process.py")), FAMILY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={},
+            start_new_session=True,
+        )
+        self._write(self.family.encode())
 
-if __name__ == "__main__":
-    main(sys.argv[1])
+    def _write(self, word: bytes) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # the guard was killed: nothing is lost but its help
+                self._process.stdin.write(word + b"\0")
+                self._process.stdin.flush()
+
+    def remove(self, folder: Path | str) -> None:
+        """Let ``folder`` be removed, too, once the worker is gone."""
+        self._write(os.fsencode(folder))
+
+    def close(self) -> None:
+        """Kill what is left, and end."""
+        if self._process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()

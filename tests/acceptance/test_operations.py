@@ -60,7 +60,7 @@ def test_cancel_ends_what_runs_and_sigterm_leaves_the_rest_to_others(quick: Home
     wait_for(lambda: states(quick, "attempts").count("running") == 1, "a running task")
     (worker,) = wait_for(quick.workers, "the worker")
     # Its guard lives as long as the worker itself.
-    children = [each for each in worker.children() if "guard.py" not in " ".join(each.cmdline())]
+    children = [each for each in worker.children() if "guard_process.py" not in " ".join(each.cmdline())]
     assert children
     (shown,) = json.loads(quick.eas("workers", "--json").stdout)
     assert "null" in json.dumps(shown)

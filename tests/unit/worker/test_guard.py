@@ -59,6 +59,6 @@ def test_a_worker_that_ends_leaves_no_guard(executor, do) -> None:
 
 def _is_guard(process: psutil.Process) -> bool:
     try:
-        return any(part.endswith("guard.py") for part in process.cmdline())
+        return any(part.endswith("guard_process.py") for part in process.cmdline())
     except psutil.ZombieProcess:
         return False
