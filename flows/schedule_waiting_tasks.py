@@ -13,9 +13,9 @@ from prefect import flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from eas import metrics
 from eas.app import App
 from eas.errors import EASError, ServiceError
-from eas.orchestration import metrics
 from eas.orchestration.drive import RunJob
 from eas.orchestration.supervisor import Supervisor, SupervisorOptions
 from eas.taskdb import jobs

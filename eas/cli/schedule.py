@@ -7,10 +7,10 @@ import threading
 
 import click
 
+from eas import metrics
 from eas.app import App
 from eas.cli.options import NumberRange
 from eas.cli.output import echo, log_to_stderr
-from eas.orchestration import metrics
 from eas.orchestration.drive import job_runner
 from eas.orchestration.supervisor import Supervisor, SupervisorOptions
 

@@ -16,8 +16,8 @@ from eas.chains.planner import TaskGroup
 from eas.chains.task_counts import UNDETERMINED
 from eas.errors import RequestError
 from eas.operations.job_options import PLANNING_SEED, SubmitOptions
+from eas.operations.makespan import makespan
 from eas.operations.plan import names_of
-from eas.orchestration.makespan import makespan
 from eas.plain_text import duration_text, size_text
 from eas.registry import Registry
 from eas.taskdb.engine import TaskDatabase

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from eas.errors import RequestError
-from eas.orchestration import pace
+from eas.orchestration import waiting_work
 from eas.registry import BASE_WORKER_TYPE, Registry
 from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.queries import scaling as sql
@@ -118,7 +118,7 @@ def survey(
     queues, ended, alive = database.fetch(
         lambda c: (
             sql.queues(c, now),
-            sql.paces(c, now, now - pace.RECENT, pace.INTERVAL),
+            sql.paces(c, now, now - waiting_work.RECENT, waiting_work.INTERVAL),
             sql.responsive_workers(c, now - lease),
         )
     )
@@ -148,7 +148,7 @@ def _load(worker_type: str, names: Set[str], seen: QueueSnapshot, startup: float
     """Return the work of a worker type, without its workers."""
     rows = [row for row in seen.queues if row.task_type in names]
     serving = [row for row in rows if not row.paused]
-    work = pace.waiting(rows, [row for row in seen.paces if row.task_type in names], seen.now, startup)
+    work = waiting_work.waiting(rows, [row for row in seen.paces if row.task_type in names], seen.now, startup)
     oldest = [row.oldest for row in serving if row.oldest is not None]
     return Load(
         worker_type,

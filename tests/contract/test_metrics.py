@@ -11,12 +11,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, update
 
-from eas import registry
+from eas import metrics, registry
 from eas.errors import RequestError
+from eas.metrics import SystemCollector, endpoint
 from eas.model import Usage
 from eas.operations.init import initialise
-from eas.orchestration import metrics
-from eas.orchestration.metrics import SystemCollector, endpoint
 from eas.states import AttemptState
 from eas.taskdb import results, stalls, tables
 from eas.taskdb.attempt_claims import AttemptClaims

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from eas.errors import ServiceError
+from eas.metrics import SystemCollector
 from eas.orchestration.dependency_graph import Node
-from eas.orchestration.metrics import SystemCollector
 from eas.orchestration.orchestrator import Event, EventKind
 from eas.states import TaskState
 from eas.taskdb.engine import TaskDatabase

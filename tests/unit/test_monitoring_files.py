@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from prometheus_client.metrics_core import Metric
 
-from eas.orchestration.metrics import families
+from eas.metrics import families
 from eas.taskdb.queries.metrics import BUCKETS, Durations, Snapshot
 
 FOLDER = Path(__file__).parents[2] / "infra" / "monitoring"

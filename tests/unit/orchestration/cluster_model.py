@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from eas.orchestration import pace, scaling
+from eas.orchestration import scaling, waiting_work
 from eas.orchestration.scaling import Decision, QueueSnapshot, Starting
 
 LOOK_EVERY = 10.0
@@ -242,7 +242,7 @@ class Model:
             counts: Counter[int] = Counter()
             walls: Counter[int] = Counter()
             for ended, wall in self.ended[job][-500:]:
-                interval = int((self.now - ended) // pace.INTERVAL)
+                interval = int((self.now - ended) // waiting_work.INTERVAL)
                 counts[interval] += 1
                 walls[interval] += wall  # type: ignore[assignment]
             rows += [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eas.chains.plan import walk
 from eas.chains.planner import TaskGroup
-from eas.orchestration.makespan import makespan
+from eas.operations.makespan import makespan
 from tests.unit.chains.build import REGISTRY, bins, chain, either, loop, makes, null, reads, repeat, searches
 
 CURVE, BINNED = "'{i_index}.lc'.format(**metadata)", "'{i_index}_b.lc'.format(**metadata)"
