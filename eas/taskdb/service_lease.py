@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete
 
-from eas.taskdb import tables
+from eas.taskdb import periodic_locks
 from eas.taskdb.engine import TaskDatabase
+from eas.taskdb.periodic_locks import TABLE
 
 SUPERVISOR = "supervisor"
 SCALER = "scale-workers"
 DURATION = 60.0
 """How long a lease that is not renewed lasts [s]."""
-
-TABLE = tables.periodic_locks
 
 
 class ServiceLease:
@@ -64,23 +62,14 @@ class ServiceLease:
 
     def _hold(self, connection: Connection, now: float) -> bool:
         last = last_renewal(connection, self.name)
-        if last is None:
-            try:
-                with connection.begin_nested():
-                    connection.execute(TABLE.insert().values(name=self.name, done_at=now))
-            except IntegrityError:  # another process was quicker
-                return False
-            return True
-        if last != self._renewed_at and now - self.duration < last <= now + self.duration:
+        if last is not None and last != self._renewed_at and now - self.duration < last <= now + self.duration:
             return False
-        guarded = update(TABLE).where(TABLE.c.name == self.name, TABLE.c.done_at == last)
-        return connection.execute(guarded.values(done_at=now)).rowcount == 1
+        return periodic_locks.replace(connection, self.name, last, now)
 
 
 def last_renewal(connection: Connection, name: str) -> float | None:
     """Return when a service's lease was last renewed [database time, s]; None where no process holds it."""
-    found = connection.execute(select(TABLE.c.done_at).where(TABLE.c.name == name)).scalar()
-    return None if found is None else float(found)
+    return periodic_locks.value(connection, name)
 
 
 def is_alive(connection: Connection, name: str, now: float, duration: float = DURATION) -> bool:

@@ -5,16 +5,14 @@ A setup that was given up may still run when the next one starts, and would over
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection
 
 from eas.errors import RequestError
-from eas.taskdb import tables
+from eas.taskdb import periodic_locks
 from eas.taskdb.engine import TaskDatabase
 
 NAME = "setup"
 """Row of the table of periodic work that holds the number of the newest setup."""
-TABLE = tables.periodic_locks
 
 
 class SupersededError(RequestError):
@@ -23,16 +21,10 @@ class SupersededError(RequestError):
 
 def claim(connection: Connection, number: int) -> None:
     """Record that the setup of this number runs. Raises SupersededError where a newer one has begun."""
-    if _newest(connection) is None:
-        try:
-            with connection.begin_nested():
-                connection.execute(TABLE.insert().values(name=NAME, done_at=float(number)))
-        except IntegrityError:  # another one was quicker
-            claim(connection, number)
-        return
-    older = update(TABLE).where(TABLE.c.name == NAME, TABLE.c.done_at <= float(number))
-    if connection.execute(older.values(done_at=float(number))).rowcount != 1:
-        raise _superseded(number, _newest(connection))
+    while (newest := _newest(connection)) is None or newest <= number:
+        if periodic_locks.replace(connection, NAME, newest, float(number)):
+            return
+    raise _superseded(number, newest)
 
 
 def require_newest(database: TaskDatabase, number: int | None) -> None:
@@ -43,10 +35,10 @@ def require_newest(database: TaskDatabase, number: int | None) -> None:
 
 
 def _newest(connection: Connection) -> float | None:
-    return connection.execute(select(TABLE.c.done_at).where(TABLE.c.name == NAME)).scalar()
+    return periodic_locks.value(connection, NAME)
 
 
-def _superseded(number: int, newest: float | None) -> SupersededError:
+def _superseded(number: int, newest: float) -> SupersededError:
     return SupersededError(
-        f"setup {number} is not wanted any more: setup {newest or 0:.0f} has begun", hint="nothing is to be done"
+        f"setup {number} is not wanted any more: setup {newest:.0f} has begun", hint="nothing is to be done"
     )
