@@ -45,8 +45,9 @@ def description(warnings: Sequence[str]) -> str:
 class ProgressTable:
     """One artifact that is updated in place, so that Prefect's database does not grow with time."""
 
-    def __init__(self, database: TaskDatabase) -> None:
+    def __init__(self, database: TaskDatabase, lease: float) -> None:
         self.database = database
+        self.lease = lease
         self._artifact: UUID | None = None
         self._shown: tuple[str, str] | None = None
 
@@ -55,7 +56,7 @@ class ProgressTable:
         now = self.database.now()
         with reports.snapshot(self.database) as connection:
             frame = assemble.progress(connection, reports.Filters(), now)
-            warnings = service_warnings.warnings(connection, now)
+            warnings = service_warnings.warnings(connection, now, self.lease)
         rows, more = table_rows(readable(frame))
         news = json.dumps(rows), description(warnings) + more
         if news == self._shown:

@@ -33,7 +33,7 @@ def report_errors(
     out.publish_table(groups, "Errors with the same last line, counted.")
     parts = ["# The newest errors" if len(newest) else "# No errors"]
     for row in newest.iloc[::-1].to_dict("records"):
-        page = web_addresses.link(out.web_url, web_addresses.task(row["task_id"]))
+        page = web_addresses.link(out.settings.web_url, web_addresses.task(row["task_id"]))
         task = linked(f"task {row['task_id']}", page)
         head = f"## {row['time [UTC]']}: {escaped(row['task_type'])}, {task} of job {escaped(row['job_name'])}"
         parts.append(f"{head}\n\n{indented(row['traceback'] or row['message'])}")

@@ -13,6 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Connection
 
+from eas.settings import Settings
 from eas.taskdb.queries.reports import Filters, check, snapshot
 from flows.artifacts import artifact_key, publish_table
 from flows.artifacts import picture as shown
@@ -40,7 +41,7 @@ class Report:
     folder: Path
     name: str
     now: float
-    web_url: str = ""
+    settings: Settings
 
     def paths(self, part: str = "", suffix: str = ".csv") -> tuple[Path, Path]:
         """Return the dated and the latest path of a file, ``part`` distinguishes it from others of this report."""
@@ -81,5 +82,4 @@ def report(
         filters = Filters(None, job_name or None, task_type or None, parse_since(since, now))
         with snapshot(app.database) as connection:
             check(connection, filters)
-            folder, web_url = app.settings.reports_directory, app.settings.web_url
-            yield Report(connection, filters, folder, "_".join(given), now, web_url)
+            yield Report(connection, filters, app.settings.reports_directory, "_".join(given), now, app.settings)

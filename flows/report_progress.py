@@ -25,7 +25,7 @@ def report_progress(
     """
     with report("progress", job_name, task_type, since, blocks) as out:
         frame = assemble.progress(out.connection, out.filters, out.now)
-        warnings = service_warnings.warnings(out.connection, out.now)
+        warnings = service_warnings.warnings(out.connection, out.now, out.settings.lease)
     dated, latest = out.paths()
     write_csv(frame, dated)
     out.publish_table(readable(frame), description(warnings))

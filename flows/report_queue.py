@@ -19,7 +19,7 @@ def report_queue(job_name: JobName = None, task_type: TaskType = None, blocks: B
     Returns the path of the latest CSV file of the queues.
     """
     with report("queue", job_name, task_type, None, blocks) as out:
-        queues = assemble.queues(out.connection, out.filters, out.now)
+        queues = assemble.queues(out.connection, out.filters, out.now, out.settings.lease)
         workers = assemble.workers(out.connection, out.filters, out.now)
     workers_dated, workers_latest = out.paths("workers")
     out.finish(write_csv(workers, workers_dated), workers_latest)

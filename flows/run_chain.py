@@ -120,7 +120,7 @@ async def run_chain(
                     max_stalls=app.settings.max_stalls if max_stalls is None else max_stalls,
                 )
                 job_id = await asyncio.to_thread(_submit, app, chain, options)
-            runs = TaskRuns(app.database, max_task_runs, app.settings.web_url)
+            runs = TaskRuns(app.database, max_task_runs, app.settings.lease, app.settings.web_url)
             _show_to_starter(runs)
             summary = await _run(app, job_id, early, local, runs)
             get_run_logger().info("job %d: %s; %d Prefect task runs", job_id, summary.message, runs.opened)

@@ -67,7 +67,7 @@ def schedule_waiting_tasks(
             stand_by=until_idle is None and time_limit is None,
         )
         supervisor = Supervisor(app.database, app.queue, _runner(app, max_task_runs, blocks), options)
-        table = kept_up_to_date(ProgressTable(app.database), lambda: supervisor.active)
+        table = kept_up_to_date(ProgressTable(app.database, app.settings.lease), lambda: supervisor.active)
         with table, metrics.endpoint(app.database, app.settings.lease, metrics_port, metrics_host):
             stats = supervisor.run()
     message = f"{stats.done} jobs done, {stats.failed} failed, {stats.cancelled} cancelled"

@@ -78,6 +78,8 @@ class TaskRuns:
     ----------
     max_task_runs:
         Above this number of leaf tasks, a task run represents a batch of siblings.
+    lease:
+        A worker without a heartbeat for this time is not alive [s].
     web_url:
         Address of ``eas web``, for links to the pages of tasks; empty: no links.
 
@@ -89,8 +91,9 @@ class TaskRuns:
         What hinders queued tasks, such as that no worker is alive.
     """
 
-    def __init__(self, database: TaskDatabase, max_task_runs: int, web_url: str = "") -> None:
+    def __init__(self, database: TaskDatabase, max_task_runs: int, lease: float, web_url: str = "") -> None:
         self.database = database
+        self.lease = lease
         self.web_url = web_url
         self.max_task_runs = max_task_runs
         self.opened = 0
@@ -162,7 +165,7 @@ class TaskRuns:
             warnings = None
             if now >= self._warnings_due:
                 self._warnings_due = now + WARNINGS_INTERVAL
-                warnings = service_warnings.warnings(connection, self.database.now())
+                warnings = service_warnings.warnings(connection, self.database.now(), self.lease)
             return Progress(warnings, running, latest_attempts.latest(connection, gone) if gone else {})
 
     def follow(self, seen: Progress, node_of: NodeOf) -> None:

@@ -136,9 +136,9 @@ def job_tree(
     return tree.collapse(tree.job_roots(roots, found))
 
 
-def queues(connection: Connection, filters: Filters, now: float) -> pd.DataFrame:
-    """Return the queues' table."""
-    served = service_warnings.living_workers(connection, now)
+def queues(connection: Connection, filters: Filters, now: float, lease: float) -> pd.DataFrame:
+    """Return the queues' table; ``lease`` of workers [s]."""
+    served = service_warnings.living_workers(connection, now, lease)
     return live_tables.queue_frame(live.queues(connection, filters, now), served, now)
 
 

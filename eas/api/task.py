@@ -91,9 +91,9 @@ class Task:
         >>> sorted(job(1).task("broken").report())[:3]
         ['above', 'address', 'attempts']
         """
-        database = session.app().database
-        now = database.now()
-        return database.fetch(lambda connection: task_report(connection, self.id, now))
+        app = session.app()
+        now = app.database.now()
+        return app.database.fetch(lambda connection: task_report(connection, self.id, now, app.settings.lease))
 
     @property
     def label(self) -> str:

@@ -30,7 +30,7 @@ def jobs(state: str | None, limit: int, as_json: bool) -> None:
         now = app.database.now()
         page = app.database.fetch(lambda c: job_list.page(c, state=state, limit=limit))
         found = app.database.fetch(lambda c: [describe(c, row, now) for row in page.rows])
-        unserved = app.database.fetch(lambda c: service_warnings.unserved_warning(c, now))
+        unserved = app.database.fetch(lambda c: service_warnings.unserved_warning(c, now, app.settings.lease))
     if unserved:
         echo(f"warning: {unserved}", err=True, fg="red")
     if as_json:

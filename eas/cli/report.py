@@ -54,8 +54,8 @@ def filter_options(command: F) -> F:
 
 
 @contextmanager
-def _reading(values: dict[str, Any]) -> Iterator[tuple[Connection, Filters, float]]:
-    """Open a snapshot and check the filters among a command's values; yield both, and the database's time."""
+def _reading(values: dict[str, Any]) -> Iterator[tuple[Connection, Filters, float, float]]:
+    """Open a snapshot and check the filters among a command's values; yield both, database time and lease."""
     from eas.taskdb.queries import job_list
     from eas.taskdb.queries.reports import Filters, check, snapshot
     from reports.filters import parse_since
@@ -68,7 +68,7 @@ def _reading(values: dict[str, Any]) -> Iterator[tuple[Connection, Filters, floa
             job_id = None if job is None else job_list.find(connection, job).id
             filters = Filters(job_id, values["job_name"], values["task_type"], since)
             check(connection, filters)
-            yield connection, filters, now
+            yield connection, filters, now, app.settings.lease
 
 
 def _give(frames: Iterable[pd.DataFrame], csv: Path | None, as_json: bool, title: str, empty: str) -> None:
@@ -107,9 +107,9 @@ def progress(csv: Path | None, as_json: bool, **values: Any) -> None:
     from eas.taskdb.queries import service_warnings
     from reports import assemble
 
-    with _reading(values) as (connection, filters, now):
+    with _reading(values) as (connection, filters, now, lease):
         frame = assemble.progress(connection, filters, now)
-        warnings = service_warnings.warnings(connection, now)
+        warnings = service_warnings.warnings(connection, now, lease)
     for warning in warnings:
         echo(f"warning: {warning}", err=True, fg="red")
     _give([frame], csv, as_json, "progress", "no tasks yet: submit a chain with `eas submit` or `eas run`")
@@ -123,7 +123,7 @@ def timings(csv: Path | None, as_json: bool, **values: Any) -> None:
     """Resource use of finished attempts: all of them with --csv or --json, else a summary by task type."""
     from reports import assemble, tables
 
-    with _reading(values) as (connection, filters, _):
+    with _reading(values) as (connection, filters, *_):
         if csv is not None and str(csv) != "-":
             assemble.write_timings(connection, filters, csv)
             _wrote(csv, as_json)
@@ -159,7 +159,7 @@ def pass_fail(csv: Path | None, as_json: bool, pictures: Path | None, **values: 
     from reports.files import write_bytes
     from reports.job_reports import pictures_by_job
 
-    with _reading(values) as (connection, filters, _):
+    with _reading(values) as (connection, filters, *_):
         frames = assemble.pass_fail(connection, filters)
         if pictures is not None:
             table = pd.concat(frames, ignore_index=True)
@@ -182,7 +182,7 @@ def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> Non
     """Every logged error and traceback, and failures that left no log."""
     from reports import assemble, tables
 
-    with _reading(values) as (connection, filters, _):
+    with _reading(values) as (connection, filters, *_):
         if grouped:
             _give([assemble.write_errors(connection, filters, None)], csv, as_json, "errors by last line", "no errors")
         elif csv is not None or as_json:
@@ -202,7 +202,7 @@ def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> No
     from reports import assemble
     from reports.tree import lines
 
-    with _reading(values) as (connection, filters, _):
+    with _reading(values) as (connection, filters, *_):
         roots = assemble.job_tree(connection, filters, max_depth, running_only=running_only)
     if as_json:
         print_json([root.to_json() for root in roots])
@@ -220,8 +220,8 @@ def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> N
     """Depth and oldest age of each queue: number of waiting attempts, and whether workers serve them."""
     from reports import assemble
 
-    with _reading(values) as (connection, filters, now):
-        frame = assemble.queues(connection, filters, now)
+    with _reading(values) as (connection, filters, now, lease):
+        frame = assemble.queues(connection, filters, now, lease)
     if csv is None and not as_json and not everything:
         busy = (frame[["queued", "held_back", "running"]] > 0).any(axis=1)
         frame = frame[busy | (frame["paused [UTC]"] != "")]
@@ -237,7 +237,7 @@ def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) ->
     """Workers that are alive, and what they run; with --all, --csv and --json also those that exited or were lost."""
     from reports import assemble
 
-    with _reading(values) as (connection, filters, now):
+    with _reading(values) as (connection, filters, now, _):
         frame = assemble.workers(connection, filters, now)
     if csv is None and not as_json:
         frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]", "pid"])
@@ -259,7 +259,7 @@ def timeline(csv: Path | None, as_json: bool, picture: Path | None, **values: An
     from reports.files import write_bytes
     from reports.timeline import timeline_picture
 
-    with _reading(values) as (connection, filters, now):
+    with _reading(values) as (connection, filters, now, _):
         frames = assemble.timeline(connection, filters, now)
         if picture is not None:
             table = pd.concat(frames, ignore_index=True)

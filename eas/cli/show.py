@@ -27,7 +27,7 @@ def show(task: int, as_json: bool) -> None:
     """
     with App.load() as app:
         now = app.database.now()
-        found = app.database.fetch(lambda connection: task_report(connection, task, now))
+        found = app.database.fetch(lambda connection: task_report(connection, task, now, app.settings.lease))
         link = web_addresses.link(app.settings.web_url, web_addresses.task(task))
     if as_json:
         print_json(found)

@@ -68,12 +68,12 @@ def check_database(settings: Settings) -> list[Finding]:
             hint = "use the release of eas that migrated it, or a later one"
             return [problem(f"{where}; its schema {schema} is newer than this release's, {newest}", hint)]
         now = database.now()
-        return [ok(f"{where}, schema {schema}"), *database.fetch(lambda c: services(c, now))]
+        return [ok(f"{where}, schema {schema}"), *database.fetch(lambda c: services(c, now, settings.lease))]
 
 
-def services(connection: Connection, now: float) -> list[Finding]:
-    """Return what the leases and heartbeats in SQL tell of workers, supervisor and scaler."""
-    alive = service_warnings.living_workers(connection, now)
+def services(connection: Connection, now: float, lease: float) -> list[Finding]:
+    """Return what the leases and heartbeats in SQL tell of workers, supervisor and scaler; ``lease`` of workers [s]."""
+    alive = service_warnings.living_workers(connection, now, lease)
     kinds = ", ".join(f"{count} run {kind}" for kind, count in sorted(alive.items()) if kind != BASE_WORKER_TYPE)
     total = alive.get(BASE_WORKER_TYPE, 0)
     found = [
@@ -85,12 +85,12 @@ def services(connection: Connection, now: float) -> list[Finding]:
         SUPERVISOR: ("supervisor", "`eas run` needs none; submitted jobs do: `eas schedule`"),
         SCALER: ("scaler", "needed to start workers automatically: the deployment `scale-workers/eas`"),
     }
-    for lease, (name, hint) in missing.items():
-        if is_alive(connection, lease, now):
+    for service, (name, hint) in missing.items():
+        if is_alive(connection, service, now):
             found.append(Finding(name, Level.OK, "alive"))
         else:
             found.append(Finding(name, Level.NOTE, "not running", hint))
-    return found + [_warning(text) for text in service_warnings.warnings(connection, now)]
+    return found + [_warning(text) for text in service_warnings.warnings(connection, now, lease)]
 
 
 def _warning(text: str) -> Finding:

@@ -120,7 +120,7 @@ def queues(request: Request) -> Response:
             [row.task_type, row.worker_type, row.queued, row.due, row.held_back, row.running, time_text(row.oldest),
              time_text(row.paused_at)] for row in here.fetch(lambda c: live.queues(c, Filters(), now))
         ))  # fmt: skip
-    served = here.fetch(lambda connection: service_warnings.living_workers(connection, now))
+    served = here.fetch(lambda c: service_warnings.living_workers(c, now, here.app.settings.lease))
     moving = any(row.queued or row.running for row in rows)
     return here.renderer.page(request, "queues.html", title="Queues", queues=rows, served=served, now=now,
                               moving=moving or not rows)  # fmt: skip

@@ -110,8 +110,8 @@ def task(request: Request) -> Response:
     """Answer with the page of a task."""
     here = site(request)
     level = level_of(request)
-    now = here.app.database.now()
-    found = here.fetch(lambda c: task_report(c, int(request.path_params["task_id"]), now, level=level))
+    now, lease = here.app.database.now(), here.app.settings.lease
+    found = here.fetch(lambda c: task_report(c, int(request.path_params["task_id"]), now, lease, level=level))
     return here.renderer.page(
         request, "task.html", title=f"Task {found['id']}", task=found, level=request.query_params.get("level", "any"),
         level_names=["any", *logs.LEVELS], moving=found["state"] in ("waiting", "queued", "running"),

@@ -30,7 +30,7 @@ def summary(app: App) -> Object:
         lambda c: (
             status.unfinished_jobs(c),
             status.last_errors(c),
-            warnings(c, now),
+            warnings(c, now, app.settings.lease),
             {name: service_lease.last_renewal(c, key) for name, key in SERVICES.items()},
         )
     )

@@ -84,7 +84,7 @@ READS: dict[str, Callable[[Connection], object]] = {
     "outputs": lambda c: task_details.files(c, _task(c, "synthesis_batman")),
     "output metadata": lambda c: task_details.output_metadata(c, _task(c)),
     "children": lambda c: task_details.children(c, _task(c).parent_id),
-    "why it waits": lambda c: waiting.why_waiting(c, _waiting(c), 2e9),
+    "why it waits": lambda c: waiting.why_waiting(c, _waiting(c), 2e9, 300.0),
     "lineage up": lambda c: lineage.lineage(c, _product(c), "up"),
     "lineage down": lambda c: lineage.lineage(c, _product(c), "down"),
     "file by name": lambda c: lineage.find_product(c, "sweep/job1/0_0_0_0.lc.gz"),

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import select, update
 
 from eas import registry
 from eas.cli import cli
 from eas.operations import pause
 from eas.operations.init import initialise
+from eas.taskdb import tables
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import service_warnings
-from eas.taskdb.queries.service_warnings import GRACE, LEASE
+from eas.taskdb.queries.service_warnings import GRACE
 from eas.taskdb.service_lease import SCALER, SUPERVISOR, ServiceLease
 from tests.contract.chains import new_worker, queue_tasks
 from tests.contract.engines import EngineContract
 
 TLS = "transit_search_tls"
+LEASE = 300.0
 
 
 class ServiceWarningsContract(EngineContract):
@@ -31,7 +34,7 @@ class ServiceWarningsContract(EngineContract):
 
     def unserved(self, database: TaskDatabase, later: float = GRACE + 10) -> list[str]:
         now = database.now() + later
-        return [each.task_type for each in database.fetch(lambda c: service_warnings.unserved_queues(c, now))]
+        return [each.task_type for each in database.fetch(lambda c: service_warnings.unserved_queues(c, now, LEASE))]
 
     def test_queues_without_a_worker_are_named_after_a_while(self, waiting: TaskDatabase) -> None:
         assert self.unserved(waiting, 0.0) == []
@@ -53,12 +56,12 @@ class ServiceWarningsContract(EngineContract):
 
     def test_both_services_are_missed_in_words(self, waiting: TaskDatabase) -> None:
         now = waiting.now() + GRACE + 10
-        undriven, unserved = waiting.fetch(lambda c: service_warnings.warnings(c, now))
+        undriven, unserved = waiting.fetch(lambda c: service_warnings.warnings(c, now, LEASE))
         assert "no supervisor is alive" in undriven
         assert f"no scaler that would start one: null, {TLS}. Start a worker (`eas worker --type eas-base`)" in unserved
         ServiceLease(waiting, SUPERVISOR).hold()
         ServiceLease(waiting, SCALER).hold()
-        assert waiting.fetch(lambda c: service_warnings.warnings(c, waiting.now())) == []
+        assert waiting.fetch(lambda c: service_warnings.warnings(c, waiting.now(), LEASE)) == []
 
     @pytest.mark.parametrize("command", [("report", "progress"), ("jobs",)])
     def test_commands_that_list_jobs_say_so(
@@ -71,6 +74,30 @@ class ServiceWarningsContract(EngineContract):
         assert done.exit_code == 0, done.output
         assert "warning: tasks wait on the queue" in done.stderr
         assert json.loads(done.stdout)
+
+    def test_the_lease_that_is_set_decides_everywhere_which_workers_are_alive(
+        self, waiting: TaskDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(service_warnings, "GRACE", -10.0)
+        monkeypatch.setenv("EAS_HOME", str(tmp_path))
+        monkeypatch.setenv("EAS_DATABASE_URL", waiting.url)
+        new_worker(waiting, "silent", ["eas-worker-tls"])
+        silent = update(tables.workers).values(heartbeat_at=waiting.now() - 60.0)
+        waiting.transact(lambda connection: connection.execute(silent).rowcount)
+
+        def said(*command: str) -> str:
+            return CliRunner().invoke(cli, [*command, "--json"]).output
+
+        task = waiting.fetch(lambda c: c.execute(select(tables.tasks.c.id).where(tables.tasks.c.task_type == TLS)))
+        counted = [("report", "queue"), ("doctor",), ("show", str(task.scalars().first()))]
+        for lease, alive in ("30", False), ("300", True):
+            monkeypatch.setenv("EAS_LEASE", lease)
+            for command in ("report", "progress"), ("jobs",), ("doctor",):
+                assert ("no worker is alive that runs them" in said(*command)) is not alive, (command, lease)
+            queue, doctor, show = (said(*command) for command in counted)
+            assert [row["workers_alive"] for row in json.loads(queue) if row["task_type"] == TLS] == [int(alive)]
+            assert ("1 alive" in doctor) is alive
+            assert (f"no worker that runs {TLS} is alive" in show) is not alive
 
 
 class TestSQLite(ServiceWarningsContract):

@@ -59,7 +59,7 @@ class TaskDetailsContract(EngineContract):
 
     def why(self, database: TaskDatabase, task_id: int, now: float | None = None) -> list[Obstacle]:
         with database.read() as connection:
-            return waiting.why_waiting(connection, task_details.get(connection, task_id), now or time.time())
+            return waiting.why_waiting(connection, task_details.get(connection, task_id), now or time.time(), 300.0)
 
     def test_a_task_is_found_with_its_place_files_and_attempts(self, filled: TaskDatabase) -> None:
         task_id = self.find(filled, SEARCH)

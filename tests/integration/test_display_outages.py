@@ -33,7 +33,7 @@ def test_a_look_at_claims_is_left_out_and_outcomes_are_waited_for(
     connect = away._connect
     monkeypatch.setattr(away, "_connect", lambda engine: tries.append(1) or connect(engine))
     monkeypatch.setattr(away, "_reached", True)  # it was there before
-    runs = TaskRuns(away, 10)
+    runs = TaskRuns(away, 10, 300.0)
     assert runs.look(1) is None
     assert len(tries) == 1
     with pytest.raises(ServiceError):

@@ -18,8 +18,6 @@ ATTEMPTS, WORKERS, TYPES = tables.attempts, tables.workers, tables.task_types
 
 GRACE = 30.0
 """A task waits this long before the missing worker is reported [s]: workers take some time to start."""
-LEASE = 300.0
-"""A worker without a heartbeat for this time is not alive [s]."""
 SHOWN = 5
 
 
@@ -31,13 +29,16 @@ class UnservedQueue(NamedTuple):
     waits: float
 
 
-def warnings(connection: Connection, now: float) -> list[str]:
-    """Return what is wrong with the services, each as one line with what to do; ``now``: database time [s]."""
-    found = [undriven.warning(connection, now), unserved_warning(connection, now)]
+def warnings(connection: Connection, now: float, lease: float) -> list[str]:
+    """Return what is wrong with the services, each as one line with what to do.
+
+    ``now``: database time [s]; ``lease``: a worker without a heartbeat for this time is not alive [s].
+    """
+    found = [undriven.warning(connection, now), unserved_warning(connection, now, lease)]
     return [each for each in found if each]
 
 
-def unserved_queues(connection: Connection, now: float, lease: float = LEASE) -> list[UnservedQueue]:
+def unserved_queues(connection: Connection, now: float, lease: float) -> list[UnservedQueue]:
     """Return the queues that no process serves: no worker is alive that would, and no scaler that starts one.
 
     One look into the index of the queue for each task type, whatever its length. Paused queues are left out.
@@ -68,16 +69,16 @@ def unserved_queues(connection: Connection, now: float, lease: float = LEASE) ->
     ]
 
 
-def living_workers(connection: Connection, now: float, lease: float = LEASE) -> dict[str, int]:
+def living_workers(connection: Connection, now: float, lease: float) -> dict[str, int]:
     """Return how many workers with a heartbeat within ``lease`` seconds run each worker type; all run the base type."""
     alive = select(WORKERS.c.worker_types).where(WORKERS.c.state == "alive", WORKERS.c.heartbeat_at >= now - lease)
     kinds = (kind for text in connection.execute(alive).scalars() for kind in {*json.loads(text), BASE_WORKER_TYPE})
     return dict(Counter(kinds))
 
 
-def unserved_warning(connection: Connection, now: float) -> str:
+def unserved_warning(connection: Connection, now: float, lease: float) -> str:
     """Return a warning about queues that no process serves, with what to do; empty where there are none."""
-    found = unserved_queues(connection, now)
+    found = unserved_queues(connection, now, lease)
     if not found:
         return ""
     names = ", ".join(each.task_type for each in found[:SHOWN])

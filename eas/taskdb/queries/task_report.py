@@ -20,10 +20,11 @@ CHILDREN = 50
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]")
 
 
-def task_report(connection: Connection, task_id: int, now: float, *, level: int = 0) -> dict[str, Any]:
+def task_report(connection: Connection, task_id: int, now: float, lease: float, *, level: int = 0) -> dict[str, Any]:
     """Return what is known of a task, as JSON data. Raises UnknownTaskError.
 
-    Times are Unix times [s]; ``log`` has the first ``LOG`` entries of each attempt with at least ``level``.
+    Times are Unix times [s], ``lease`` is that of workers [s]; ``log`` has the first ``LOG`` entries of each attempt
+    with at least ``level``.
     """
     task = task_details.get(connection, task_id)
     maker_labels = _Labels(connection)
@@ -46,7 +47,7 @@ def task_report(connection: Connection, task_id: int, now: float, *, level: int 
         "created_at": task.created_at,
         "ended_at": task.ended_at,
         "above": [_short(row) for row in task_details.ancestors(connection, task)],
-        "waits_for": [each._asdict() for each in waiting.why_waiting(connection, task, now)],
+        "waits_for": [each._asdict() for each in waiting.why_waiting(connection, task, now, lease)],
         "settings": json.loads(task.settings),
         "descriptor": descriptor(jobs.get(connection, task.job_id).chain, task.path),
         "metadata": json.loads(task.metadata),

@@ -40,17 +40,17 @@ class Obstacle(NamedTuple):
     product_id: int | None = None
 
 
-def why_waiting(connection: Connection, task: AnyRow, now: float) -> list[Obstacle]:
+def why_waiting(connection: Connection, task: AnyRow, now: float, lease: float) -> list[Obstacle]:
     """Return what keeps a task from running, the nearest cause first; empty where it runs or is over.
 
-    ``task`` as ``task_details.get`` returns it; ``now``: database time [s].
+    ``task`` as ``task_details.get`` returns it; ``now``: database time [s]; ``lease`` of workers [s].
     """
     if task.state == TaskState.WAITING:
         found = [*_withdrawn(task), *_inputs(connection, task), *_metadata(connection, task)]
         found += _driver(connection, task, now)
         return found or [Obstacle("ready", "nothing is missing: the job's orchestrator queues it at its next step")]
     if task.state == TaskState.QUEUED:
-        return list(_queued(connection, task, now))
+        return list(_queued(connection, task, now, lease))
     if task.state == TaskState.BLOCKED:
         return [Obstacle("blocked", task.reason or "a dependency can never complete")]
     if task.state == TaskState.RUNNING and task.task_type in CONTROL_TASKS:
@@ -139,7 +139,7 @@ def driver_of(connection: Connection, job: AnyRow, now: float) -> str | None:
     return "the supervisor, at its next look" if is_alive(connection, SUPERVISOR, now) else ""
 
 
-def _queued(connection: Connection, task: AnyRow, now: float) -> Iterator[Obstacle]:
+def _queued(connection: Connection, task: AnyRow, now: float, lease: float) -> Iterator[Obstacle]:
     """Yield what keeps workers from taking a task that is in the queue."""
     mine = select(ATTEMPTS).where(ATTEMPTS.c.task_id == task.id, ATTEMPTS.c.state == AttemptState.QUEUED)
     attempt = connection.execute(mine.order_by(ATTEMPTS.c.number.desc()).limit(1)).one_or_none()
@@ -151,7 +151,9 @@ def _queued(connection: Connection, task: AnyRow, now: float) -> Iterator[Obstac
         yield Obstacle("queue", f"an operator paused the queue of {attempt.task_type}", hint)
     if attempt.available_at > now:
         yield Obstacle("backoff", f"attempt {attempt.number} is due in {attempt.available_at - now:.0f} s")
-    worker_type, able = _able_workers(connection, attempt.task_type, now)
+    wanted = select(tables.task_types.c.worker_type).where(tables.task_types.c.name == attempt.task_type)
+    worker_type = connection.execute(wanted).scalar()
+    able = service_warnings.living_workers(connection, now, lease).get(worker_type or "", 0)
     if not able:
         hint = f"start one: `eas worker --type {worker_type}`" if worker_type else "install its worker type"
         yield Obstacle("worker", f"no worker that runs {attempt.task_type} is alive", hint)
@@ -161,13 +163,6 @@ def _queued(connection: Connection, task: AnyRow, now: float) -> Iterator[Obstac
     yield Obstacle(
         "queue", f"{count} attempts are ahead of it in the queue of {attempt.task_type}; {workers} that type"
     )
-
-
-def _able_workers(connection: Connection, task_type: str, now: float) -> tuple[str | None, int]:
-    """Return the worker type of a task type, and how many living workers have it."""
-    wanted = select(tables.task_types.c.worker_type).where(tables.task_types.c.name == task_type)
-    worker_type = connection.execute(wanted).scalar()
-    return worker_type, service_warnings.living_workers(connection, now).get(worker_type or "", 0)
 
 
 def _ahead(connection: Connection, attempt: Any) -> int:

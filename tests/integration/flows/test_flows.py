@@ -238,7 +238,7 @@ def test_a_task_that_is_put_back_gets_a_task_run_of_its_own(app: App) -> None:
 
     @flow(name="put-back")
     async def shown() -> None:
-        runs = TaskRuns(app.database, 1000)
+        runs = TaskRuns(app.database, 1000, app.settings.lease)
         runs.take([Event(EventKind.QUEUED, node)], {}.__getitem__)
         node.reason = TAKEN_OFF
         runs.take([Event(EventKind.WITHDRAWN, node)], {}.__getitem__)

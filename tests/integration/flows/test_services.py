@@ -111,7 +111,7 @@ def test_a_supervisor_keeps_the_table_of_progress_up_to_date_in_one_artifact(
     first = artifacts()[progress_table.KEY]
     (row,) = [each for each in json.loads(str(first.data)) if each["job_name"] == "first of two"]
     assert row["total"] == "2"
-    table = ProgressTable(app.database)
+    table = ProgressTable(app.database, app.settings.lease)
     assert table.look()
     assert not table.look(), "nothing changed"
     created = artifacts()[progress_table.KEY].latest_id

@@ -34,7 +34,7 @@ def everything(url: str, folder) -> list[str]:
                 pd.concat(assemble.timings_frames(connection, filters)),
                 pd.concat(assemble.pass_fail(connection, filters)),
                 pd.concat(assemble.error_frames(connection, filters)),
-                assemble.queues(connection, filters, NOW),
+                assemble.queues(connection, filters, NOW, 300.0),
                 assemble.workers(connection, filters, NOW),
                 pd.concat(assemble.timeline(connection, filters, NOW)),
             ]

@@ -165,7 +165,7 @@ def walk(nodes):
 
 
 def check_activity(connection, filters):
-    queues = assemble.queues(connection, filters, 2_000_000.0)
+    queues = assemble.queues(connection, filters, 2_000_000.0, 300.0)
     kinds = f" AND a.task_type = '{filters.task_type}'" if filters.task_type else ""
     names = f" AND t.job_name = '{filters.job_name}'" if filters.job_name else ""
     if filters.job_id:
