@@ -1,4 +1,4 @@
-"""States of tasks, scheduling attempts and jobs; guarded updates in ``eas.taskdb`` move between them."""
+"""States of tasks, scheduling attempts, jobs and workers; guarded updates in ``eas.taskdb`` move between them."""
 
 from __future__ import annotations
 
@@ -64,3 +64,11 @@ class JobState(StrEnum):
 
 FINAL_JOB_STATES = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 OPEN_JOB_STATES = (JobState.SUBMITTED, JobState.RUNNING)
+
+
+class WorkerState(StrEnum):
+    """State of a worker: *left* by itself, or *lost* without a word."""
+
+    ALIVE = "alive"
+    LEFT = "left"
+    LOST = "lost"

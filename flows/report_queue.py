@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from eas.states import WorkerState
 from flows.parameters import Blocks, JobName, TaskType, fail_on_eas_error
 from flows.report_output import report
 from reports import assemble
@@ -27,7 +28,7 @@ def report_queue(job_name: JobName = None, task_type: TaskType = None, blocks: B
     write_csv(queues, dated)
     out.publish_table(queues, "Attempts that wait, by task type.")
     out.publish_table(workers, "Workers, newest first, and what they do.", "workers")
-    alive = workers[workers["state"] == "alive"]
+    alive = workers[workers["state"] == WorkerState.ALIVE]
     lines = [f"    {line}" for line in plain_lines(alive)] if len(alive) else ["No worker is alive."]
     out.publish_text("\n".join(["# Workers", "", *lines]))
     return str(out.finish(dated, latest))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eas.states import WorkerState
 from reports.columns import iso_times, numbers, texts
 
 QUEUE_COLUMNS = ("task_type", "worker_type", "queued", "due", "held_back", "running", "oldest_age [s]",
@@ -61,7 +62,7 @@ def worker_frame(rows: Sequence[Any], running: Iterable[Any], now: float) -> pd.
         texts(row.state for row in rows),
         texts(iso_times(row.started_at for row in rows)),
         texts(iso_times(row.heartbeat_at for row in rows)),
-        numbers((max(0.0, now - row.heartbeat_at) if row.state == "alive" else None for row in rows), 1),
+        numbers((max(0.0, now - row.heartbeat_at) if row.state == WorkerState.ALIVE else None for row in rows), 1),
         texts(iso_times(row.ended_at for row in rows)),
         texts(row.reason or "" for row in rows),
         _ints(row.done for row in rows),

@@ -16,6 +16,7 @@ from eas.cli import normalise
 from eas.cli.options import json_option, print_json
 from eas.cli.output import echo
 from eas.cli.terminal import Terminal
+from eas.states import WorkerState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,7 +243,7 @@ def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) ->
     if csv is None and not as_json:
         frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]", "pid"])
         if not everything:
-            frame = frame[frame["state"] == "alive"].drop(columns=["ended [UTC]", "reason"])
+            frame = frame[frame["state"] == WorkerState.ALIVE].drop(columns=["ended [UTC]", "reason"])
     _give([frame], csv, as_json, "workers", "no worker is alive (--all shows those that have left)")
 
 

@@ -9,6 +9,7 @@ import click
 from eas.app import App
 from eas.cli.options import json_option
 from eas.cli.terminal import Terminal
+from eas.states import WorkerState
 
 
 @click.command()
@@ -22,7 +23,7 @@ def workers(everything: bool, as_json: bool) -> None:
     with App.load() as app, snapshot(app.database) as connection:
         frame = assemble.workers(connection, Filters(), app.database.now())
     if not everything:
-        frame = frame[frame["state"] == "alive"].drop(columns=["ended [UTC]", "reason"])
+        frame = frame[frame["state"] == WorkerState.ALIVE].drop(columns=["ended [UTC]", "reason"])
     if as_json:
         tables.write_json_list([frame], sys.stdout)
         sys.stdout.write("\n")

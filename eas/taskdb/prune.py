@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, exists, func, null, or_, select, update
 
-from eas.states import FINAL_JOB_STATES, JobState
+from eas.states import FINAL_JOB_STATES, JobState, WorkerState
 from eas.taskdb import job_changes, tables
 from eas.taskdb.chunks import CHUNK, chunks
 from eas.taskdb.engine import AnyRow
@@ -269,5 +269,6 @@ def remove_job(connection: Connection, job_id: int) -> None:
 def oldest_worker(connection: Connection) -> float | None:
     """Return when the oldest worker that is alive started [Unix s]; None if there is none."""
     worker = tables.workers
-    started = connection.execute(select(func.min(worker.c.started_at)).where(worker.c.state == "alive")).scalar_one()
+    earliest = select(func.min(worker.c.started_at)).where(worker.c.state == WorkerState.ALIVE)
+    started = connection.execute(earliest).scalar_one()
     return None if started is None else float(started)

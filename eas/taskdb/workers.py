@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from eas.states import WorkerState
 from eas.taskdb import tables
 
 
@@ -47,7 +48,7 @@ def register(
         "process_started": process.started,
         "worker_types": json.dumps(list(worker_types)),
         "cpus": cpus,
-        "state": "alive",
+        "state": WorkerState.ALIVE,
         "started_at": now,
         "heartbeat_at": now,
     }
@@ -70,40 +71,42 @@ def _host(connection: Connection, host: Host) -> int:
 def keep_alive(connection: Connection, worker_id: str, now: float) -> None:
     """Record a worker's heartbeat, also if others have recorded it as lost in the meantime."""
     worker = tables.workers
-    here = (worker.c.id == worker_id) & (worker.c.state != "left")
-    connection.execute(update(worker).where(here).values(heartbeat_at=now, state="alive", ended_at=None, reason=None))
+    here = (worker.c.id == worker_id) & (worker.c.state != WorkerState.LEFT)
+    connection.execute(
+        update(worker).where(here).values(heartbeat_at=now, state=WorkerState.ALIVE, ended_at=None, reason=None)
+    )
 
 
 def leave(connection: Connection, worker_id: str, reason: str, now: float) -> None:
     """Record that a worker exited by itself, and why."""
     worker = tables.workers
-    values = {"state": "left", "ended_at": now, "reason": reason}
+    values = {"state": WorkerState.LEFT, "ended_at": now, "reason": reason}
     connection.execute(update(worker).where(worker.c.id == worker_id).values(**values))
 
 
 def alive_on(connection: Connection, machine: str) -> dict[str, Process]:
     """Return the processes of the workers that SQL believes alive on a machine, by worker id."""
     worker = tables.workers
-    query = select(worker).where(worker.c.machine == machine, worker.c.state == "alive")
+    query = select(worker).where(worker.c.machine == machine, worker.c.state == WorkerState.ALIVE)
     return {row.id: Process(row.machine, row.pid, row.process_started) for row in connection.execute(query)}
 
 
 def lose(connection: Connection, worker_ids: Sequence[str], reason: str, now: float) -> None:
     """Record that workers are lost: their processes ended without saying so."""
     worker = tables.workers
-    lost = worker.c.id.in_(worker_ids) & (worker.c.state == "alive")
-    connection.execute(update(worker).where(lost).values(state="lost", ended_at=now, reason=reason))
+    lost = worker.c.id.in_(worker_ids) & (worker.c.state == WorkerState.ALIVE)
+    connection.execute(update(worker).where(lost).values(state=WorkerState.LOST, ended_at=now, reason=reason))
 
 
 def silent(connection: Connection, since: float) -> list[str]:
     """Return the workers believed alive that were not heard of since a moment [Unix time, s]."""
     worker = tables.workers
-    query = select(worker.c.id).where(worker.c.state == "alive", worker.c.heartbeat_at < since)
+    query = select(worker.c.id).where(worker.c.state == WorkerState.ALIVE, worker.c.heartbeat_at < since)
     return list(connection.execute(query).scalars())
 
 
 def lost(connection: Connection, since: float) -> list[tuple[str, float]]:
     """Return the workers found to be gone, without having left, since a moment [Unix time, s], and when that was."""
     worker = tables.workers
-    query = select(worker.c.id, worker.c.ended_at).where(worker.c.state == "lost", worker.c.ended_at >= since)
+    query = select(worker.c.id, worker.c.ended_at).where(worker.c.state == WorkerState.LOST, worker.c.ended_at >= since)
     return [(row.id, row.ended_at) for row in connection.execute(query.order_by(worker.c.ended_at))]

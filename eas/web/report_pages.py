@@ -12,6 +12,7 @@ from eas import web_addresses
 from eas.errors import EASError
 from eas.names import loop_label
 from eas.plain_text import time_text
+from eas.states import WorkerState
 from eas.taskdb.queries import attempt_list, job_list, lineage, live, logs, service_warnings
 from eas.taskdb.queries.keyset import all_pages
 from eas.taskdb.queries.reports import Filters
@@ -99,8 +100,8 @@ def workers(request: Request) -> Response:
     running: dict[str, list[Any]] = {}
     for attempt in here.fetch(live.running_attempts):
         running.setdefault(attempt.worker_id, []).append(attempt)
-    alive = [row for row in rows if row.state == "alive"]
-    shown = [*alive[:WORKERS], *[row for row in rows if row.state != "alive"][: max(0, WORKERS - len(alive))]]
+    alive = [row for row in rows if row.state == WorkerState.ALIVE]
+    shown = [*alive[:WORKERS], *[row for row in rows if row.state != WorkerState.ALIVE][: max(0, WORKERS - len(alive))]]
     return here.renderer.page(request, "workers.html", title="Workers", workers=shown, running=running, now=now,
                               alive=len(alive), total=len(rows), moving=bool(alive) or not result.at)  # fmt: skip
 

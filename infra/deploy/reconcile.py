@@ -100,7 +100,7 @@ class Reconciler:
     async def look(self) -> None:
         """Compare once, and correct the differences."""
         prefix = f"k8s:{self.cluster.namespace}/"
-        hosts = self.app.database.fetch(lambda c: status.alive_on(c, prefix))
+        hosts = self.app.database.fetch(lambda c: status.workers_in_pods(c, prefix))
         found = await self.cluster.list("Pod", JOBS)
         if gone := lost(hosts, found, self.cluster.namespace, self.seen):
             count = release_lost_workers.release_lost_workers(self.app.database, self.app.queue, gone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Integer, and_, case, cast, func, select
 
-from eas.states import AttemptState
+from eas.states import AttemptState, WorkerState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 
@@ -76,7 +76,7 @@ def responsive_workers(connection: Connection, since: float) -> list[AnyRow]:
     query = (
         select(WORKERS.c.id, WORKERS.c.worker_types, func.count(ATTEMPTS.c.id).label("running"))
         .outerjoin(ATTEMPTS, busy)
-        .where(WORKERS.c.state == "alive", WORKERS.c.heartbeat_at >= since)
+        .where(WORKERS.c.state == WorkerState.ALIVE, WORKERS.c.heartbeat_at >= since)
         .group_by(WORKERS.c.id, WORKERS.c.worker_types)
     )
     return list(connection.execute(query).all())

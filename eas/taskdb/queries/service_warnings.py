@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from eas.registry import BASE_WORKER_TYPE
-from eas.states import AttemptState
+from eas.states import AttemptState, WorkerState
 from eas.taskdb import tables
 from eas.taskdb.queries import undriven
 from eas.taskdb.service_lease import SCALER, is_alive
@@ -71,7 +71,9 @@ def unserved_queues(connection: Connection, now: float, lease: float) -> list[Un
 
 def living_workers(connection: Connection, now: float, lease: float) -> dict[str, int]:
     """Return how many workers with a heartbeat within ``lease`` seconds run each worker type; all run the base type."""
-    alive = select(WORKERS.c.worker_types).where(WORKERS.c.state == "alive", WORKERS.c.heartbeat_at >= now - lease)
+    alive = select(WORKERS.c.worker_types).where(
+        WORKERS.c.state == WorkerState.ALIVE, WORKERS.c.heartbeat_at >= now - lease
+    )
     kinds = (kind for text in connection.execute(alive).scalars() for kind in {*json.loads(text), BASE_WORKER_TYPE})
     return dict(Counter(kinds))
 

@@ -6,18 +6,18 @@ import logging
 
 from sqlalchemy import Connection, select
 
-from eas.states import FINAL_JOB_STATES
+from eas.states import FINAL_JOB_STATES, WorkerState
 from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 
 
-def alive_on(connection: Connection, host_prefix: str) -> dict[str, str]:
+def workers_in_pods(connection: Connection, host_prefix: str) -> dict[str, str]:
     """Return the hosts of the workers believed alive on hosts whose names begin so, by worker id."""
     worker, host = tables.workers, tables.hosts
     query = (
         select(worker.c.id, host.c.name)
         .join(host, host.c.id == worker.c.host_id)
-        .where(worker.c.state == "alive", host.c.name.startswith(host_prefix, autoescape=True))
+        .where(worker.c.state == WorkerState.ALIVE, host.c.name.startswith(host_prefix, autoescape=True))
     )
     return {row.id: row.name for row in connection.execute(query)}
 
