@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
+from eas.chains.json_reader import entries
 from reports.columns import UNITS, base_name
 
 _REFERENCE = re.compile(r"""\(*\s*metadata\[\s*(['"])(?P<name>[^'"]+)\1\s*\]\s*\)*""")
@@ -20,23 +20,11 @@ def parameter_units(chain: str) -> dict[str, str]:
     used with two units has none.
     """
     found: dict[str, set[str]] = {}
-    for key, value in _settings(json.loads(chain)):
-        match = _REFERENCE.fullmatch(value.strip())
+    for key, value in entries(json.loads(chain)):
+        match = _REFERENCE.fullmatch(value.strip()) if isinstance(value, str) else None
         if match and key in UNITS:
             found.setdefault(match["name"], set()).add(UNITS[key])
     return {name: units.pop() for name, units in found.items() if len(units) == 1}
-
-
-def _settings(node: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if isinstance(value, str):
-                yield key, value
-            else:
-                yield from _settings(value)
-    elif isinstance(node, Sequence) and not isinstance(node, str):
-        for each in node:
-            yield from _settings(each)
 
 
 def axis_label(column: str, units: Mapping[str, str]) -> str:

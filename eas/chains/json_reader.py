@@ -83,6 +83,18 @@ def _too_many_containers(text: str) -> Problem | None:
     return Problem("", f"holds {number:,} lists and objects, more than {limit}", "use loops, or fewer nested lists")
 
 
+def entries(document: Any) -> Iterator[tuple[str, Any]]:
+    """Yield key and value of each object of a document, at any depth, in no particular order."""
+    stack = [document]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
 def decode(content: bytes) -> tuple[str, list[Problem]]:
     """Return the text in ``content``, which must be UTF-8, and what is wrong with it."""
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 from eas import column_sizes
 from eas.errors import StorePathError
@@ -16,6 +18,8 @@ _COMPONENT = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f-\x9f]{1,255}"
 _PLAIN = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAYBE_RESERVED = re.compile("|".join(map(re.escape, sorted(RESERVED))))
+_STEP = re.compile(r"(\w+)|\[(\d+)\]")
+"""A step of a descriptor's path: the key of a task list, or an index in it."""
 
 
 def check_relative_path(text: str) -> None:
@@ -70,6 +74,17 @@ def child_path(path: str, key: str | int) -> str:
         shown = key if len(key) <= 40 else key[:37] + "..."
         return f"{path}[{shown!r}]"
     return f"{path}.{key}" if path else key
+
+
+def descriptor_at(chain: str, path: str) -> Any:
+    """Return the descriptor at a JSON path of a chain's text, as it was submitted; None where it is not found."""
+    try:
+        place = json.loads(chain)
+        for key, index in _STEP.findall(path):
+            place = place[int(index) if index else key]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return place
 
 
 def joined_path(path: str, where: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, delete, exists, func, null, or_, select, update
 
+from eas.chains import json_reader
+from eas.chains.syntax import is_expression
 from eas.states import FINAL_JOB_STATES, JobState, WorkerState
 from eas.taskdb import job_changes, tables
 from eas.taskdb.chunks import CHUNK, chunks
@@ -82,7 +83,8 @@ def readers(connection: Connection, job_ids: Iterable[int]) -> dict[int, set[int
 def in_busy_directory(connection: Connection, job_id: int) -> bool:
     """Return whether an unfinished job works in a directory that a job's file products are in.
 
-    Which of them it reads is known only once it is expanded. A directory that an expression names may be any.
+    Which of them it reads is known only once it is expanded. A directory that an expression names may be any,
+    and so may those of a chain that is no valid JSON any more.
     """
     query = (
         select(PRODUCTS.c.working_directory)
@@ -95,21 +97,12 @@ def in_busy_directory(connection: Connection, job_id: int) -> bool:
         return False
     unfinished = select(JOBS.c.working_directory, JOBS.c.chain).where(JOBS.c.state.not_in(FINAL_JOB_STATES))
     for row in connection.execute(unfinished):
-        others = {row.working_directory, *_directories(json.loads(row.chain))}
-        if mine & others or any(each.lstrip().startswith(("(", "'", '"')) for each in others):
+        document, problems = json_reader.read(row.chain)
+        named = (each for key, each in json_reader.entries(document) if key == "working_directory")
+        others = {row.working_directory, *(each.strip() for each in named if isinstance(each, str))}
+        if problems or mine & others or any(map(is_expression, others)):
             return True
     return False
-
-
-def _directories(part: Any) -> Iterator[str]:
-    """Yield the working directories that a chain names, at any depth, as they are written."""
-    if isinstance(part, dict):
-        if isinstance(directory := part.get("working_directory"), str):
-            yield directory.strip()
-        part = list(part.values())
-    if isinstance(part, list):
-        for each in part:
-            yield from _directories(each)
 
 
 def extent(connection: Connection, job_id: int) -> Extent:

@@ -149,6 +149,13 @@ class PruneContract:
         system.submit({"working_directory": "elsewhere", "task_list": [nested]}, name="unfinished")
         assert (maker not in self.prune(system, products=True).jobs) is stays
 
+    def test_a_chain_that_no_longer_parses_may_read_anything(self, system: System) -> None:
+        maker = self.run(system, MAKER)
+        broken = system.submit({"working_directory": "elsewhere", "task_list": [NULL]}, name="broken")
+        damaged = update(tables.jobs).where(tables.jobs.c.id == broken).values(chain='{"task_list": [')
+        system.app.database.transact(lambda c: c.execute(damaged))
+        assert maker not in self.prune(system, products=True).jobs
+
     def test_what_a_later_job_has_kept_stays(self, system: System) -> None:
         maker = self.run(system, MAKER, seed="1")
         self.run(system, MAKER, seed="1", if_exists="reuse", days=10)

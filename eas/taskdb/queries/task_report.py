@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from sqlalchemy import Connection
 
+from eas.chains.paths import descriptor_at
 from eas.model import CONTROL_TASKS
 from eas.taskdb import jobs
 from eas.taskdb.engine import AnyRow
@@ -17,7 +17,6 @@ LOG = 200
 """Log entries of one attempt that are part of the report."""
 
 CHILDREN = 50
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]")
 
 
 def task_report(connection: Connection, task_id: int, now: float, lease: float, *, level: int = 0) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def task_report(connection: Connection, task_id: int, now: float, lease: float, 
         "above": [_short(row) for row in task_details.ancestors(connection, task)],
         "waits_for": [each._asdict() for each in waiting.why_waiting(connection, task, now, lease)],
         "settings": json.loads(task.settings),
-        "descriptor": descriptor(jobs.get(connection, task.job_id).chain, task.path),
+        "descriptor": descriptor_at(jobs.get(connection, task.job_id).chain, task.path),
         "metadata": json.loads(task.metadata),
         "output_metadata": task_details.output_metadata(connection, task),
         "inputs": [_file(file, maker_labels) for file in files if file.direction == "in"],
@@ -58,17 +57,6 @@ def task_report(connection: Connection, task_id: int, now: float, lease: float, 
         "children": [_short(row) for row in children[:CHILDREN]],
         "more_children": len(children) > CHILDREN,
     }
-
-
-def descriptor(chain: str, path: str) -> Any:
-    """Return the descriptor at a JSON path of a chain as it was submitted; None where it is not found."""
-    try:
-        place: Any = json.loads(chain)
-        for name, number, quoted in _STEP.findall(path):
-            place = place[int(number)] if number else place[name or quoted]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None
-    return place
 
 
 class _Labels:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from eas.chains.expansion import Expander
 from eas.chains.grammar import load_chain, parse_chain
-from eas.chains.paths import check_relative_path
+from eas.chains.paths import check_relative_path, descriptor_at
 from eas.chains.plan import plan
 from eas.errors import ChainError, Problem, RequestError, StorePathError
 
-from .build import REGISTRY, chain, loop, null, planned, reads, real_life
+from .build import REGISTRY, chain, either, loop, null, planned, reads, real_life, repeat
 
 
 def faults(path: Path) -> tuple[Problem, ...]:
@@ -64,6 +64,20 @@ def test_all_problems_are_reported() -> None:
         "task_list[2]",
         "task_list[2].parameter",
     }
+
+
+def test_a_descriptor_is_found_at_its_path() -> None:
+    tasks = [loop("x", [1], null(duration=1), null(duration=2)), either(True, [null(duration=3)], [null(duration=4)])]
+    known = chain(*tasks, repeat("i", False, null(duration=5)))
+    for path, node in known.nodes.items():
+        found = descriptor_at(known.text, path)
+        assert found.get("task", "execution_chain") == node.task.value
+        assert found.get("duration") == node.settings.value.get("duration")
+    assert len(known.nodes) == 9
+    assert descriptor_at(known.text, "") == json.loads(known.text)
+    for absent in ("task_list[7]", "task_list.task_list", "else_task_list[0]"):
+        assert descriptor_at(known.text, absent) is None
+    assert descriptor_at('{"task_list": [', "task_list[0]") is None
 
 
 def test_thousands_of_problems_are_shortened() -> None:
