@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, select
 
 from eas.errors import ServiceError, UnknownTaskTypeError
+from eas.names import nearest
 from eas.queues.base import JobQueue
 from eas.taskdb import queue_settings, tables
 from eas.taskdb.engine import TaskDatabase
@@ -62,6 +62,6 @@ def _known(connection: Connection, wanted: Collection[str] | None) -> list[str]:
         return known
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
+            near = nearest(name, known, cutoff=0.5) or known
             raise UnknownTaskTypeError(f"there is no queue of the task type {name!r}", hint=f"e.g. {', '.join(near)}")
     return sorted(set(wanted))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import io
 import json
@@ -17,6 +16,7 @@ from eas.errors import TaskFailure
 from eas.lightcurves.cleaning import Cleaned, clean
 from eas.lightcurves.lightcurve import LightCurve, LightCurveError
 from eas.model import Metadata, Scalar
+from eas.names import nearest
 from eas.tasks import metadata_declarations
 from eas.tasks.base import TaskContext
 from eas.tasks.declarations import LC_DURATION, period_range
@@ -283,7 +283,7 @@ def _number(context: TaskContext, cleaned: Cleaned, name: str) -> tuple[float | 
     known = cleaned.lightcurve.metadata
     value = known.get(name)
     if value is None:
-        near = difflib.get_close_matches(name, [each for each in known if each != name], n=1)
+        near = nearest(name, (each for each in known if each != name), 1)
         other = f"; it has {near[0]!r}" if near else ""
         return None, f"the light curve has no {name}{other}"
     if isinstance(value, str) and math.isfinite(number := _to_number(value)):

@@ -6,7 +6,6 @@ checked against it before anything runs; documentation and JSON Schema are made 
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from eas.errors import TaskFailure
+from eas.names import nearest
 
 Fault: TypeAlias = tuple[str, str]
 """What is wrong with a value, and how to mend it."""
@@ -394,6 +394,6 @@ def warn_unknown(given: Mapping[str, Any], known: Iterable[str], where: str, log
     for name in given:
         if name in names:
             continue
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = nearest(name, names, 1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
         log.warning("%s.%s is ignored: no such setting; %s", where, name, hint)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eas.errors import RequestError
+from eas.names import nearest
 from eas.registry import BASE_WORKER_TYPE, Registry, WorkerType
 from infra.deploy import addresses, dry_run, manifests, pods, probe, record, secrets, waiting
 from infra.deploy.client import Cluster, NoRightsError, namespace_exists
@@ -171,7 +171,7 @@ def _worker_type(name: str, registry: Registry, asked: DeploySpec) -> WorkerType
             hint=f"install the package that defines it, or give --without-worker {name}",
         )
     if found is None:
-        near = difflib.get_close_matches(name, registry.worker_types, n=3, cutoff=0.3) or sorted(registry.worker_types)
+        near = nearest(name, registry.worker_types, cutoff=0.3) or sorted(registry.worker_types)
         raise RequestError(f"there is no worker type {name}", hint=f"choose from: {', '.join(near)}")
     return found
 
