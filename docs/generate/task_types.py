@@ -13,7 +13,7 @@ from pathlib import Path
 from docs.generate.markdown import cell
 from eas.registry import Registry, TaskType, build, builtin
 from eas.tasks.output_metadata import MetadataKey
-from eas.tasks.settings import Choice, Group, Number, Setting, Switch, Text
+from eas.tasks.settings import Choice, Group, Number, Setting, Switch
 
 PAGE = Path(__file__).resolve().parents[1] / "reference" / "task_types.md"
 BLOCK = re.compile(r"(<!-- task type ([a-z_]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
@@ -89,7 +89,7 @@ def _settings(settings: tuple[Setting, ...], where: str = "") -> Iterator[tuple[
             yield f"`{where}{each.name}`", _default(each), _range(each), unit, each.meaning
 
 
-def _default(setting: Number | Choice | Text) -> str:
+def _default(setting: Setting) -> str:
     if setting.needed:
         return "none: needed"
     default = getattr(setting, "default", None)
@@ -98,13 +98,13 @@ def _default(setting: Number | Choice | Text) -> str:
     return "" if default is None else f"`{default}`" if isinstance(default, str) else f"{default:.10g}"
 
 
-def _range(setting: Number | Choice | Text) -> str:
+def _range(setting: Setting) -> str:
     if isinstance(setting, Choice):
         return ", ".join(f"`{each}`" for each in setting.choices)
-    if isinstance(setting, Text):
-        return "text"
     if isinstance(setting, Switch):
         return "true or false"
+    if not isinstance(setting, Number):
+        return "text"
     words = ["whole number"] if setting.whole else []
     if math.isfinite(setting.low):
         words.append(f"{'above' if setting.above else 'at least'} {setting.low:.10g}")

@@ -158,7 +158,7 @@ def _setting(setting: Setting, *, strict: bool) -> Schema:
     """Return the schema of a setting; any value is allowed unless ``strict``, as a bad one is only reported."""
     if isinstance(setting, Group):
         members = {each.name: _setting(each, strict=strict) for each in setting.settings}
-        content: Schema = {"properties": members}
+        content: Schema = {"properties": members} | ({"description": setting.meaning} if setting.meaning else {})
         if not strict:
             return content
         content |= {"type": "object", **_only(members), **_needed(setting.settings)}
@@ -173,7 +173,7 @@ def _setting(setting: Setting, *, strict: bool) -> Schema:
     return {**about, "anyOf": [*_values(setting), {"type": "null"}, _ref("expression")]}
 
 
-def _values(setting: Number | Choice | Any) -> list[Schema]:
+def _values(setting: Setting) -> list[Schema]:
     if isinstance(setting, Choice):
         return [{"enum": list(setting.choices)}]
     if not isinstance(setting, Number):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from eas.errors import TaskFailure
@@ -20,13 +20,62 @@ Fault: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A setting that is a number.
+class Setting:
+    """A declared setting: a `Number`, `Switch`, `Choice` or `Text`, or a `Group` of these.
 
     Attributes
     ----------
     name:
         Its key in the descriptor, or in a dictionary of it.
+    needed:
+        Whether a task cannot run without it.
+    meaning:
+        What it is, for documentation; and what is used where there is no default.
+
+    Examples
+    --------
+    >>> path = Text("input_path", needed=True, meaning="files to read")
+    >>> isinstance(path, Setting), path.name, path.needed
+    (True, 'input_path', True)
+    """
+
+    name: str
+    needed: bool = field(default=False, kw_only=True)
+    meaning: str = field(default="", kw_only=True)
+
+    def fault(self, value: Any) -> Fault | None:
+        """Return what is wrong with a value, and what to give instead; None where nothing is.
+
+        Parameters
+        ----------
+        value:
+            What a chain gives; not null.
+
+        Examples
+        --------
+        >>> Number("cadence", unit="s", low=0).fault("soon")
+        ("is 'soon'", 'give a number of at least 0 [s]')
+        >>> Choice("mode", ("main_sequence", "red_giant"), default="main_sequence").fault("dwarf")
+        ("is 'dwarf'", 'give one of main_sequence, red_giant')
+        >>> Text("input_path").fault(3), Text("input_path").fault("stars/*.csv")
+        (('is 3', 'give a text'), None)
+        >>> Group("specs", ()).fault([1, 2]), Group("specs", ()).fault({"noise": 0})
+        (('is [1, 2]', 'give specs as a dictionary of settings'), None)
+        """
+        hint = self._unfit(value)
+        return None if hint is None else (f"is {_shown(value)}", hint)
+
+    def _unfit(self, value: Any) -> str | None:
+        """Return what to give instead of a value; None where it fits."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Setting):
+    """A `Setting` that is a number.
+
+    Attributes
+    ----------
     default:
         Used where the setting is missing or null; None where there is no substitute.
     unit:
@@ -37,10 +86,6 @@ class Number:
         Whether ``low`` itself is excluded, and ``high`` itself.
     whole:
         Whether it must be a whole number.
-    needed:
-        Whether a task cannot run without it.
-    meaning:
-        What it is, for documentation; and what is used where there is no default.
 
     Examples
     --------
@@ -49,7 +94,6 @@ class Number:
     (5, 3.5)
     """
 
-    name: str
     default: float | None = None
     unit: str = ""
     low: float = -math.inf
@@ -57,8 +101,6 @@ class Number:
     above: bool = False
     below: bool = False
     whole: bool = False
-    needed: bool = False
-    meaning: str = ""
 
     def read(self, given: Mapping[str, Any], where: str = "") -> float | None:
         """Return the number that was given, or the default.
@@ -120,22 +162,6 @@ class Number:
             raise TaskFailure(f"the setting {path} is missing", hint=self.hint())
         return number
 
-    def fault(self, value: Any) -> Fault | None:
-        """Return what is wrong with a value, and what to give instead; None where nothing is.
-
-        Parameters
-        ----------
-        value:
-            What a chain gives; not null.
-
-        Examples
-        --------
-        >>> Number("cadence", unit="s", low=0).fault("soon")
-        ("is 'soon'", 'give a number of at least 0 [s]')
-        """
-        number = _number(value)
-        return None if number is not None and self._contains(number) else (f"is {_shown(value)}", self.hint())
-
     def hint(self) -> str:
         """Return what to give.
 
@@ -161,6 +187,10 @@ class Number:
             words.append(f"{'below' if self.below else 'of at most'} {self.high:g}")
         return " ".join([" and ".join(words), f"[{self.unit}]" if self.unit else ""]).strip()
 
+    def _unfit(self, value: Any) -> str | None:
+        number = _number(value)
+        return None if number is not None and self._contains(number) else self.hint()
+
     def _contains(self, number: float) -> bool:
         above = number > self.low if self.above else number >= self.low
         below = number < self.high if self.below else number <= self.high
@@ -169,7 +199,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Switch(Number):
-    """A setting that is true or false; 1 and 0 count as these. Its attributes are those of `Number`.
+    """A `Setting` that is true or false; 1 and 0 count as these. Its attributes are those of `Number`.
 
     Examples
     --------
@@ -184,19 +214,13 @@ class Switch(Number):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A setting that is one of some words.
+class Choice(Setting):
+    """A `Setting` that is one of some words.
 
     Attributes
     ----------
-    name:
-        Its key in the descriptor, or in a dictionary of it.
     choices, default:
         The words, and which of them is used where the setting is missing.
-    needed:
-        Whether a task cannot run without it.
-    meaning:
-        What it is, for documentation.
 
     Examples
     --------
@@ -204,41 +228,17 @@ class Choice:
     'main_sequence'
     """
 
-    name: str
     choices: tuple[str, ...]
     default: str
-    needed: bool = False
-    meaning: str = ""
 
-    def fault(self, value: Any) -> Fault | None:
-        """Return what is wrong with a value, and what to give instead; None where nothing is.
-
-        Parameters
-        ----------
-        value:
-            What a chain gives; not null.
-
-        Examples
-        --------
-        >>> Choice("mode", ("main_sequence", "red_giant"), default="main_sequence").fault("dwarf")
-        ("is 'dwarf'", 'give one of main_sequence, red_giant')
-        """
+    def _unfit(self, value: Any) -> str | None:
         known = isinstance(value, str) and value in self.choices
-        return None if known else (f"is {_shown(value)}", f"give one of {', '.join(self.choices)}")
+        return None if known else f"give one of {', '.join(self.choices)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A setting that is a text which is not empty.
-
-    Attributes
-    ----------
-    name:
-        Its key in the descriptor, or in a dictionary of it.
-    needed:
-        Whether a task cannot run without it.
-    meaning:
-        What it is, for documentation.
+class Text(Setting):
+    """A `Setting` that is a text which is not empty.
 
     Examples
     --------
@@ -246,39 +246,18 @@ class Text:
     True
     """
 
-    name: str
-    needed: bool = False
-    meaning: str = ""
-
-    def fault(self, value: Any) -> Fault | None:
-        """Return what is wrong with a value, and what to give instead; None where nothing is.
-
-        Parameters
-        ----------
-        value:
-            What a chain gives; not null.
-
-        Examples
-        --------
-        >>> Text("input_path").fault(3), Text("input_path").fault("stars/*.csv")
-        (('is 3', 'give a text'), None)
-        """
-        given = isinstance(value, str) and value.strip()
-        return None if given else (f"is {_shown(value)}", "give a text")
+    def _unfit(self, value: Any) -> str | None:
+        return None if isinstance(value, str) and value.strip() else "give a text"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A dictionary of settings, such as ``specs``.
+class Group(Setting):
+    """A `Setting` that is a dictionary of settings, such as ``specs``.
 
     Attributes
     ----------
-    name:
-        Its key in the descriptor.
     settings:
-        What it may hold.
-    needed:
-        Whether a task cannot run without it.
+        What it may hold; each is checked by its own declaration.
 
     Examples
     --------
@@ -287,31 +266,10 @@ class Group:
     ['noise', 'star']
     """
 
-    name: str
-    settings: tuple[Number | Choice | Text, ...]
-    needed: bool = False
+    settings: tuple[Setting, ...]
 
-    def fault(self, value: Any) -> Fault | None:
-        """Return what is wrong with a value, and what to give instead; None where nothing is.
-
-        The settings in it are checked one by one, each by its own declaration.
-
-        Parameters
-        ----------
-        value:
-            What a chain gives; not null.
-
-        Examples
-        --------
-        >>> Group("specs", ()).fault([1, 2]), Group("specs", ()).fault({"noise": 0})
-        (('is [1, 2]', 'give specs as a dictionary of settings'), None)
-        """
-        fault = f"is {_shown(value)}", f"give {self.name} as a dictionary of settings"
-        return None if isinstance(value, Mapping) else fault
-
-
-Setting: TypeAlias = Number | Choice | Text | Group
-"""One declared setting."""
+    def _unfit(self, value: Any) -> str | None:
+        return None if isinstance(value, Mapping) else f"give {self.name} as a dictionary of settings"
 
 
 def _shown(value: Any) -> str:
