@@ -7,12 +7,11 @@ from typing import Any, NoReturn
 
 from eas.chains.bounds import name_fault, names_fault
 from eas.chains.expressions import Scope, evaluate_checked
-from eas.chains.parser import CONTROL_KEYS
 from eas.chains.paths import check_relative_path, child_path, joined_path
 from eas.chains.ranges import kind
 from eas.chains.siblings import required_names
 from eas.chains.syntax import is_expression
-from eas.chains.tree import Constant, Descriptor, Expression, Part, Undetermined
+from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor, Expression, Part, Undetermined
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem, StorePathError, UnknownTaskTypeError
 from eas.model import TaskSpec
 from eas.registry import Registry
@@ -145,7 +144,8 @@ class Configuration:
         except UnknownTaskTypeError as error:
             self._fail("task", error.what, error.hint)
         given = self._descriptor.keys if isinstance(self._descriptor, Undetermined) else frozenset()
-        if missing := [key for key in CONTROL_KEYS.get(name, ()) if key not in given]:
+        needed = CONTROL_KEYS[name].needed if name in CONTROL_KEYS else ()
+        if missing := [key for key in needed if key not in given]:
             self._fail("task", f"is {name}, but the key {missing[0]!r} is missing", f"give {missing[0]!r}")
         return name
 

@@ -9,12 +9,14 @@ from eas.chains.limits import RefusedError
 from eas.chains.part_parser import Own, PartParser
 from eas.chains.paths import child_path
 from eas.chains.problems import ProblemList
-from eas.chains.ranges import RANGES, kind, loop_values, quoted_numbers, range_name, read_numbers
+from eas.chains.ranges import kind, loop_values, quoted_numbers, range_name, read_numbers
 from eas.chains.setting_checks import control_warnings, setting_warnings, unknown_settings
 from eas.chains.siblings import Siblings, metadata_problem, required_names, unknown_names
 from eas.chains.syntax import is_expression
 from eas.chains.tree import (
+    CONTROL_KEYS,
     EMPTY,
+    LATER,
     NONE,
     Conditional,
     Constant,
@@ -28,25 +30,16 @@ from eas.chains.tree import (
     Undetermined,
 )
 from eas.errors import Problem, UnknownTaskTypeError
-from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, DO_WHILE, FOR_LOOP
+from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, FOR_LOOP
 from eas.names import nearest
 from eas.registry import Registry
 
-LATER = ("task_list", "else_task_list", "repeat_criterion")
-"""Keys of a descriptor whose expressions wait for their own turn."""
-CONTROL_KEYS: Mapping[str, tuple[str, ...]] = {
-    CHAIN: ("task_list",),
-    FOR_LOOP: ("task_list", "parameter"),
-    CONDITIONAL: ("criterion",),
-    DO_WHILE: ("task_list", "iteration_name", "repeat_criterion"),
-}
-"""Keys that a control task must have."""
 FILES: tuple[Literal["inputs"], Literal["outputs"]] = ("inputs", "outputs")
 _LABELS = ("name", "job_name", "working_directory")
 OF_THE_LANGUAGE = ("task", *_LABELS, *FILES, "requires_metadata_from", *LATER)
 """Keys of a descriptor that are no settings."""
 _NOT_SETTINGS = frozenset(OF_THE_LANGUAGE)
-_KNOWN = {*_NOT_SETTINGS, "parameter", "iteration_name", "criterion", *RANGES}
+_KNOWN = _NOT_SETTINGS.union(*(keys.settings for keys in CONTROL_KEYS.values()))
 OF_THE_FILE = ("job_name", "working_directory", "task_list", "$schema")
 """Keys of a chain's file; editors read ``$schema``."""
 _IDENTIFIER_HINT = "use letters, digits and _, beginning with a letter"

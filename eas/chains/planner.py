@@ -23,7 +23,7 @@ from eas.chains.setting_checks import setting_warnings
 from eas.chains.siblings import unknown_names
 from eas.chains.syntax import is_expression
 from eas.chains.task_counts import PRODUCTS, UNDETERMINED, Counts
-from eas.chains.tree import Constant, Descriptor
+from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor
 from eas.errors import ChainError, Problem
 from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, DO_WHILE, FOR_LOOP, TaskSpec
 from eas.registry import Registry
@@ -364,7 +364,7 @@ def _unnamed(spec: TaskSpec, file_name: str) -> bool:
 
 def _unknown_loop(spec: TaskSpec) -> bool:
     """Return whether how a loop runs waits for metadata."""
-    keys = (*RANGES, "parameter", "iteration_name")
+    keys = (*RANGES, CONTROL_KEYS[spec.task_type or ""].name)
     return any(_holds_expression(spec.settings[key]) for key in keys if key in spec.settings)
 
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from eas.chains.parser import CONTROL_KEYS, FILES, OF_THE_FILE, OF_THE_LANGUAGE
+from eas.chains.parser import FILES, OF_THE_FILE, OF_THE_LANGUAGE
 from eas.chains.ranges import MAX_VALUES, RANGES
-from eas.chains.setting_checks import CONTROL_SETTINGS
-from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP
+from eas.chains.tree import CONTROL_KEYS
+from eas.model import FOR_LOOP
 from eas.registry import Registry, TaskType
 from eas.tasks.settings import Choice, Group, Number, Setting
 
@@ -77,7 +77,7 @@ def _rule(task_type: TaskType, *, strict: bool) -> Schema:
     then = _control(name) if task_type.control else _files(task_type)
     declared = task_type.declared_settings()
     if task_type.control:
-        known: Sequence[str] | None = (*OF_THE_LANGUAGE, *CONTROL_SETTINGS[name])
+        known: Sequence[str] | None = (*OF_THE_LANGUAGE, *CONTROL_KEYS[name].settings)
     else:
         known = None if declared is None else (*OF_THE_LANGUAGE, *(each.name for each in declared))
         then.setdefault("properties", {}).update({each.name: _setting(each, strict=strict) for each in declared or ()})
@@ -98,23 +98,20 @@ def _description(task_type: TaskType) -> str:
 
 
 def _control(name: str) -> Schema:
-    rule: Schema = {"required": list(CONTROL_KEYS[name]), "properties": {}}
-    if name == CHAIN:
-        rule["properties"] = {"task_list": _ref("tasks")}
-    elif name == FOR_LOOP:
+    keys, properties = CONTROL_KEYS[name], _control_properties()
+    rule: Schema = {"required": list(keys.needed)}
+    if name == FOR_LOOP:
         rule["oneOf"] = [{"required": [each]} for each in RANGES]
-        rule["properties"] = {"task_list": _ref("tasks"), "parameter": _ref("label"), **_ranges()}
-    elif name == CONDITIONAL:
-        lists = dict.fromkeys(("task_list", "else_task_list"), _ref("tasks"))
-        rule["properties"] = {**lists, "criterion": {"anyOf": [_ref("expression"), {"type": ["boolean", "number"]}]}}
-    elif name == DO_WHILE:
-        rule["properties"] = {
-            "task_list": _ref("tasks"),
-            "iteration_name": _ref("label"),
-            "repeat_criterion": {"anyOf": [_ref("expression"), {"enum": [False, 0]}]},
-            "requires_metadata_from_child": _NAMES,
-        }
-    return rule
+    return rule | {"properties": {each: properties[each] for each in (*keys.needed, *keys.others)}}
+
+
+def _control_properties() -> Schema:
+    return _properties_of_lists() | {
+        **dict.fromkeys(("parameter", "iteration_name"), _ref("label")),
+        **_ranges(),
+        "criterion": {"anyOf": [_ref("expression"), {"type": ["boolean", "number"]}]},
+        "repeat_criterion": {"anyOf": [_ref("expression"), {"enum": [False, 0]}]},
+    }
 
 
 def _properties_of_lists() -> Schema:

@@ -9,20 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eas.chains.paths import child_path
-from eas.chains.ranges import RANGES
 from eas.chains.syntax import is_expression
+from eas.chains.tree import CONTROL_KEYS
 from eas.errors import Problem
-from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP
 from eas.names import nearest
 from eas.tasks.settings import Group, Number, Setting, is_text_number
-
-CONTROL_SETTINGS: Mapping[str, tuple[str, ...]] = {
-    CHAIN: (),
-    FOR_LOOP: ("parameter", *RANGES),
-    CONDITIONAL: ("criterion",),
-    DO_WHILE: ("iteration_name", "requires_metadata_from_child"),
-}
-"""Keys that a control task reads besides those that the parser takes out of its settings."""
 
 
 def setting_warnings(
@@ -53,7 +44,7 @@ def setting_warnings(
 
 def control_warnings(name: str, given: Mapping[str, Any], path: str, keys: Sequence[str]) -> Iterator[Problem]:
     """Yield a warning for each key that the control task ``name`` does not read; ``keys``: of the language."""
-    yield from unknown_settings(CONTROL_SETTINGS[name], given, path, keys)
+    yield from unknown_settings(CONTROL_KEYS[name].settings, given, path, keys)
 
 
 def unknown_settings(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from eas.chains.ranges import RANGES
 from eas.chains.syntax import Parsed
+from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP
 
 Evaluate: TypeAlias = "Callable[[Expression], Any]"
 """Gives the value of an expression."""
@@ -148,6 +150,36 @@ class Descriptor:
     def children(self) -> tuple[Descriptor, ...]:
         """Return the descriptors in its task lists."""
         return ()
+
+
+LATER = ("task_list", "else_task_list", "repeat_criterion")
+"""Keys of a descriptor whose expressions wait for their own turn."""
+
+
+class ControlKeys(NamedTuple):
+    """Keys of a control task's descriptor, besides those that every task has.
+
+    ``needed`` must be there, ``others`` may; ``name`` is the one that names a loop's value or iteration.
+    """
+
+    needed: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Those that are evaluated when the task is configured."""
+        return tuple(key for key in (*self.needed, *self.others) if key not in LATER)
+
+
+CONTROL_KEYS: Mapping[str, ControlKeys] = {
+    CHAIN: ControlKeys(("task_list",)),
+    FOR_LOOP: ControlKeys(("task_list", "parameter"), RANGES, "parameter"),
+    CONDITIONAL: ControlKeys(("criterion",), ("task_list", "else_task_list")),
+    DO_WHILE: ControlKeys(
+        ("task_list", "iteration_name", "repeat_criterion"), ("requires_metadata_from_child",), "iteration_name"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from eas.chains.expressions import Scope, evaluate_checked
 from eas.chains.formats import unknown_key
 from eas.chains.paths import joined_path
-from eas.chains.tree import Constant, Descriptor, DictPart, DoWhile, Expression, ForLoop, Undetermined
+from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor, DictPart, Expression, ForLoop, Undetermined
 from eas.errors import ExpressionError, Problem
 from eas.names import index_name
 
@@ -40,14 +40,14 @@ def _inherited(descriptor: Descriptor, unknown: frozenset[str] | None) -> frozen
     """Return the metadata of which the children know the names only, or None if any may be there."""
     if unknown is None or isinstance(descriptor, Undetermined):
         return None
-    key = {ForLoop: "parameter", DoWhile: "iteration_name"}.get(type(descriptor))
-    if key is None:
+    keys = CONTROL_KEYS.get(str(descriptor.task.value))
+    if keys is None or not (key := keys.name):
         return unknown
     settings = descriptor.settings
     if not isinstance(settings, Constant | DictPart) or (isinstance(settings, DictPart) and key in settings.parts):
         return None
     name = str(settings.value.get(key)).strip()
-    return unknown | {index_name(name)} | ({name} if key == "parameter" else set())
+    return unknown | {index_name(name)} | ({name} if isinstance(descriptor, ForLoop) else set())
 
 
 def _fault(expression: Expression, path: str, metadata: Mapping[str, Any], unknown: frozenset[str]) -> Problem | None:
