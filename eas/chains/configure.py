@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from eas.chains.bounds import name_fault, names_fault
-from eas.chains.expressions import Scope, evaluate_checked
+from eas.chains.declaration_checks import required_names
+from eas.chains.evaluator import Scope
+from eas.chains.expressions import evaluate_checked
+from eas.chains.json_reader import kind
 from eas.chains.paths import check_relative_path, child_path, joined_path
-from eas.chains.ranges import kind
-from eas.chains.siblings import required_names
 from eas.chains.syntax import is_expression
 from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor, Expression, Part, Undetermined
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem, StorePathError, UnknownTaskTypeError

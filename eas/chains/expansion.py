@@ -8,12 +8,14 @@ from typing import Any, NoReturn
 
 from eas import column_sizes
 from eas.chains.configure import Configuration, Memory
-from eas.chains.expressions import Scope, evaluate_checked
+from eas.chains.evaluator import Scope
+from eas.chains.expressions import evaluate_checked
 from eas.chains.grammar import Chain
+from eas.chains.json_reader import kind
 from eas.chains.limits import RefusedError
 from eas.chains.parser import identifier_fault
 from eas.chains.paths import joined_path
-from eas.chains.ranges import kind, loop_values
+from eas.chains.ranges import loop_values
 from eas.chains.siblings import Siblings
 from eas.chains.syntax import is_expression
 from eas.chains.tree import Conditional, Descriptor, DoWhile, ExecutionChain, Expression, Part, Undetermined

@@ -6,6 +6,7 @@ An expression is data from a user. It is parsed once, checked against lists of w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,27 +15,20 @@ from eas.chains import syntax
 from eas.chains.bounds import text_fault
 from eas.chains.evaluator import Evaluator, NotYetError, Scope
 from eas.chains.formats import render
-from eas.chains.limits import RefusedError, finite
-from eas.chains.syntax import Parsed, is_expression
+from eas.chains.limits import RefusedError
+from eas.chains.syntax import Parsed
 from eas.errors import ExpressionError, MissingMetadataError
 
-__all__ = ["Scope", "check", "evaluate", "evaluate_checked", "is_expression", "uses_requested_metadata"]
 
-
-def evaluate(expression: str, scope: Scope, where: str = "") -> Any:
+def evaluate_checked(expression: str, parsed: Parsed, scope: Scope, where: str) -> Any:
     """Return the value of ``expression``: a number, string, boolean, None, list or dictionary.
 
-    ``where`` is the key path of the expression in its descriptor; random numbers hang on it and
-    on ``scope.seed``, so they do not depend on the order of evaluation.
+    ``parsed`` is what ``check`` has returned for it, ``where`` its key path in its descriptor; random
+    numbers hang on that and on ``scope.seed``, so they do not depend on the order of evaluation.
 
     Raises MissingMetadataError if it reads ``requested_metadata`` where there is none yet, and
     ExpressionError for everything else that cannot be.
     """
-    return evaluate_checked(expression, check(expression), scope, where)
-
-
-def evaluate_checked(expression: str, parsed: Parsed, scope: Scope, where: str = "") -> Any:
-    """Do as ``evaluate`` with what ``check`` has returned for ``expression``."""
     try:
         if parsed.template is not None:
             return plain(render(parsed.template, (), scope.metadata))
@@ -67,11 +61,6 @@ def check(expression: str) -> Parsed:
     raise ExpressionError(expression, parsed.what, hint=parsed.hint)
 
 
-def uses_requested_metadata(expression: str) -> bool:
-    """Return whether ``expression`` reads ``requested_metadata`` anywhere."""
-    return check(expression).uses_requested
-
-
 @lru_cache(maxsize=1024)
 def parsed_or_refused(expression: str) -> Parsed | RefusedError:
     """Return what ``check`` returns, or why it refuses; the hint is only made when it is read."""
@@ -88,7 +77,7 @@ def plain(value: Any) -> Any:
         if fault := text_fault(value):
             raise RefusedError(f"gives a string that {fault[0]}", hint=fault[1])
         return value
-    if kind is float and not finite(value):
+    if kind is float and not math.isfinite(value):
         raise RefusedError(f"gives {value}, which is no JSON number", hint="give a finite number")
     if kind in (int, float, bool, type(None)):
         return value

@@ -99,7 +99,7 @@ def folded(chain: Chain, registry: Registry, seed: str, *, job_name: str, workin
 
 def _files(walked: Planned) -> dict[tuple[str, str], tuple[str, int]]:
     found: dict[tuple[str, str], tuple[str, int]] = {}
-    for source, target, name in walked.planner.links():
+    for source, target, name in walked.planner.products.links():
         example, count = found.get((source, target), (one_line(name, 200), 0))
         found[source, target] = example, count + 1
     return found

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from eas.chains.bounds import text_fault
+from eas.chains.limits import finite
 from eas.chains.paths import child_path
 from eas.chains.problems import MAX_PROBLEMS
 from eas.errors import Problem
@@ -93,6 +94,19 @@ def entries(document: Any) -> Iterator[tuple[str, Any]]:
             stack.extend(value.values())
         elif isinstance(value, list):
             stack.extend(value)
+
+
+def kind(value: Any) -> str:
+    """Return what ``value`` is, in JSON's words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number" if finite(value) else str(value)[:40]
+    if isinstance(value, str):
+        return "a string"
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def decode(content: bytes) -> tuple[str, list[Problem]]:

@@ -60,8 +60,11 @@ class RefusedError(Exception):
 
 
 def finite(value: float) -> bool:
-    """Return whether a number is one that JSON has."""
-    return math.isfinite(value)
+    """Return whether a number is one that JSON has, and a float holds; an integer may be too large for that."""
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def size(value: Any) -> int:

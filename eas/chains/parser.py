@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
+from eas.chains.declaration_checks import (
+    control_warnings,
+    metadata_problem,
+    required_names,
+    setting_warnings,
+    unknown_names,
+    unknown_settings,
+)
+from eas.chains.json_reader import kind
 from eas.chains.limits import RefusedError
 from eas.chains.part_parser import Own, PartParser
 from eas.chains.paths import child_path
 from eas.chains.problems import ProblemList
-from eas.chains.ranges import kind, loop_values, quoted_numbers, range_name, read_numbers
-from eas.chains.setting_checks import control_warnings, setting_warnings, unknown_settings
-from eas.chains.siblings import Siblings, metadata_problem, required_names, unknown_names
+from eas.chains.ranges import loop_values, quoted_numbers, range_name, read_numbers
+from eas.chains.siblings import Siblings
 from eas.chains.syntax import is_expression
 from eas.chains.tree import (
     CONTROL_KEYS,

@@ -7,10 +7,10 @@ from typing import Any
 
 from eas.chains.bounds import name_fault, names_fault
 from eas.chains.expressions import parsed_or_refused
+from eas.chains.json_reader import kind
 from eas.chains.limits import RefusedError
 from eas.chains.paths import check_relative_path, child_path, joined_path
 from eas.chains.problems import ProblemList
-from eas.chains.ranges import kind
 from eas.chains.syntax import Parsed, is_expression
 from eas.chains.tree import EMPTY, NO_NAMES, NONE, Constant, DictPart, Expression, ListPart, Part
 from eas.errors import ExpressionError, StorePathError

@@ -7,11 +7,12 @@ products), so that 10^5 tasks fit into some tens of megabytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eas.chains import unexpanded
+from eas.chains.declaration_checks import setting_warnings, unknown_names
 from eas.chains.expansion import Expander
 from eas.chains.grammar import Chain
 from eas.chains.parser import FILES
@@ -19,8 +20,6 @@ from eas.chains.plan_graph import PlanGraph
 from eas.chains.problems import MAX_PROBLEMS
 from eas.chains.products import Maker, Products
 from eas.chains.ranges import RANGES, quoted_numbers, read_numbers
-from eas.chains.setting_checks import setting_warnings
-from eas.chains.siblings import unknown_names
 from eas.chains.syntax import is_expression
 from eas.chains.task_counts import PRODUCTS, UNDETERMINED, Counts
 from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor
@@ -119,10 +118,6 @@ class Planner:
             return makers.setdefault(maker, maker)
 
         return self.products.made(describe)
-
-    def links(self) -> Iterator[tuple[str, str, str]]:
-        """Yield the JSON paths of maker and reader, and the name, of each product that is read."""
-        return self.products.links()
 
     def tasks_by_path(self) -> Counter[str]:
         """Return how many tasks that workers run there are of each descriptor."""

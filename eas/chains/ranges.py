@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from eas.chains.limits import RefusedError
+from eas.chains.json_reader import kind
+from eas.chains.limits import RefusedError, finite
 
 RANGES = ("values", "linear_range", "log_range")
 MAX_VALUES = 1_000_000
@@ -81,7 +82,7 @@ def _checked_range(name: str, given: Any) -> tuple[float, float, int]:
         what = f"a list of {len(given)}" if isinstance(given, list) else kind(given)
         raise RefusedError(f"{name} is {what}", hint=hint)
     for index, bound in enumerate(given[:2]):
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not _finite(bound):
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not finite(bound):
             raise RefusedError(f"{name}[{index}] is {kind(bound)}, which is no bound", hint=hint)
     number = given[2]
     if isinstance(number, float) and number.is_integer():
@@ -93,13 +94,6 @@ def _checked_range(name: str, given: Any) -> tuple[float, float, int]:
     return float(given[0]), float(given[1]), number
 
 
-def _finite(bound: float) -> bool:
-    try:
-        return math.isfinite(float(bound))
-    except OverflowError:
-        return False
-
-
 def _spaced(first: float, last: float, number: int) -> list[float]:
     """Return ``number`` values in equal steps, both ends exact."""
     if number == 1:
@@ -107,16 +101,3 @@ def _spaced(first: float, last: float, number: int) -> list[float]:
     # Halves, because the difference of two bounds may be more than a float holds.
     step = 2 * ((last / 2 - first / 2) / (number - 1))
     return [first, *(first + i * step for i in range(1, number - 1)), last]
-
-
-def kind(value: Any) -> str:
-    """Return what ``value`` is, in JSON's words."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number" if _finite(value) else str(value)[:40]
-    if isinstance(value, str):
-        return "a string"
-    return "a list" if isinstance(value, list) else "an object"

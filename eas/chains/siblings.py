@@ -1,17 +1,13 @@
-"""Names that tasks ask one another for, and names that a task type must be given."""
+"""Names that tasks ask one another for."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal
 
-from eas.chains.paths import child_path
 from eas.chains.syntax import is_expression
-from eas.errors import Problem
 from eas.names import nearest
-from eas.registry import TaskType
 
 
 class Siblings:
@@ -69,46 +65,3 @@ def _unknown(name: str, names: Collection[str | None], who: str) -> tuple[str, s
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = f"there are {', '.join(known[:20])}" if known else 'give one of them a "name"'
     return f"no {who} is named {name!r}", hint + listed
-
-
-def metadata_problem(task_type: TaskType, name: str, key: str) -> tuple[str, str] | None:
-    """Return what is wrong with reading ``key`` of the task ``name``, and the hint; None where it may be there."""
-    declared = task_type.declared_metadata()
-    if declared is None or task_type.metadata_from or any(each.name == key for each in declared):
-        return None
-    known = [each.name for each in declared]
-    near = nearest(key, known, 1)
-    listed = f"{task_type.name} returns {', '.join(known) or 'no metadata'}"
-    message = f"reads {key!r} of {name!r}, which {task_type.name} does not return: the task would fail"
-    return message, f"did you mean {near[0]!r}?" if near else listed
-
-
-def required_names(task_type: TaskType, given: Mapping[str, Any], what: str, path: str) -> Iterator[Problem]:
-    """Yield a problem for each semantic name that ``task_type`` must be given and is not."""
-    required = getattr(task_type, what)
-    optional = getattr(task_type, f"optional_{what}", ())
-    for name in required:
-        if name in given:
-            continue
-        near = nearest(name, (each for each in given if each not in required and each not in optional), 1)
-        hint = f"did you mean {name!r} instead of {near[0]!r}? " if near else ""
-        yield Problem(
-            path, f"{task_type.name} needs {what}.{name}", f'{hint}give "{what}": {{"{name}": "a file name"}}'
-        )
-
-
-def unknown_names(
-    task_type: TaskType, given: Mapping[str, Any], what: Literal["inputs", "outputs"], path: str
-) -> Iterator[Problem]:
-    """Yield a problem for each semantic name that ``task_type`` does not have, where it declares its names."""
-    known = task_type.known_files(what)
-    if known is None:
-        return
-    for name in given:
-        if name not in known and not is_expression(name):
-            free = [each for each in known if each not in given]
-            near = nearest(name, free, 1)
-            guess = f"did you mean {near[0]!r}? " if near else ""
-            has = f"its {what} are {', '.join(known)}" if known else f"it has no {what}"
-            where = child_path(child_path(path, what), name)
-            yield Problem(where, f"{task_type.name} has no {what}.{name}", guess + has)

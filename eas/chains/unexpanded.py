@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eas.chains.expressions import Scope, evaluate_checked
+from eas.chains.evaluator import Scope
+from eas.chains.expressions import evaluate_checked
 from eas.chains.formats import unknown_key
 from eas.chains.paths import joined_path
 from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor, DictPart, Expression, ForLoop, Undetermined

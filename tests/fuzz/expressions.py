@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 from hypothesis import strategies as st
 
-from eas.chains.expressions import Scope, evaluate
+from eas.chains import expressions
+from eas.chains.evaluator import Scope
 from eas.chains.functions import FUNCTIONS, RANDOM
 from eas.errors import ExpressionError
 
@@ -29,6 +31,11 @@ _NAMES = st.sampled_from(sorted(FUNCTIONS))
 _BINARY = st.sampled_from(
     [*"+-*/%&|^", "//", "**", "<<", ">>", "==", "<", " in ", " not in ", " and ", " or ", " is "],
 )
+
+
+def evaluate(expression: str, scope: Scope, where: str = "") -> Any:
+    """Check an expression and return its value."""
+    return expressions.evaluate_checked(expression, expressions.check(expression), scope, where)
 
 
 def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

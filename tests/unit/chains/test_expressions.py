@@ -14,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eas.chains import evaluator, syntax
-from eas.chains.expressions import Scope, check, evaluate, is_expression, uses_requested_metadata
+from eas.chains.evaluator import Scope
+from eas.chains.expressions import check
+from eas.chains.syntax import is_expression
 from eas.errors import ExpressionError, MissingMetadataError
+from tests.fuzz.expressions import evaluate
 
 SCOPE = Scope(
     {"period": 365.25, "size": 0.5, "size_index": 3, "a_index": 1, "b_index": 12, "tool": "psls", "my_loop_index": 2},
@@ -392,8 +395,8 @@ def test_is_expression(value: object, expected: bool) -> None:
 
 def test_requested_metadata_that_is_not_there_yet() -> None:
     text = "(requested_metadata['transit_detection']['outcome'] == 'PASS')"
-    assert uses_requested_metadata(text)
-    assert not uses_requested_metadata("(metadata['requested_metadata'])")
+    assert check(text).uses_requested
+    assert not check("(metadata['requested_metadata'])").uses_requested
     with pytest.raises(MissingMetadataError):
         evaluate(text, Scope({}))
 
