@@ -69,8 +69,7 @@ class BriefSpec:
         return self.task_type in CONTROL_TASKS
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
+class TaskSpec(NamedTuple):
     """A task as its parent's expansion describes it, ready to be written to SQL.
 
     Attributes

@@ -12,7 +12,7 @@ from eas.chains.expressions import evaluate_checked
 from eas.chains.json_reader import kind
 from eas.chains.paths import check_relative_path, child_path, joined_path
 from eas.chains.syntax import is_expression
-from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor, Expression, Part, Undetermined
+from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor, DictPart, Expression, Part, Undetermined
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem, StorePathError, UnknownTaskTypeError
 from eas.model import TaskSpec
 from eas.registry import Registry
@@ -44,7 +44,7 @@ class Configuration:
         self._source = source
         self._parent = parent
         self._seed = seed
-        self._scope = Scope(parent.metadata, requested)
+        self._requested = requested
         self._memory: dict[str, Any] = {}
         self._shared: Memory = {} if memory is None else memory
         self._descriptor: Descriptor
@@ -111,7 +111,7 @@ class Configuration:
     def _remembered(self, part: Expression, keys: tuple[str, ...]) -> Any:
         values = self._shared.setdefault(part.value, {})
         # By representation: 1, 1.0 and True are equal, and are printed differently.
-        key = tuple([repr(self._scope.metadata.get(name, ...)) for name in keys])
+        key = tuple([repr(self._parent.metadata.get(name, ...)) for name in keys])
         if key not in values:
             if len(values) >= MAX_REMEMBERED:
                 values.clear()
@@ -119,9 +119,7 @@ class Configuration:
         return values[key]
 
     def _value(self, part: Expression) -> Any:
-        scope = self._scope
-        if part.parsed.uses_random:
-            scope = Scope(scope.metadata, scope.requested, self._seed + self._address)
+        scope = Scope(self._parent.metadata, self._requested, self._seed + self._address)
         try:
             return evaluate_checked(part.value, part.parsed, scope, part.where)
         except MissingMetadataError as error:
@@ -169,8 +167,13 @@ class Configuration:
     def _products(self, part: Part, key: str) -> Mapping[str, str]:
         if isinstance(part, Constant):
             return part.value  # type: ignore[no-any-return]
+        assert isinstance(part, DictPart)
         filled: dict[str, Any] = part.fill(self._evaluate)
-        products = {self._semantic(name, key): self._file_name(each, key, name) for name, each in filled.items()}
+        # Without an expression among the keys, the parser has checked them.
+        products = {
+            self._semantic(name, key) if part.keys else name: self._file_name(each, key, name)
+            for name, each in filled.items()
+        }
         if len(products) < len(part.value):
             self._fail(key, "gives one name twice", "let each key have a value of its own")
         return products
@@ -184,19 +187,19 @@ class Configuration:
         return text
 
     def _file_name(self, file_name: Any, key: str, semantic: str) -> str:
-        where = child_path(key, semantic)
         if not isinstance(file_name, str):
+            where = child_path(key, semantic)
             self._fail(where, f"a file name must be a string, and is {kind(file_name)}", "give a string")
         # A raw expression is left where it waits for metadata; its value is checked when it is there.
         if self._pending and is_expression(file_name):
             return file_name
-        return self._check_path(file_name.strip(), where)
+        return self._check_path(file_name.strip(), key, semantic)
 
-    def _check_path(self, value: str, where: str) -> str:
+    def _check_path(self, value: str, key: str, semantic: str = "") -> str:
         try:
             check_relative_path(value)
         except StorePathError as error:
-            self._fail(where, error.what, error.hint)
+            self._fail(child_path(key, semantic) if semantic else key, error.what, error.hint)
         return value
 
     def _requires(self, part: Part) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from eas.chains import formats, functions, limits, syntax
 from eas.chains.formats import format_value, render, unknown_key
@@ -30,8 +29,7 @@ class NotYetError(Exception):
     """requested_metadata is read and not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What an expression sees.
 
     Attributes

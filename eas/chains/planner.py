@@ -251,11 +251,11 @@ class Planner:
 
     def _siblings(self, specs: Iterable[TaskSpec], place: _Place) -> None:
         tasks = list(specs)
-        if not any(task.requires for task in tasks):
+        wanted = {name for task in tasks for name in task.requires}
+        if not wanted:
             for task in tasks:
                 self._task(task, place, wanted=False)
             return
-        wanted = {name for task in tasks for name in task.requires}
         nodes: dict[str, int] = {}
         for task in tasks:
             before = [nodes[name] for name in task.requires if name in nodes]

@@ -17,23 +17,19 @@ class Siblings:
     ----------
     every:
         All names.
-    earlier:
-        Those before the present task.
     types:
-        Literal task types of ``earlier``, as far as it is known which task has the name.
+        Name of each task before the present one to its literal type, as far as it is known which task has the name.
     open:
-        Whether one of ``earlier`` is an expression: it may turn out to be any name.
+        Whether one of these names is an expression: it may turn out to be any name.
     """
 
     def __init__(self, every: Iterable[str | None] = ()) -> None:
         self.every = dict.fromkeys(every)
-        self.earlier: dict[str | None, None] = {}
         self.types: dict[str, str] = {}
         self.open = False
 
     def passed(self, name: str | None, task_type: str = "") -> None:
         """Go on to the next task, after the one called ``name``; ``task_type``: its literal type."""
-        self.earlier[name] = None
         if is_expression(name):
             self.open = True
             self.types.clear()
@@ -42,11 +38,11 @@ class Siblings:
 
     def problem(self, name: str) -> tuple[str, str] | None:
         """Return what is wrong with asking the earlier tasks for the metadata of ``name``, and the hint."""
-        if self.open or name in self.earlier or is_expression(name):
+        if self.open or name in self.types or is_expression(name):
             return None
         if name in self.every:
             return f"the task {name!r} comes later in this task_list", "move it before this task"
-        return _unknown(name, self.earlier, "earlier task of this task_list")
+        return _unknown(name, self.types, "earlier task of this task_list")
 
     def child_problem(self, name: str) -> tuple[str, str] | None:
         """Return what is wrong with a loop that asks its children, all of the list, for ``name``, and the hint."""
