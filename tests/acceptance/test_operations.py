@@ -121,10 +121,10 @@ def test_failures_are_rescheduled_and_queues_emptied_and_paused(
     ("arguments", "said"),
     [
         (("cancel", "77"), "there is no job 77"),
-        (("cancel", "absent"), "no job has the name 'absent'"),
-        (("reschedule", "--job-name", "absent"), "no job has the name 'absent'"),
+        (("cancel", "absent"), "no job is called 'absent'"),
+        (("reschedule", "--job-name", "absent"), "no job is called 'absent'"),
         (("queue", "pause", "nul"), "there is no queue of the task type 'nul'"),
-        (("queue", "empty", "--job-name", "absent"), "no job has the name 'absent'"),
+        (("queue", "empty", "--job-name", "absent"), "no job is called 'absent'"),
     ],
 )
 def test_wrong_requests_change_nothing_and_exit_with_2(
