@@ -1,7 +1,7 @@
-"""Prefect blocks: where the task database, the job queue and the file store are.
+"""Prefect blocks with the locations of task database, job queue and file store.
 
-``prefect block register -m blocks`` makes their types known to a server; ``eas blocks save`` does so
-and writes the current settings into one block of each.
+``prefect block register -m blocks`` registers their types with a server; ``eas blocks save`` does the same and
+saves the current settings as one block of each type.
 """
 
 from blocks.database import EASDatabase

@@ -1,4 +1,4 @@
-"""The block ``EASDatabase``: where the task database is."""
+"""The block ``EASDatabase``: connection to the task database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DRIVERS = {"sqlite": "sqlite", "mysql": "mysql+pymysql", "mariadb": "mysql+pymys
 
 
 class EASDatabase(Block):
-    """Where the EAS task database is: a MySQL server, or a sqlite file.
+    """Connection to the EAS task database: a MySQL server or a sqlite file.
 
     Examples:
         Look into the task database of a saved block:

@@ -1,4 +1,4 @@
-"""The block ``EASJobQueue``: how workers find the attempts that they run."""
+"""The block ``EASJobQueue``: the job queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eas.taskdb.engine import TaskDatabase
 
 
 class EASJobQueue(Block):
-    """How workers find queued attempts: by asking the task database, or by RabbitMQ messages.
+    """The job queue of EAS: the task database alone, or RabbitMQ.
 
     Examples:
         Show how many attempts are queued:

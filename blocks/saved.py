@@ -1,4 +1,4 @@
-"""One block of each kind under one name, made of the settings, and settings made of them."""
+"""Saves the settings as one block of each kind with a common name, and reads them back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS: tuple[type[Block], ...] = (EASDatabase, EASJobQueue, EASFileStore)
 
 
 def blocks_of(settings: Settings) -> tuple[EASDatabase, EASJobQueue, EASFileStore]:
-    """Return the three blocks that say what the settings say."""
+    """Return the three blocks for the settings."""
     return (
         EASDatabase.from_url(settings.database()),
         EASJobQueue.from_url(settings.queue_url.get_secret_value()),
@@ -31,7 +31,7 @@ def blocks_of(settings: Settings) -> tuple[EASDatabase, EASJobQueue, EASFileStor
 
 
 def save_blocks(settings: Settings, name: str = DEFAULT_NAME) -> list[str]:
-    """Register the block types and save the three blocks under ``name``; twice changes nothing.
+    """Register the block types and save the three blocks under ``name``. Idempotent.
 
     Returns their slugs, such as ``eas-database/eas``.
     """
@@ -44,9 +44,9 @@ def save_blocks(settings: Settings, name: str = DEFAULT_NAME) -> list[str]:
 
 
 def overrides(name: str) -> dict[str, str]:
-    """Return the settings in the blocks called ``name``; missing blocks give none.
+    """Return the settings in the blocks called ``name``; missing blocks are skipped.
 
-    Raises SettingsError where there is none of that name at all.
+    Raises SettingsError if no block has that name.
     """
     found: dict[str, str] = {}
     for kind in KINDS:

@@ -1,4 +1,4 @@
-"""The block ``EASFileStore``: where file products are, and external input and reports."""
+"""The block ``EASFileStore``: locations of file products, external input and reports."""
 
 from __future__ import annotations
 

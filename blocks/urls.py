@@ -1,4 +1,4 @@
-"""URLs of services: parts that everyone may see, and a password that no process may."""
+"""Splits and joins URLs of services, with the password as a separate secret."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DOCUMENTATION = "https://docs.prefect.io/v3/concepts/blocks"
 LOGOS = (
     "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos"
 )
-"""Where Prefect's own block types have their pictures, too; without network the UI shows none."""
+"""Location of the logos of Prefect's own block types; without network access the UI shows none."""
 
 
 def split(url: str, what: str) -> URL:
-    """Return a URL in parts. Raises SettingsError, which does not show it: it may hold a password."""
+    """Return the parts of a URL. Raises SettingsError without the URL in its message, as it may hold a password."""
     try:
         return make_url(url)
     except ArgumentError:

@@ -1,6 +1,6 @@
-"""Composition root: builds database, queue, store, orchestrators and workers from the settings.
+"""Builds database, queue, file store, orchestrators and workers from the settings (composition root).
 
-Orchestrators, workers and queues are imported when they are asked for: a report needs none of them.
+Orchestrators, workers and queues are imported only when they are used: a report needs none of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class App:
-    """EAS as the settings describe it. Connections are opened when they are first needed."""
+    """The parts of EAS for given settings. Connections are opened when they are first used."""
 
     settings: Settings
 
@@ -47,13 +47,13 @@ class App:
 
     @cached_property
     def database(self) -> TaskDatabase:
-        """The task database; a sqlite file is made, or migrated, on first use."""
+        """The task database; a sqlite file is created or migrated on first use."""
         database = TaskDatabase(self.settings.database())
         ensure_schema(database, self.registry)
         return database
 
     def has_database(self) -> bool:
-        """Whether a task database is there to be read, without making one."""
+        """Whether the task database exists; does not create it."""
         url = make_url(self.settings.database())
         if url.get_backend_name() != "sqlite":
             return True
@@ -82,7 +82,7 @@ class App:
         return Orchestrator(self.database, self.queue, self.registry, job_id)
 
     def assigned_registry(self) -> Registry:
-        """Return the registry with what a deployment assigned to worker types instead of what they ask for."""
+        """Return the registry with the resources that a deployment assigned to worker types, where it did."""
         assigned = self.database.fetch(worker_types.assigned)
         types = {
             name: replace(each, **assigned[name]._asdict()) if name in assigned else each
@@ -106,7 +106,7 @@ class App:
     def local_workers(self, count: int) -> LocalWorkers:
         """Return ``count`` workers of this machine for every worker type that is installed, not started yet.
 
-        Raises StoreError or ServiceError where they could not write into the file store.
+        Raises StoreError or ServiceError if the file store cannot be written.
         """
         from eas.orchestration.local_workers import LocalWorkers
 

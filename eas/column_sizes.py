@@ -1,4 +1,4 @@
-"""How long a text may be that a user chooses: as long as its column in the task database, on every engine.
+"""Maximum lengths of texts that users choose, given by their columns in the task database.
 
 The tables and the checks of chains and options read these numbers. Lengths are counted in characters,
 but for TEXT, which MySQL and MariaDB bound in bytes.

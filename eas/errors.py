@@ -1,8 +1,8 @@
-"""Every error this project raises on purpose, under one root.
+"""All exception classes of EAS, with a common base class.
 
-A message says what happened, where, and what to do next. ``exit_code`` is what the ``eas``
-command returns for it: 2 the request was wrong and nothing was changed, 3 a service could not
-be reached, 1 anything that went wrong while running.
+A message states what happened, where, and what to do next. ``exit_code`` is the exit code of the ``eas``
+command: 2 for a wrong request (nothing was changed), 3 for a service that cannot be reached, 1 for failures
+while running.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 class EASError(Exception):
-    """Root of all errors raised on purpose.
+    """Base class of all exceptions that EAS raises.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Problem:
     message:
         What is wrong there.
     hint:
-        How to mend it.
+        How to correct it.
     line, column:
         Place in the text, from 1, where it is known (JSON syntax errors); else 0.
     """
@@ -85,7 +85,7 @@ class ChainError(RequestError):
     source:
         Name of the file.
     problems:
-        Everything that was found wrong, at least one.
+        All problems found, at least one.
     """
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
@@ -115,7 +115,7 @@ class ExpressionError(RequestError):
 
 
 class MissingMetadataError(ExpressionError):
-    """An expression reads ``requested_metadata``, which is not there (yet)."""
+    """An expression reads ``requested_metadata`` that is not available (yet)."""
 
 
 class UnknownTaskTypeError(RequestError):
@@ -135,7 +135,7 @@ class UnknownFileError(RequestError):
 
 
 class ProductsExistError(RequestError):
-    """File products that this job would make exist already.
+    """File products of the job exist already.
 
     Attributes
     ----------
@@ -149,19 +149,19 @@ class ProductsExistError(RequestError):
 
 
 class StorePathError(RequestError):
-    """A name would leave the file store, or uses a part of it that is reserved."""
+    """A path leads out of the file store or into a reserved part of it."""
 
 
 class StoreError(RequestError):
-    """The file store can be reached, but does not do what was asked: no such bucket, no rights, no space."""
+    """The file store can be reached but refuses a request: missing bucket, no permission, no space."""
 
 
 class ChecksumError(EASError):
-    """A stored file product does not have the size or checksum that SQL recorded."""
+    """A stored file product does not have the recorded size or checksum."""
 
 
 class TaskFailure(EASError):  # noqa: N818 - task authors read it as a word of the language
-    """What a task's own code raises for a failure that it can explain without a traceback.
+    """Raised by a task's own code for a failure that needs no traceback to be understood.
 
     Parameters
     ----------

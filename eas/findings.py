@@ -1,4 +1,4 @@
-"""Findings about an installation: checks that run at the same time, each for a limited time."""
+"""Findings about an installation, from checks that run concurrently with a time limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eas.errors import EASError
 
 
 class Level(StrEnum):
-    """How serious a finding is: as it should be, worth knowing, or to be corrected."""
+    """Severity of a finding: no problem, information, or a problem to correct."""
 
     OK = "ok"
     NOTE = "note"
@@ -23,7 +23,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found; ``hint``: what to do."""
+    """Result of one check; ``hint``: how to correct a problem."""
 
     check: str
     level: Level
@@ -42,8 +42,8 @@ Check = Callable[[], list[Finding]]
 def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
     """Run all checks at the same time and return what they find, in their order.
 
-    A check without an answer after ``seconds`` is a problem. Its thread is left behind: it is a daemon, so it
-    does not keep the process alive.
+    A check that does not return within ``seconds`` is a problem. Its thread continues as a daemon, which does not
+    keep the process alive.
     """
     answers: queue.SimpleQueue[tuple[str, list[Finding]]] = queue.SimpleQueue()
     for name, check in checks.items():

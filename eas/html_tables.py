@@ -1,4 +1,4 @@
-"""Tables for notebooks: nothing in their texts is taken for HTML."""
+"""HTML tables for notebooks, with all texts escaped."""
 
 from __future__ import annotations
 

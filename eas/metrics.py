@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: the state of the system as SQL has it, at an HTTP endpoint of the supervisor."""
+"""Prometheus metrics of the task database, served by an HTTP endpoint of the supervisor."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOG = logging.getLogger("eas.metrics")
 
 LOOPBACK = "127.0.0.1"
 SHORTEST_AGE = 5.0
-"""Snapshots are at least this far apart [s], however often they are asked for."""
+"""Minimum time [s] between two snapshots, however often Prometheus scrapes."""
 COST = 0.01
-"""Share of the time that may go into reading snapshots: of large jobs they become rarer."""
+"""Maximum share of the time spent on reading snapshots: with large jobs the interval grows."""
 
 
 class SystemCollector(Collector):
-    """Gives Prometheus the state in SQL. Threads of the endpoint may ask at once: one of them reads."""
+    """Collects metrics from the task database. Of concurrent requests, one reads and the others share its snapshot."""
 
     def __init__(self, database: TaskDatabase, lease: float) -> None:
         self.database = database
@@ -42,7 +42,7 @@ class SystemCollector(Collector):
         self._due = 0.0
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics; of the database only that it is down, while it cannot be read."""
+        """Yield all metrics, or only ``eas_database_up`` while the database cannot be read."""
         with self._lock:
             up = self._refresh()
             snapshot, cost = self._snapshot, self._cost
@@ -59,7 +59,7 @@ class SystemCollector(Collector):
         if began < self._due:
             return self._snapshot is not None
         try:
-            # Without the patience of ``fetch``: who asks comes again, and others wait for this look.
+            # ``read`` does not retry as ``fetch`` does: Prometheus scrapes again, and other requests wait for the lock.
             with self.database.read() as connection:
                 self._snapshot = metrics.read(connection, self._history, self.database.now(), self.lease)
         except EASError as error:

@@ -1,4 +1,4 @@
-"""Frozen records that travel between the floors of this package."""
+"""Immutable records shared by the layers of this package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 from eas.states import AttemptState
 
 Scalar: TypeAlias = int | float | str | bool | None
-"""What a metadata value may be."""
+"""Type of a metadata value."""
 
 Metadata: TypeAlias = Mapping[str, Scalar]
 """Names to values, as inherited by a task or produced by an attempt."""
@@ -20,13 +20,13 @@ FOR_LOOP = "execution_for_loop"
 CONDITIONAL = "execution_conditional"
 DO_WHILE = "execution_do_while_loop"
 CONTROL_TASKS = frozenset({CHAIN, FOR_LOOP, CONDITIONAL, DO_WHILE})
-"""Task types that expand into children and cost no worker."""
+"""Task types that expand into children and need no worker."""
 
 
 class LoopMetadata(Mapping[str, Scalar]):
     """Inherited metadata of one iteration; the iterations of a loop share the names.
 
-    A job of 10^6 iterations holds one for each: a dictionary of eight entries would take twice the memory.
+    A job of 10^6 iterations holds one object for each; a dictionary of eight entries would need twice the memory.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class LoopMetadata(Mapping[str, Scalar]):
 
 @dataclass(frozen=True, slots=True)
 class BriefSpec:
-    """What an orchestrator keeps of a task that it need not configure or expand any more; see ``TaskSpec``."""
+    """The fields of ``TaskSpec`` that an orchestrator keeps after it has configured and expanded a task."""
 
     task_type: str | None
     name: str | None
@@ -70,31 +70,31 @@ class BriefSpec:
 
 
 class TaskSpec(NamedTuple):
-    """A task as its parent's expansion describes it, ready to be written to SQL.
+    """Description of a task, made by the expansion of its parent, to be written to the task database.
 
     Attributes
     ----------
     address:
         Ordinals from the root, joined by dots (``0.3.1``; the root chain is the empty string).
-        Unique within a job and the same whenever the job is expanded, so random numbers hang on it.
+        Unique within a job and reproducible, so the task's random numbers are derived from it.
     path:
         JSON path of the descriptor it comes from. The chains that a for-loop or a do-while loop
         makes carry the loop's own path.
     task_type:
         Name in the registry, or None while its expression waits for requested metadata.
     name:
-        Label that siblings ask for.
+        Name by which siblings refer to it.
     metadata:
         Inherited metadata, loop values among it.
     settings:
-        Every other key of the descriptor, evaluated; without ``task_list``, ``else_task_list``
-        and ``repeat_criterion``, which wait for their own turn.
+        All other keys of the descriptor, evaluated, except ``task_list``, ``else_task_list`` and
+        ``repeat_criterion``, which are evaluated at expansion.
     inputs, outputs:
         Semantic name to file name, evaluated.
     requires:
         Names of the earlier siblings whose output metadata it needs.
     pending:
-        Whether some expression waits for requested metadata: configure it again when that is here.
+        Whether some expression needs requested metadata that are not available yet; then it is configured later.
     """
 
     address: str
@@ -121,7 +121,7 @@ class TaskSpec(NamedTuple):
         return self.task_type in CONTROL_TASKS
 
     def brief(self) -> BriefSpec:
-        """Return the parts that are needed for as long as the job runs; SQL holds the others."""
+        """Return the fields that are needed as long as the job runs; the task database holds the others."""
         return BriefSpec(self.task_type, self.name, self.metadata, self.ordinal)
 
 
@@ -152,16 +152,16 @@ class InputProduct:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedAttempt:
-    """A scheduling attempt that a worker holds, as SQL describes it.
+    """A scheduling attempt that a worker has claimed, read from the task database.
 
     Attributes
     ----------
     settings:
         The descriptor's other keys, evaluated.
     metadata:
-        What the task inherits from its ancestors.
+        Metadata that the task inherits from its ancestors.
     seed:
-        The task's own, from the job's seed and the task's address.
+        Seed of the task, derived from the job's seed and the task's address.
     inputs:
         Semantic name to the stored version.
     outputs:
@@ -180,7 +180,7 @@ class ClaimedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """One version of a file product as SQL knows it.
+    """One version of a file product, read from the task database.
 
     ``store_path`` is relative to the file store's root; ``size`` in bytes; ``sha256`` in hex.
     """
@@ -194,7 +194,7 @@ class StoredVersion:
 
 
 class QueuedAttempt(NamedTuple):
-    """A queued attempt, as a message about it needs it.
+    """The fields of a queued attempt that a queue's message needs.
 
     Lower ``priority`` is claimed first; not before ``available_at`` [Unix time, s].
     """
@@ -207,16 +207,16 @@ class QueuedAttempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that QC looked at.
+    """Result of one QC check.
 
     Attributes
     ----------
     name:
         What was looked at.
     passed:
-        Whether it is as it must be; one check that is not fails the attempt.
+        Whether the check passed; one failed check fails the attempt.
     detail:
-        What was seen, with units.
+        Details, such as the value found, with units.
 
     Examples
     --------
@@ -252,10 +252,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A file that an attempt made, as it goes into SQL.
+    """A file made by an attempt, to be written to the task database.
 
-    ``semantic`` is the output's name, empty for a file that the chain does not name. ``passed`` says
-    whether it passed QC by itself; None: if its attempt did.
+    ``semantic`` is the output's name, empty for a dynamic output. ``passed`` is whether its own QC passed;
+    None if the attempt's QC decides.
     """
 
     semantic: str
@@ -268,7 +268,7 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file that an attempt made and the chain does not name; ``passed``: by its own QC."""
+    """A dynamic output of an attempt; ``passed`` is the result of its own QC."""
 
     file_name: str
     path: Path
@@ -277,16 +277,16 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """How an attempt ended: made by the executor, completed by the worker, and written to SQL.
+    """Result of an attempt: created by the executor, completed by the worker, written to the task database.
 
     Attributes
     ----------
     reason:
-        One line for users: why it failed, or which check did; empty exactly if the attempt is done.
+        One line for users: why it failed, or which check failed; empty if and only if the attempt is done.
     started, ended:
         Unix time [s].
     checks:
-        What QC looked at; empty when there was nothing to look at.
+        QC checks; empty if there was nothing to check.
     interrupted:
         Whether the executor aborted it before its end; then no QC ran, and nothing is recorded.
     new_files:
@@ -314,11 +314,11 @@ class AttemptResult:
 
     @property
     def state(self) -> AttemptState:
-        """The state in SQL: *done* or *failed*."""
+        """State of the attempt: *done* or *failed*."""
         return AttemptState.DONE if self.passed else AttemptState.FAILED
 
     def by_clock(self, offset: float) -> AttemptResult:
-        """Return the result with ``offset`` [s] added to all its times: from one clock to another."""
+        """Return the result with ``offset`` [s] added to all its times, to convert them to another clock."""
         if not offset:
             return self
         log = tuple(replace(entry, logged_at=entry.logged_at + offset) for entry in self.log)

@@ -1,4 +1,4 @@
-"""Names that users choose: which are near a misspelt one, and which metadata a loop gives its children."""
+"""Names chosen by users: suggestions for misspelt names, metadata keys of loops, labels of tasks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def label_of(task_type: str | None, name: str | None, metadata: Mapping[str, Any
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3, *, cutoff: float = 0.6) -> list[str]:
-    """Return up to ``limit`` of the ``known`` names that are spelt or begin like ``name``, the best first.
+    """Return up to ``limit`` of the ``known`` names that are similar to ``name`` or start like it, best first.
 
     Only the first 200 names and 60 characters of each are compared: the cost is bounded, whatever a user wrote.
     """
@@ -65,6 +65,6 @@ def nearest(name: str, known: Iterable[str], limit: int = 3, *, cutoff: float = 
 
 
 def _shared(one: str, other: str) -> int:
-    """Return how many characters two texts have in common at their beginnings."""
+    """Return the length of the common prefix of two strings."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (first, second) in pairs if first != second), min(len(one), len(other)))

@@ -1,4 +1,4 @@
-"""Texts of users made fit for a terminal, a log or a page: nothing in them controls how the rest is displayed."""
+"""Makes texts of users safe to display in terminals, logs and pages, and formats values for display."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-# Control characters but tab and newline; marks that change the direction of text or are invisible; what is
-# no character at all. An escape sequence of a terminal begins with one of these.
+# Control characters except tab and newline; bidirectional and invisible characters; noncharacters.
+# Terminal escape sequences begin with one of these.
 _UNSAFE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
@@ -18,9 +18,9 @@ _UNSAFE = re.compile(
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$:-])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 FORMULA = "=+-@\t\r"
-"""What a text must not begin with: spreadsheets take it for a formula."""
+"""First characters by which spreadsheets recognise a formula."""
 PREFIX = "'"
-"""Put before such a text, and before one that begins with it; never before a number."""
+"""Prefix for such texts, and for texts that begin with it; not for numbers."""
 GUARDED = (*FORMULA, PREFIX)
 SWITCH = "EAS_CSV_FORMULA_PREFIX"
 """Environment variable that switches the prefix off."""
@@ -30,7 +30,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def visible(text: str) -> str:
-    r"""Return ``text`` with each character that is invisible or controls the display as ``\x1b`` or ``\u202e``."""
+    r"""Return ``text`` with invisible and control characters escaped, such as ``\x1b`` or ``\u202e``."""
     return _UNSAFE.sub(_escaped, text)
 
 
@@ -47,13 +47,13 @@ def last_line(*texts: str | None) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return ``text`` as Markdown that shows it in one line, whatever marks and tags it holds."""
+    """Return ``text`` as one line of Markdown, with markup and HTML escaped."""
     plain = _MARKDOWN.sub(r"\\\1", one_line(text))
     return "".join(_HTML.get(character, character) for character in plain)
 
 
 def without_formula(text: str) -> str:
-    """Return ``text`` as a cell that no spreadsheet takes for a formula: with an apostrophe before it if need be.
+    """Return ``text`` as a cell that spreadsheets do not interpret as a formula, with an apostrophe if needed.
 
     To undo it, remove the first character of each text that begins with an apostrophe. Where ``EAS_CSV_FORMULA_PREFIX``
     is *false*, *no*, *off* or *0*, the text stays as it is.
@@ -64,7 +64,7 @@ def without_formula(text: str) -> str:
 
 
 class RecordFormatter(logging.Formatter):
-    """Indents all but the first line of a record, so that no text in it can look like another record."""
+    """Indents all lines of a record except the first, so that its text cannot imitate another record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's text, tracebacks included."""
@@ -77,7 +77,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def fitting(widths: Sequence[int], room: int, important: Sequence[int]) -> list[int]:
-    """Return the places of the columns that a table has room for, from left to right; at least one.
+    """Return the indices of the columns that fit into a table, from left to right; at least one.
 
     ``widths``: of all columns, with the blanks between them; ``important``: places in the order in which they
     find room, before the others, which are left out from the right.

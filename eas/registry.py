@@ -1,4 +1,4 @@
-"""The registry of task types and worker types: the package's own, and third parties'.
+"""The registry of task types and worker types, built in or added by third parties.
 
 Third parties add theirs by an entry point of the group ``eas.task_types`` that names a function
 without parameters; it returns a dictionary shaped like ``registry.yaml``.
@@ -26,12 +26,12 @@ from eas.tasks.settings import Setting
 BASE_WORKER_TYPE = "eas-base"
 ENTRY_POINT_GROUP = "eas.task_types"
 Names: TypeAlias = tuple[str, ...] | Mapping[str, str]
-"""Semantic names of files; a mapping has their meanings besides."""
+"""Semantic names of files; a mapping also has their meanings."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerType:
-    """A kind of worker: what it asks for. ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
+    """A worker type and the resources that it requests: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
 
     name: str
     cpu: float = 1
@@ -49,20 +49,19 @@ class TaskType:
     worker_type:
         The worker type that runs it; empty for control tasks.
     implementation:
-        ``module:class``, loaded only where the task runs; empty for a type of the language that
-        this release cannot run.
+        ``module:class``, imported only when a task runs; empty for a task type that this release cannot run.
     requires:
         Modules that must be importable where it runs.
     reserved:
-        Why no chain may use it; empty where one may.
+        Why chains must not use it; empty if they may.
     meaning:
-        What it does, in a line, for documentation.
+        One-line description, for the documentation.
     papers:
-        Where its method is published.
+        Publications of its method.
     inputs, outputs:
-        Semantic names that a task of this type must be given, perhaps with their meanings.
+        Required semantic names, optionally with their meanings.
     optional_inputs, optional_outputs:
-        Semantic names that it may be given besides.
+        Optional semantic names.
     settings:
         The settings that its code reads: a list of `eas.tasks.settings.Setting`, or ``module:name`` of
         one, imported where a chain is checked. Empty for a type without any; None where they are not
@@ -71,11 +70,11 @@ class TaskType:
         The output metadata that its code returns: a list of `eas.tasks.output_metadata.MetadataKey`, or
         ``module:name`` of one. None where they are not declared: then no request for one is checked.
     metadata_from:
-        Inputs whose metadata it returns besides; where two have a name, the last of these inputs counts.
+        Inputs whose metadata it also returns; if two have the same key, the last of these inputs takes precedence.
     input_metadata:
         The metadata that it reads of its inputs, declared in the same way.
     any_files:
-        Whether it may be given inputs and outputs of any name, although its settings are declared.
+        Whether inputs and outputs of any name are allowed, although its settings are declared.
     dynamic_outputs:
         Whether it makes file products that the chain does not name (``TaskContext.new_output``).
     time_limit:
@@ -84,8 +83,7 @@ class TaskType:
         Whether its results never depend on ``TaskContext.seed``. Its products are then reused
         whatever the seeds of the jobs are.
     noise_setting:
-        Dotted name of a setting (``specs.noise``) without which, or with 0 for which, the results do
-        not depend on the seed.
+        Dotted name of a setting (``specs.noise``). If it is missing or 0, the results do not depend on the seed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Settings: command line > environment > the saved settings file > the embedded default."""
+"""Settings, in order of precedence: command line, environment, saved settings file, default."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VARIABLES = {
     "EAS_MOST_WORKERS": "Kubernetes: most workers of each type that the scaler starts; default: 8.",
     "EAS_METRICS_PORT": "Kubernetes: port at which the supervisor serves metrics; empty: it serves none.",
 }
-"""Environment variables that users may set and that are no settings, with their meaning."""
+"""Environment variables for users other than settings, with their meaning."""
 
 SAVED = ("database_url", "queue_url", "data_dir", "store_url", "store_options")
 """Settings that ``save`` writes."""
@@ -56,9 +56,9 @@ def _saved(path: Path) -> dict[str, Any]:
 
 
 class Settings(BaseSettings):
-    """Where everything is, and the limits in time.
+    """Locations of database, queue, file store and folders, and time limits.
 
-    The URLs may hold passwords, so they are secrets: nothing prints them but ``safe_url``.
+    The URLs may hold passwords, so they are SecretStr: print them only with ``safe_url``.
     """
 
     model_config = SettingsConfigDict(env_prefix="EAS_", extra="ignore", frozen=True, env_ignore_empty=True)
@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources as the module's first line says."""
+        """Order the sources by precedence: arguments, environment, saved file."""
         saved = InitSettingsSource(settings_cls, _saved(home_directory() / SETTINGS_FILE))
         return init_settings, env_settings, saved
 
@@ -107,12 +107,12 @@ class Settings(BaseSettings):
 
     @property
     def scratch_directory(self) -> Path:
-        """Where copies lie that go to a remote file store or come from it."""
+        """Folder for copies of files that are transferred to or from a remote file store."""
         return self.data_directory / "scratch"
 
     @property
     def input_directory(self) -> Path:
-        """Where external data lie that no task made."""
+        """Folder of external data that no task made."""
         return self.data_directory / "input"
 
     @property
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
             "EAS_DATABASE_URL": self.database(),
             "EAS_QUEUE_URL": self.queue_url.get_secret_value(),
             "EAS_DATA_DIR": str(self.data_directory),
-            # Never empty: an empty variable gives way to the saved file.
+            # Never empty, because the saved file takes precedence over an empty variable.
             "EAS_STORE_URL": self.store_location,
             "EAS_STORE_OPTIONS": self.store_options.get_secret_value() or "{}",
             "EAS_LEASE": str(self.lease),
@@ -165,7 +165,7 @@ def load(**overrides: Any) -> Settings:
 
 
 class Origin(NamedTuple):
-    """One setting: its value, fit to be shown, and its source (*environment*, *file* or *default*)."""
+    """One setting: its value without secrets, and its source (*environment*, *file* or *default*)."""
 
     name: str
     variable: str
@@ -186,7 +186,7 @@ def origins(settings: Settings) -> list[Origin]:
 
 
 def _shown(settings: Settings, name: str) -> str:
-    """Return the value of a setting without anything secret."""
+    """Return the value of a setting without secrets."""
     if name == "database_url":
         return safe_url(settings.database())
     if name == "store_options":

@@ -22,7 +22,7 @@ class TaskState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing moves this task any more, unless an operator reschedules it."""
+        """Whether the task has ended; only an operator can reschedule it."""
         return self in FINAL_TASK_STATES
 
 
@@ -67,7 +67,7 @@ OPEN_JOB_STATES = (JobState.SUBMITTED, JobState.RUNNING)
 
 
 class WorkerState(StrEnum):
-    """State of a worker: *left* by itself, or *lost* without a word."""
+    """State of a worker: *alive*, *left* (exited normally) or *lost* (its process died)."""
 
     ALIVE = "alive"
     LEFT = "left"

@@ -1,4 +1,4 @@
-"""What authors of task types need, in one module: ``from eas.task_api import Task, TaskContext, ...``.
+"""The interface for authors of task types: ``from eas.task_api import Task, TaskContext, ...``.
 
 These names keep their meaning within a major release; other modules of EAS may change in any release.
 

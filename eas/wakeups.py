@@ -1,9 +1,9 @@
-"""Wake-ups between the processes of one machine: a hint to look into the task database now.
+"""Wake-ups between the processes of one machine: a notification to poll the task database now.
 
-Who waits for something binds a datagram socket in a folder that belongs to one task database and one
-user; who has committed something sends a byte to all sockets of a channel. SQL says what there is, and
-everybody looks there from time to time: a wake-up may be lost, come twice or for nothing. Processes on
-other machines, and where such sockets cannot be made, find out as they look.
+A waiting process binds a datagram socket in a folder that belongs to one task database and one user. A process
+that has committed a change sends a byte to all sockets of a channel. Every process polls the database anyway, so
+a wake-up may be lost, duplicated or spurious. Processes on other machines, and systems without such sockets, rely
+on polling alone.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from types import TracebackType
 from typing import Self
 
 LONGEST_PATH = 100
-"""Characters of a socket's path that every system allows."""
+"""Maximum length of a socket's path that every system allows [characters]."""
 
 JOBS = "jobs"
-"""The channel of jobs that were submitted or can run again, which supervisors listen on."""
+"""Channel for submitted and rescheduled jobs; supervisors listen on it."""
 
 _numbers = itertools.count()
 
 
 def channel_of(job_id: int) -> str:
-    """Return the channel of what happens to a job's tasks, which its driver listens on."""
+    """Return the channel for ended tasks of a job; the job's driver listens on it."""
     return f"job-{job_id}"
 
 
 class Wakeups:
-    """Those of one task database, which ``key`` identifies on this machine. Safe among threads and forks."""
+    """Wake-ups of one task database, which ``key`` identifies on this machine. Thread-safe and fork-safe."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -52,11 +52,11 @@ class Wakeups:
         return Path(tempfile.gettempdir()) / f"eas-{os.getuid()}" / digest
 
     def listen(self, channel: str) -> Listener:
-        """Return who listens on a channel (letters, digits, hyphens); close it after use."""
+        """Return a listener on a channel (letters, digits, hyphens); close it after use."""
         return Listener(self._bound(channel))
 
     def notify(self, channel: str) -> None:
-        """Wake all who listen on a channel on this machine; never waits, and never fails."""
+        """Wake all listeners on a channel on this machine; never blocks and never raises."""
         try:
             with os.scandir(self.folder) as found:
                 names = [each.name for each in found if each.name.rpartition(".")[0] == channel]
@@ -75,10 +75,10 @@ class Wakeups:
     def _send(self, path: Path) -> None:
         try:
             self._socket().sendto(b"!", str(path))
-        except ConnectionRefusedError:  # it was killed
+        except ConnectionRefusedError:  # the listening process was killed
             with contextlib.suppress(OSError):
                 path.unlink()
-        except OSError:  # it has ended, or has more wake-ups than it can hold
+        except OSError:  # the listener is closed, or its buffer is full of wake-ups
             pass
 
     def _socket(self) -> socket.socket:
@@ -87,12 +87,12 @@ class Wakeups:
                 made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 made.setblocking(False)
                 self._sender = os.getpid(), made
-                # A database that is dropped without being closed, or used after that, leaves no open socket.
+                # Closes the socket if the object is garbage-collected without ``close``.
                 self._closing = weakref.finalize(self, made.close)
             return self._sender[1]
 
     def _bound(self, channel: str) -> tuple[socket.socket, Path] | None:
-        """Return a bound socket with its path; None where none can be made: then there are no wake-ups."""
+        """Return a bound socket with its path; None if it cannot be created: then only this process can wake it."""
         path = self.folder / f"{channel}.{os.getpid()}-{next(_numbers)}"
         if len(str(path)) > LONGEST_PATH or not _private(self.folder.parent):
             return None
@@ -109,7 +109,7 @@ class Wakeups:
 
 
 def _private(folder: Path) -> bool:
-    """Make a folder of this user alone; return whether it is one: others can make it first where all may write."""
+    """Create a private folder; return whether it is private, because other users may have created it first."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
@@ -119,7 +119,7 @@ def _private(folder: Path) -> bool:
 
 
 def _close(process: int, path: Path | None, *sockets: socket.socket | None) -> None:
-    """Close sockets; the path is that of the process that made it, not of one that was forked from it."""
+    """Close sockets; remove the path only in the process that created it, not in a forked one."""
     if path is not None and os.getpid() == process:
         path.unlink(missing_ok=True)
     for each in sockets:
@@ -128,17 +128,17 @@ def _close(process: int, path: Path | None, *sockets: socket.socket | None) -> N
 
 
 class Listener:
-    """One who waits for wake-ups; a context manager. ``wake`` may be called from any thread."""
+    """Receives wake-ups; a context manager. ``wake`` is thread-safe."""
 
     def __init__(self, bound: tuple[socket.socket, Path] | None) -> None:
         self.path = bound[1] if bound is not None else None
-        """Where others send to; None where only this process can wake it."""
+        """Path to which other processes send; None if only this process can wake it."""
         if bound is not None:
             self._socket, self._own = bound[0], None
         else:
             self._socket, self._own = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        # A queue that is dropped without being closed takes its sockets and their paths with it.
+        # Closes the sockets and removes the path if the object is garbage-collected without ``close``.
         self._closing = weakref.finalize(self, _close, os.getpid(), self.path, self._own, self._socket)
 
     def fileno(self) -> int:
@@ -153,7 +153,7 @@ class Listener:
         return self.clear() or woken
 
     def clear(self) -> bool:
-        """Forget the wake-ups so far; return whether there was one."""
+        """Discard the wake-ups received so far; return whether there was one."""
         woken = False
         with contextlib.suppress(BlockingIOError):
             while self._socket.recv(1):
@@ -162,7 +162,7 @@ class Listener:
 
     def wake(self) -> None:
         """Wake it from within this process."""
-        with contextlib.suppress(OSError):  # closed; or it has many already
+        with contextlib.suppress(OSError):  # the listener is closed, or its buffer is full
             if self._own is not None:
                 self._own.send(b"!", socket.MSG_DONTWAIT)
             else:

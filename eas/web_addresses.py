@@ -1,4 +1,4 @@
-"""Addresses of the pages of ``eas web``: one function for each, so that every link agrees with the pages."""
+"""Addresses of the pages of ``eas web``: one function for each page, used by all links."""
 
 from __future__ import annotations
 

@@ -54,13 +54,13 @@ def task(
     task_type:
         A name of the registry, such as ``"synthesis_batman"``.
     name:
-        By which other tasks refer to it.
+        Name by which other tasks refer to it.
     inputs, outputs:
         Semantic name to file name, such as ``{"lightcurve": "curve.lc"}``.
     requires_metadata_from:
         Names of the tasks whose output metadata its expressions read.
     settings:
-        Everything else of the descriptor; units are those of the task type (periods and durations in days).
+        All other keys of the descriptor; units as the task type defines them (periods and durations in days).
 
     Raises
     ------
@@ -206,7 +206,7 @@ def expr(text: str) -> str:
 
 
 def _given(**parts: Any) -> Descriptor:
-    """Return what is given, with plain lists and dictionaries instead of other sequences and mappings."""
+    """Return the parts that are not None, with sequences as lists and mappings as dictionaries."""
     found: Descriptor = {}
     for key, value in parts.items():
         if isinstance(value, Mapping):

@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 POLL = 0.5
-"""Wait between two looks at a job [s]."""
+"""Interval [s] at which the state of a job is polled."""
 GRACE = 30.0
-"""A job that has had no driver for this time is reported [s]."""
+"""Time [s] without a driver after which ``wait`` warns."""
 
 
 class Job:
     """A job in the task database.
 
-    Every method reads the database when it is called; nothing is kept.
+    Every method reads the database when it is called; nothing is cached.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class Job:
     def run(self, *, workers: int | None = None, progress: bool = False) -> JobSummary:
         """Run the job to its end with local workers, and return its outcome.
 
-        As ``eas run --resume`` does, but without Prefect. Also for a job that was interrupted.
+        Like ``eas run --resume``, but without Prefect. Works also for an interrupted job.
 
         Parameters
         ----------
@@ -157,9 +157,9 @@ class Job:
         return self.summary()
 
     def wait(self, *, progress: bool = False, timeout: float | None = None) -> JobSummary:
-        """Wait until the job is over, and return its outcome; other processes run it.
+        """Wait until the job has ended, and return its outcome. Other processes run it.
 
-        Warns where no process drives the job and no supervisor is alive.
+        Warns if no process drives the job and no supervisor is alive.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class Job:
         Raises
         ------
         EASError
-            The job is not over after ``timeout``; it continues.
+            The job has not ended after ``timeout``; it continues.
 
         Examples
         --------
@@ -323,7 +323,7 @@ class Job:
         return Task._find(self.id, task)
 
     def cancel(self) -> Cancelled:
-        """Cancel the job, as ``eas cancel`` does: drop what is queued, stop what runs, keep file products.
+        """Cancel the job, like ``eas cancel``: drop queued attempts, stop running ones, keep file products.
 
         Examples
         --------
@@ -336,7 +336,7 @@ class Job:
         return cancelling.cancel(app.database, app.queue, self.id)
 
     def reschedule(self) -> Rescheduled:
-        """Let tasks wait again that failed, stalled or were withdrawn, as ``eas reschedule`` does; then `run` it.
+        """Reschedule failed, stalled and withdrawn tasks, like ``eas reschedule``. Then `run` the job.
 
         Examples
         --------

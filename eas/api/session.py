@@ -1,4 +1,4 @@
-"""The system that the functions of ``eas`` work on: that of the settings, unless ``connect`` says otherwise."""
+"""The EAS installation that the functions of ``eas`` use: that of the settings, or the one given to ``connect``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def connect(
     data_dir: str | Path | None = None,
     store_url: str | None = None,
 ) -> None:
-    """Choose the system that later calls work on; without it, they use the settings, as the commands do.
+    """Choose the installation that later calls use. By default they use the settings, like the commands.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def connect(
 
 
 def app() -> App:
-    """Return the parts of the chosen system; connections are kept until the settings change."""
+    """Return the `App` of the chosen installation; connections are kept until the settings change."""
     global _current  # noqa: PLW0603 - one system at a time, as with the commands
     with _LOCK:
         loaded = settings.load(**_overrides)

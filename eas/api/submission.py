@@ -63,7 +63,7 @@ def validate(chain: AnyChain, *, strict: bool = False) -> list[str]:
 
 
 def plan(chain: AnyChain) -> Plan:
-    """Return what a task chain would run, as ``eas plan`` shows it; nothing is run or stored.
+    """Return the plan of a task chain, as ``eas plan`` shows it. Nothing is run or stored.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def plan(chain: AnyChain) -> Plan:
 
 
 def estimate(chain: AnyChain, *, workers: int | None = None) -> Estimate:
-    """Return what a task chain would take, as ``eas plan --estimate`` shows it; nothing is run or stored.
+    """Estimate the time and resources of a task chain, like ``eas plan --estimate``. Nothing is run or stored.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def submit(
     backoff:
         Wait before the first retry [s]; doubled for each further one.
     seed:
-        All random numbers follow from it; None: a new one.
+        Seed of all random numbers of the job; None: a new one.
     priority:
         Jobs of higher priority are served first.
     job_name:
@@ -159,7 +159,7 @@ def submit(
     max_stalls:
         Further attempts of a task whose worker vanished; None: ``EAS_MAX_STALLS``.
     strict:
-        Whether warnings, such as settings that nothing reads, are errors.
+        Whether warnings, such as unknown settings, are errors.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def submit(
 
 
 def _read(chain: AnyChain, registry: Registry) -> Chain:
-    """Return a chain, parsed. Raises ChainError, and RequestError for what is no chain."""
+    """Return the parsed chain. Raises ChainError, or RequestError if ``chain`` cannot be converted to JSON."""
     if isinstance(chain, str | Path):
         return load_chain(Path(chain), registry)
     try:

@@ -1,4 +1,4 @@
-"""Tables of the Python interface, from queries that give them in parts."""
+"""Tables of the Python interface, joined from the parts that queries return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def joined(frames: Iterator[pd.DataFrame]) -> pd.DataFrame:
-    """Return a table that comes in parts, the first of which may be empty."""
+    """Return the concatenation of the parts of a table; some of them may be empty."""
     import pandas as pd
 
     parts = list(frames)

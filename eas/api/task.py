@@ -79,7 +79,7 @@ class Task:
         return _table(f"task {self.id} {report['label']}", sections)
 
     def report(self) -> dict[str, Any]:
-        """Return all that is known of the task, as ``eas show --json`` prints it; times are Unix times [s].
+        """Return the full report on the task, as ``eas show --json`` prints it; times are Unix times [s].
 
         Raises
         ------
@@ -197,12 +197,12 @@ class Task:
         }
 
     def log(self, *, level: str = "debug") -> pd.DataFrame:
-        """Return what its attempts logged, in order: time (UTC), attempt, level, logger, message, traceback.
+        """Return the log of its attempts, in order: time (UTC), attempt, level, logger, message, traceback.
 
         Parameters
         ----------
         level:
-            The least serious level that is wanted: ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
+            Minimum level: ``debug``, ``info``, ``warning``, ``error`` or ``critical``.
 
         Raises
         ------
@@ -283,7 +283,7 @@ class Product:
         Raises
         ------
         ChecksumError
-            The file is missing, or is not what the task database recorded.
+            The file is missing, or differs from the recorded size or checksum.
         ServiceError
             The file store cannot be reached.
 
@@ -294,7 +294,7 @@ class Product:
         b'\x1f\x8b'
         """
         with tempfile.TemporaryDirectory() as folder:
-            # An open file can still be read when its name is removed.
+            # An open file remains readable after its directory entry is removed.
             return session.app().store.fetch(self._stored(), Path(folder)).open("rb")
 
     def read(self) -> LightCurve:

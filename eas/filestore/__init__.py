@@ -1,13 +1,13 @@
-"""The file store: versions of file products, written once, checksummed, never changed.
+"""The file store: versions of file products, which are written once, checksummed and never changed.
 
 A working directory of the store looks like this:
 
     <working directory>/<file name>                  the newest version that passed QC
     <working directory>/.versions/<attempt>/<file name>    every version, by the attempt that made it
 
-SQL says which versions exist and which one counts; the published name is there for users. A version
-is in its place before SQL learns of it, so what SQL knows is always there; what a killed worker
-leaves behind is a version that SQL does not know: it takes space, and does no harm.
+The task database records which versions exist and which one is current; the published name is for users. A
+version is stored before it is recorded, so that every recorded version exists. A killed worker may leave a
+version that is not recorded: it takes space and has no other effect.
 """
 
 from eas.filestore.base import FileStore

@@ -1,4 +1,4 @@
-"""What every file store can do, and what they have in common."""
+"""The interface of file stores, and their common implementation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HINT = "restore the store's files, or run its maker again with --if-exists repla
 
 
 class FileStore(ABC):
-    """Where file products are kept."""
+    """Storage for versions of file products."""
 
     @property
     @abstractmethod
@@ -33,20 +33,20 @@ class FileStore(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The store's path or URL, fit for messages."""
+        """Path or URL of the store for messages, without passwords."""
 
     @abstractmethod
     def check(self) -> None:
         """Write a file and remove it again.
 
-        Raises StoreError where the store does not let us, ServiceError where it cannot be reached.
+        Raises StoreError if the store refuses, ServiceError if it cannot be reached.
         """
 
     @contextlib.contextmanager
     def staging(self, inside: Path | None = None) -> Iterator[Path]:
-        """Yield a new local folder to write in; it is removed afterwards with all that is left in it.
+        """Yield a new local folder; remove it afterwards with its contents.
 
-        ``inside``: the staging folder that it is to be in, so that whatever removes that one removes both.
+        ``inside`` is the staging folder in which to create it, so that removing that one removes both.
         """
         folder = (inside or self.scratch) / uuid.uuid4().hex
         folder.mkdir(parents=True)
@@ -60,8 +60,8 @@ class FileStore(ABC):
     ) -> NewVersion:
         """Move the local file ``source``, made by an attempt, into the store as a new version.
 
-        Raises StorePathError where the name leaves the store or ``source`` is not a plain file,
-        StoreError where the store does not take it, ServiceError where it cannot be reached.
+        Raises StorePathError if the name leaves the store or ``source`` is not a plain file, StoreError if the
+        store refuses the file, ServiceError if it cannot be reached.
         """
         if source.is_symlink() or not source.is_file():
             raise StorePathError(
@@ -70,8 +70,8 @@ class FileStore(ABC):
         check_relative_path(file_name)
         if working_directory:
             check_relative_path(working_directory)
-        # A worker that has lost the attempt may still write: its version must not replace the one
-        # that SQL knows, so no two calls share a folder.
+        # A worker that has lost the attempt may still write. Each call uses a folder of its own, so that this
+        # cannot overwrite the recorded version.
         version = f"{VERSIONS}/{attempt_id}-{uuid.uuid4().hex[:8]}/{file_name}"
         store_path = join(working_directory, version)
         size, digest = measure(source)
@@ -84,20 +84,20 @@ class FileStore(ABC):
 
     @abstractmethod
     def fetch(self, version: StoredVersion, folder: Path) -> Path:
-        """Return where to read a version: in the store itself, or a copy of it in the local ``folder``.
+        """Return the path to read a version from: in the store itself, or a copy in the local ``folder``.
 
-        ``folder`` need not exist. Raises ChecksumError where the version is not as SQL recorded it,
-        StoreError where the store does not give it, ServiceError where it cannot be reached.
+        ``folder`` need not exist. Raises ChecksumError if the version differs from the recorded checksum, StoreError
+        if the store refuses to read it, ServiceError if it cannot be reached.
         """
 
     @abstractmethod
     def set_published_name(self, working_directory: str, file_name: str, store_path: str) -> None:
-        """Make the published name refer to the version at ``store_path``; doing it twice is harmless."""
+        """Make the published name refer to the version at ``store_path``. Idempotent."""
 
     def publish(self, working_directory: str, file_name: str, store_path: str) -> None:
         """Publish a version under its product's name; a failure is only logged.
 
-        Tasks read versions by SQL; the published name is for users.
+        Tasks find versions through the task database; the published name is only for users.
         """
         try:
             self.set_published_name(working_directory, file_name, store_path)
@@ -113,15 +113,15 @@ class FileStore(ABC):
 
     @abstractmethod
     def remove_published_name(self, working_directory: str, file_name: str) -> None:
-        """Remove a published name; one that is not there is no error."""
+        """Remove a published name, if it exists."""
 
     @abstractmethod
     def discard(self, version: NewVersion) -> None:
-        """Remove a version that SQL did not take."""
+        """Remove a version that was not recorded in the task database."""
 
 
 def join(*parts: str) -> str:
-    """Return the path of the store that ``parts`` make, without those that are empty."""
+    """Join the non-empty ``parts`` to a path in the store."""
     return "/".join(part for part in parts if part)
 
 
@@ -133,14 +133,14 @@ def published_path(working_directory: str, file_name: str) -> str:
 
 
 def missing(version: StoredVersion) -> ChecksumError:
-    """Return the error for a version that SQL knows and the store does not hold."""
+    """Return the error for a recorded version that is missing from the store."""
     return ChecksumError(
         f"the file product {version.file_name} is missing from the store: {version.store_path}", hint=HINT
     )
 
 
 def verify(path: Path, version: StoredVersion) -> None:
-    """Raise ChecksumError where the file at ``path`` is not as SQL recorded it."""
+    """Raise ChecksumError if size or checksum of the file at ``path`` differ from the recorded ones."""
     size, digest = measure(path)
     if (size, digest) != (version.size, version.sha256):
         raise ChecksumError(

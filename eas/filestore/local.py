@@ -64,7 +64,7 @@ class LocalFileStore(FileStore):
         return path
 
     def set_published_name(self, working_directory: str, file_name: str, store_path: str) -> None:
-        """Let the published name be another link to the version at ``store_path``."""
+        """Make the published name a hard link to the version at ``store_path``."""
         target = self._inside(published_path(working_directory, file_name))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex[:12]}.link")
@@ -82,14 +82,14 @@ class LocalFileStore(FileStore):
         self._inside(published_path(working_directory, file_name)).unlink(missing_ok=True)
 
     def discard(self, version: NewVersion) -> None:
-        """Remove a version that SQL did not take."""
+        """Remove a version that was not recorded in the task database."""
         path = self.root / version.store_path
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
 
     def _inside(self, store_path: str) -> Path:
-        """Return the place of ``store_path``, or raise StorePathError where a link leads out of the store."""
+        """Return the absolute path of ``store_path``; raise StorePathError if a link leads out of the store."""
         root = self.root.resolve()
         target = root / store_path
         if not target.parent.resolve().is_relative_to(root):
@@ -98,7 +98,7 @@ class LocalFileStore(FileStore):
 
 
 def _sync(path: Path) -> None:
-    """Have the operating system write ``path`` out, so that SQL never knows more than the disk holds."""
+    """Flush ``path`` to the disk, so that the task database never records a version that a crash can lose."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -22,23 +22,23 @@ def open_store(url: str, options: str = "", *, scratch: Path) -> FileStore:
     url:
         Its root, such as ``/data/eas/store`` or ``s3://bucket/eas``.
     options:
-        What fsspec needs besides: a JSON object such as ``{"endpoint_url": ..., "key": ..., "secret": ...}``.
+        Options for fsspec, a JSON object such as ``{"endpoint_url": ..., "key": ..., "secret": ...}``.
     scratch:
         Local folder for staging and for copies; a local store stages inside itself.
 
-    Raises SettingsError where this can be no store; it is not asked yet (``check`` does).
+    Raises SettingsError for an invalid URL or options. Does not connect to the store; ``check`` does.
     """
     check_url(url)
     if (path := local_path(url)) is not None:
         return LocalFileStore(path)
-    # fsspec and a client for some cloud take their time to import: not for the common case.
+    # fsspec and cloud clients import slowly; a local store does not need them.
     from eas.filestore.remote import open_remote
 
     return open_remote(url, _options(options), scratch)
 
 
 def local_path(url: str) -> Path | None:
-    """Return the path that ``url`` is, or None where it is a URL of another kind than ``file://``."""
+    """Return the local path that ``url`` denotes, or None for a remote URL."""
     if "://" not in url:
         return Path(url)
     if "::" in url or url.split("://", 1)[0] not in LOCAL:
@@ -66,7 +66,7 @@ def _options(text: str) -> dict[str, Any]:
     except ValueError:
         options = None
     if not isinstance(options, dict):
-        # Without the text: it holds secrets.
+        # The message leaves out the text, because it may hold secrets.
         raise SettingsError(
             "the file store's options are not a JSON object",
             hint='e.g. EAS_STORE_OPTIONS=\'{"endpoint_url": "https://..."}\'',

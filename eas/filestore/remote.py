@@ -28,7 +28,7 @@ LOG = logging.getLogger("eas.filestore")
 T = TypeVar("T")
 
 ATTEMPTS = 5
-"""What fails in transit is tried so often, waiting 0.5, 1, 2 and 4 s in between."""
+"""Maximum number of tries of a request that fails in transit, with waits of 0.5, 1, 2 and 4 s in between."""
 REFUSALS = (
     FileNotFoundError,
     PermissionError,
@@ -38,9 +38,9 @@ REFUSALS = (
     ValueError,
     ftplib.error_perm,
 )
-"""Answers of a store that can be reached: asking again would not change them."""
+"""Errors that a reachable store returns: retrying does not help."""
 FLAT = frozenset(["s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "ossfs", "tos", "obs"])
-"""Object stores: they have no folders (to ask for one may create a bucket), and objects appear whole."""
+"""Object stores: they have no folders (creating one may create a bucket), and writes are atomic."""
 
 
 class RemoteFileStore(FileStore):
@@ -51,7 +51,7 @@ class RemoteFileStore(FileStore):
     files:
         The file system, rooted in the store.
     name:
-        Its URL, fit for messages.
+        URL of the store for messages.
     scratch:
         Local folder for staging and copies.
     flat:
@@ -100,7 +100,7 @@ class RemoteFileStore(FileStore):
             raise OSError(f"{size} bytes of {source.stat().st_size} arrived")
 
     def fetch(self, version: StoredVersion, folder: Path) -> Path:
-        """Return a checked copy of the version in ``folder``; one that is there already is not fetched again."""
+        """Return a verified copy of the version in ``folder``; reuse a copy that exists already."""
         key = hashlib.sha256(version.store_path.encode()).hexdigest()[:16]
         target = folder / key / Path(version.file_name).name
         if target.exists() and measure(target) == (version.size, version.sha256):
@@ -119,7 +119,7 @@ class RemoteFileStore(FileStore):
         return target
 
     def set_published_name(self, working_directory: str, file_name: str, store_path: str) -> None:
-        """Let the published name be a copy of the version at ``store_path``."""
+        """Make the published name a copy of the version at ``store_path``."""
         target = published_path(working_directory, file_name)
         self._ask(f"show {target}", lambda: self._publish(store_path, target))
 
@@ -156,7 +156,7 @@ class RemoteFileStore(FileStore):
             self._ask(f"remove {target}", lambda: self.files.rm_file(target))
 
     def discard(self, version: NewVersion) -> None:
-        """Remove a version that SQL did not take; one that stays takes space, and does no harm."""
+        """Remove a version that was not recorded; a failure is only logged, as the version merely takes space."""
         try:
             self._ask(f"remove {version.store_path}", lambda: self.files.rm_file(version.store_path))
         except EASError as error:
@@ -169,7 +169,7 @@ class RemoteFileStore(FileStore):
     def _exists(self, store_path: str) -> bool:
         with contextlib.suppress(ServiceError):
             return bool(self._ask(f"look for {store_path}", lambda: self.files.exists(store_path)))
-        return True  # a store without processes cannot tell
+        return True  # assume that it exists if the store cannot be reached
 
     def _make_folder(self, path: str) -> None:
         if not self._flat:
@@ -192,7 +192,7 @@ class RemoteFileStore(FileStore):
                 hint="see whether its bucket or folder exists and what its credentials permit (EAS_STORE_OPTIONS)",
             ) from error
         except Exception as error:
-            # Not chained: the client's own traceback may hold what we keep out of the message.
+            # Not chained: the client's own traceback may contain secrets that the message masks.
             raise ServiceError(
                 f"the file store {self.name} cannot {what}: {self._said(error)}",
                 hint="see whether its server runs; nothing is lost: what could not be stored is run again",
@@ -234,7 +234,7 @@ def open_files(url: str, options: dict[str, Any]) -> DirFileSystem:
 
 
 def _masked(error: BaseException | None, secrets: Sequence[str]) -> str:
-    """Return what a client's error says, without what the options hold."""
+    """Return the message of a client's error with all values of the options masked."""
     text = f"{type(error).__name__}: {error}"
     for secret in secrets:
         text = text.replace(secret, "***")
@@ -242,7 +242,7 @@ def _masked(error: BaseException | None, secrets: Sequence[str]) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return the texts in options, however deep: any of them may be a secret."""
+    """Return all strings in nested options: any of them may be a secret."""
     if isinstance(value, str):
         return [value] if len(value) > 3 else []
     if isinstance(value, dict):

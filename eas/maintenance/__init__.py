@@ -1,1 +1,1 @@
-"""What keeps the task database consistent after processes were killed."""
+"""Maintenance that keeps the task database consistent after processes were killed."""

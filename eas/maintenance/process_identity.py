@@ -1,7 +1,7 @@
-"""Which machine this is, and whether a process on it lives: a killed worker is then found at once.
+"""Identifies this machine and its processes, so that a killed worker on it is detected immediately.
 
-A host name will not do: containers share names, and process numbers mean something only within one
-boot of one process namespace.
+A host name is not sufficient: containers share names, and a process id is unique only within one boot and one
+process namespace.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eas.taskdb.workers import Process
 
 @cache
 def machine() -> str:
-    """Return what tells this boot of this machine, and this process namespace, from all others."""
+    """Return an identifier of this boot of this machine and this process namespace."""
     parts = [socket.gethostname()]
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
@@ -31,12 +31,12 @@ def machine() -> str:
 
 
 def this_process() -> Process:
-    """Return this process as others on this machine can find it."""
+    """Return the identity of this process, by which other processes on this machine can check it."""
     return Process(machine(), os.getpid(), _started(psutil.Process()))
 
 
 def process_name() -> str:
-    """Return a name for a resource of this process: others on this machine can tell whether it lives.
+    """Return a unique name for this process as the owner of a lease; ``is_gone`` tests such names.
 
     At most 60 characters: the machine (hashed), process number and start, and something random.
     """
@@ -44,22 +44,22 @@ def process_name() -> str:
 
 
 def reservation() -> str:
-    """Return the name under which this process reserves what one of its threads or children will own."""
+    """Return the name under which this process reserves a lease for one of its threads or children."""
     return f"{_own_prefix()}:reserved"
 
 
 def is_gone(name: str) -> bool:
-    """Return whether a name that ``process_name`` gave belongs to a dead process of this machine."""
+    """Return whether ``name``, made by ``process_name``, belongs to a dead process of this machine."""
     place, _, rest = name.partition(":")
     pid, _, rest = rest.partition(":")
     started, _, _ = rest.partition(":")
     if place != _short(machine()):
-        return False  # only its own machine can tell
+        return False  # the process can only be checked on its own machine
     return not is_alive(Process(machine(), int(pid), float(started)))
 
 
 def _started(process: psutil.Process) -> float:
-    """Return when ``process`` was started [s]: since the machine's start, which no step of its clock changes."""
+    """Return the start time of ``process`` [s] since boot, which changes of the system clock do not affect."""
     if not psutil.LINUX:
         return process.create_time()
     try:
@@ -80,7 +80,7 @@ def _short(place: str) -> str:
 
 
 def is_alive(process: Process) -> bool:
-    """Return whether a process of this machine still runs (and is not another one of its number)."""
+    """Return whether a process of this machine still runs; its start time detects a reused process id."""
     try:
         found = psutil.Process(process.pid)
         same = abs(_started(found) - process.started) < 1.0

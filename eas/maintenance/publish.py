@@ -1,7 +1,7 @@
-"""Publish the products of killed workers under their own names.
+"""Publish products that a worker committed but did not publish because it was killed.
 
-A worker commits a result, then publishes its products under their own names. One that is killed in between
-leaves products that SQL records and users do not see.
+A worker commits a result, then publishes its products. If it is killed in between, the task database has
+versions whose published names are missing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from eas.taskdb.queries import product_status
 
 DAY = 86_400.0
 LAST = 500
-"""A worker has at most one batch of attempts whose products it has not shown yet; a batch is smaller than this."""
+"""Number of last products of a worker to publish again: more than one batch, the most that can be unpublished."""
 
 
 def republish(database: TaskDatabase, store: FileStore) -> int:
-    """Show what workers made last that were lost in the last day, once for each loss; return how many products."""
+    """Publish the last products of each worker lost in the last day, once for each loss; return their number."""
     since = database.now() - DAY
     shown = 0
     for worker_id, found in database.fetch(lambda c: workers.lost(c, since)):
-        # A worker that was only stopped may continue, work on and be lost again.
+        # A suspended worker counts as lost; it may continue later and be lost again.
         loss = hashlib.sha256(f"{worker_id} {found}".encode()).hexdigest()[:32]
         if periodic_locks.acquire(database, f"names {loss}", 2 * DAY):
             shown += _show(database, store, worker_id)

@@ -1,4 +1,4 @@
-"""Find attempts whose worker is gone, and give their tasks another try."""
+"""Close attempts whose worker is gone, and queue another attempt where retries are left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eas.taskdb import periodic_locks, stalls, workers
 from eas.taskdb.engine import TaskDatabase
 
 LONGEST_INTERVAL = 10.0
-"""Longest time between two searches for stalled and lost attempts, by whichever process [s]."""
+"""Maximum time [s] between two searches for stalled and lost attempts, by any process."""
 
 
 def run_due(database: TaskDatabase, queue: JobQueue, lease: float, store: FileStore | None = None) -> None:
@@ -33,12 +33,12 @@ def run_due(database: TaskDatabase, queue: JobQueue, lease: float, store: FileSt
 def reap(database: TaskDatabase, queue: JobQueue, lease: float) -> int:
     """Close stalled attempts and queue new ones where tries are left; return how many were closed.
 
-    Stalled is what has had no heartbeat for ``lease`` seconds, and at once what a worker of this
-    machine held whose process is gone. Any process may call this at any time.
+    An attempt is stalled if its worker has sent no heartbeat for ``lease`` seconds, or if the worker was a
+    process of this machine that is gone. Any process may call this at any time.
     """
     now = database.now()
-    # While the database server was away no worker could write a heartbeat: after its restart each
-    # worker has a whole lease to be heard again.
+    # No worker can write a heartbeat while the database server is down: after its restart, each worker gets a
+    # full lease to send one.
     uptime = database.uptime()
     since = now - lease if uptime is None or uptime > lease else 0.0
 

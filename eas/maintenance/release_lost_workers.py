@@ -11,9 +11,9 @@ from eas.taskdb.engine import TaskDatabase
 
 
 def release_lost_workers(database: TaskDatabase, queue: JobQueue, lost: Mapping[str, str]) -> int:
-    """Close what lost workers ran as stalled, and queue it again; return how many attempts that were.
+    """Close the attempts of lost workers as stalled and queue new ones; return the number of closed attempts.
 
-    ``lost`` maps worker ids to why they are gone. Twice changes nothing.
+    ``lost`` maps worker ids to the reason of the loss. A second call has no effect.
     """
     now, closed = database.now(), 0
     for worker_id, why in lost.items():

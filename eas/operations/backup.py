@@ -2,8 +2,8 @@
 
 The file is gzipped JSON, one value a line: a header (format, schema, rows of each table), then for
 each table its name and columns and its rows as arrays, and last the SHA-256 of all lines before.
-It is read to its end and checked (``saved_file``) before anything is changed. It holds what SQL
-holds, not the contents of the file store.
+A restore reads and checks the whole file (``saved_file``) before it changes anything. The file holds the task
+database, not the contents of the file store.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ NOT_CARRIED = "file contents are not in it: copy the file store's folder, too"
 
 
 def save(database: TaskDatabase, path: Path) -> Contents:
-    """Write a snapshot of all rows to ``path``; the file appears when it is complete."""
+    """Write a snapshot of all rows to ``path``; the file gets its name only when it is complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # It holds chains and messages of all users: readable by its owner alone.
+        # The file holds chains and messages of all users: only its owner may read it.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as raw:
             with (
@@ -93,7 +93,7 @@ def _count(connection: Connection, table: Table) -> int:
 
 
 def restore(database: TaskDatabase, registry: Registry, path: Path, *, force: bool = False) -> Contents:
-    """Replace all that the task database holds by a saved file, in one transaction; create it where it is missing.
+    """Replace the contents of the task database by a saved file, in one transaction; create a missing database.
 
     Raises RequestError, with nothing changed, for a file that is damaged or of another schema, and
     for a database that holds jobs, unless ``force`` is given.
@@ -119,10 +119,9 @@ def restore(database: TaskDatabase, registry: Registry, path: Path, *, force: bo
 
 
 def _empty(connection: Connection) -> None:
-    """Delete all rows. TRUNCATE would be quicker, but cannot be undone when we are killed."""
+    """Delete all rows. TRUNCATE is faster, but cannot be rolled back if this process is killed."""
     mysql = connection.dialect.name != "sqlite"
-    # All of it goes: checking each reference on the way would only cost time, and MySQL gives up
-    # on references that cascade deeply.
+    # All tables are emptied, so foreign keys need no check; MySQL also rejects deeply nested cascades.
     connection.exec_driver_sql("SET foreign_key_checks=0" if mysql else "PRAGMA defer_foreign_keys=ON")
     for table in reversed(saved_tables()):
         connection.execute(delete(table))
@@ -148,6 +147,6 @@ def _fill(connection: Connection, path: Path) -> None:
             filled = table
         waiting.append(dict(zip(columns, row, strict=True)))
     flush()
-    # Where rows refer to missing ones, sqlite would only say so at the commit.
+    # With deferred checks, sqlite would report missing references only at the commit.
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
         raise damaged(path, "some rows refer to rows that it does not hold")

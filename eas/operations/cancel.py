@@ -48,15 +48,14 @@ class Cancelled:
 
 
 def cancel(database: TaskDatabase, queue: JobQueue, job_id: int) -> Cancelled:
-    """Cancel a job, whether a process drives it or not.
+    """Cancel a job, regardless of whether a process drives it.
 
-    One transaction: the job and all its tasks that are not over become *cancelled*; no result of
-    theirs is taken any more, and no further try queued. Workers learn of it and kill what runs
-    (SIGTERM, then SIGKILL) at their next heartbeat at the latest; an orchestrator that drives the
-    job stops at its next step. File products that were made stay.
+    In one transaction, the job and its unfinished tasks become *cancelled*; later results of these tasks are
+    rejected, and no retries are queued. Workers stop running attempts (SIGTERM, then SIGKILL) at their next
+    heartbeat at the latest; an orchestrator that drives the job stops at its next step. File products are kept.
 
-    A job that is cancelled already is left as it is. Raises UnknownJobError, and RequestError for a
-    job that is done or failed.
+    Cancelling a cancelled job has no effect. Raises UnknownJobError, and RequestError for a job that is done or
+    failed.
     """
     now = database.now()
     outcome, dropped = database.transact(lambda connection: _cancel(connection, job_id, now))

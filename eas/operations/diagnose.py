@@ -30,7 +30,7 @@ from eas.taskdb.queries import service_warnings
 from eas.taskdb.service_lease import SCALER, SUPERVISOR, is_alive
 
 LEAST_SPACE = 1e9
-"""Less free space than this on a disk is a problem [bytes]."""
+"""Minimum free space of a disk [bytes]; less is reported as a problem."""
 PACKAGES = ("prefect", "sqlalchemy", "pandas", "numpy", "pymysql", "pika")
 
 
@@ -100,7 +100,7 @@ def _warning(text: str) -> Finding:
 
 
 def check_queue(settings: Settings, registry: Registry) -> list[Finding]:
-    """Check that the broker answers, where the queue has one."""
+    """Check that the broker answers, if the queue has one."""
     url = settings.queue_url.get_secret_value()
     # Counting messages does not read the database.
     with closing(TaskDatabase("sqlite://")) as unused, closing(open_queue(url, AttemptClaims(unused))) as job_queue:
@@ -111,7 +111,7 @@ def check_queue(settings: Settings, registry: Registry) -> list[Finding]:
 
 
 def check_store(settings: Settings) -> list[Finding]:
-    """Check that the file store takes a file. A local folder that is not there yet is not created."""
+    """Check that the file store can be written. A missing local folder is not created."""
     ok, note, problem = _levels("store")
     check_url(settings.store_location)
     path = local_path(settings.store_location)
@@ -143,7 +143,7 @@ def check_disks(settings: Settings) -> list[Finding]:
 
 
 def check_task_types(registry: Registry) -> list[Finding]:
-    """Say which worker types can run here, and what the others lack."""
+    """List the worker types that can run here, and the missing modules of the others."""
     ok, note, _ = _levels("task types")
     found = [ok(f"workers of this machine can run {', '.join(registry.installed_worker_types())}")]
     for kind in registry.worker_types.values():
@@ -156,14 +156,14 @@ def check_task_types(registry: Registry) -> list[Finding]:
 
 
 def check_versions() -> list[Finding]:
-    """Return the versions of EAS, Python and the packages that matter most."""
+    """Return the versions of EAS, Python and the most important packages."""
     versions = [f"eas {eas.__version__}", f"Python {platform.python_version()}"]
     versions += [f"{name} {metadata.version(name)}" for name in PACKAGES]
     return [Finding("versions", Level.OK, ", ".join(versions))]
 
 
 def _levels(check: str) -> tuple[Callable[..., Finding], Callable[..., Finding], Callable[..., Finding]]:
-    """Return the functions that make a check's findings, by level: ok, note, problem."""
+    """Return three functions that create findings of a check: ok, note, problem."""
     ok, note, problem = (partial(Finding, check, level) for level in (Level.OK, Level.NOTE, Level.PROBLEM))
     return ok, note, problem
 

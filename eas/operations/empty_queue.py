@@ -12,15 +12,15 @@ from eas.taskdb.queries import job_selection
 
 
 def empty_queue(database: TaskDatabase, queue: JobQueue, *, job_name: str | None = None) -> dict[str, int]:
-    """Withdraw all queued attempts from the job queue, or those of the jobs of a name.
+    """Withdraw all queued attempts from the job queue, or those of the jobs called ``job_name``.
 
     Their tasks are *waiting* again and stay out of the queue until they are rescheduled
     (``eas.operations.reschedule``). Attempts that a worker has claimed continue; one that is being
     claimed at this moment is either withdrawn or runs. Tasks that become ready later are queued as
     usual.
 
-    Returns the number of attempts that were withdrawn, by task type. A transaction for each job; a second call
-    changes nothing. Raises UnknownJobError.
+    Each job is changed in its own transaction; a second call has no effect. Returns the number of withdrawn
+    attempts by task type. Raises UnknownJobError.
     """
     if job_name is None:
         wanted = database.fetch(job_selection.jobs_with_queued)

@@ -26,7 +26,7 @@ from eas.taskdb.queries.recorded_usage import Recorded, Usage, recorded
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A median, and the range without the lowest and the highest tenth: ``low`` and ``high``."""
+    """Median of a quantity, with its 10 % and 90 % quantiles ``low`` and ``high``."""
 
     low: float
     median: float
@@ -34,7 +34,7 @@ class Span:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Span:
-        """Return the span of one or more values."""
+        """Return the quantiles of one or more values."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
         tenths = statistics.quantiles(values, n=10, method="inclusive")
@@ -43,7 +43,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class TaskTypeEstimate:
-    """What one task of a type takes, from recorded attempts.
+    """Resources that one task of a type needs, from recorded attempts.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class TaskTypeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class WorkerTypeEstimate:
-    """What all tasks of a worker type take.
+    """Resources that all tasks of a worker type need.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class WorkerTypeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a chain would take on a number of workers.
+    """Resources and time that a chain needs on a number of workers.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class Estimate:
     worker_types, task_types:
         By name.
     guesses:
-        What is not known, and what is assumed instead, one sentence each.
+        Assumptions made where no data are recorded, one sentence each.
     """
 
     workers: int
@@ -133,7 +133,7 @@ class Estimate:
 HEADER = ("worker type", "tasks", "CPU time", "range", "memory", "disk", "attempts")
 """Columns of `worker_type_rows`; the range is that of the CPU time."""
 IMPORTANT = ("worker type", "tasks", "CPU time", "memory", "disk")
-"""Columns that find room before others, in this order."""
+"""Columns that are kept on narrow terminals, most important first."""
 
 
 def headline(estimate: Estimate) -> str:
@@ -170,7 +170,7 @@ def _range(span: Span) -> str:
 def estimate_chain(
     database: TaskDatabase | None, registry: Registry, chain: Chain, workers: int
 ) -> tuple[Plan, Estimate]:
-    """Return the plan of a chain, and what it would take on a number of workers.
+    """Return the plan of a chain, and the estimate for a number of workers.
 
     Raises ChainError as a plan does, RequestError where no attempt of any of its task types is recorded.
     """
@@ -186,7 +186,7 @@ def estimate_chain(
 def estimate(
     groups: Sequence[TaskGroup], found: Mapping[str, Recorded], registry: Registry, workers: int, leaves: Bounds
 ) -> Estimate:
-    """Return what tasks in ``groups`` take, from what attempts of their types used.
+    """Return the estimate for the tasks in ``groups``, from recorded attempts of their types.
 
     ``leaves``: bounds of their number. Raises RequestError where ``found`` has none of the types.
     """
@@ -217,7 +217,7 @@ def _counted(groups: Iterable[TaskGroup]) -> Counter[str]:
 
 
 def _wall_clock(groups: Sequence[TaskGroup], walls: Mapping[str, Span], workers: int) -> Span:
-    """Return the time of the schedule if all tasks are fast, as the median, or slow."""
+    """Return the simulated wall time with the low, median and high durations of all tasks."""
     low = [walls[each.task_type].low if each.task_type and each.certain else None for each in groups]
     median = [walls[each.task_type].median if each.task_type else None for each in groups]
     high = [walls[each.task_type].high if each.task_type else None for each in groups]
@@ -264,7 +264,7 @@ def _of_worker_type(name: str, types: Iterable[TaskTypeEstimate]) -> WorkerTypeE
 
 
 def _total(spans: Iterable[tuple[TaskTypeEstimate, Span]]) -> Span:
-    """Return the sum over all tasks; the lowest one is without those that may not run."""
+    """Return the sum over all tasks; ``low`` leaves out tasks that may not run."""
     parts = [(each.least * span.low, each.tasks * span.median, each.tasks * span.high) for each, span in spans]
     return Span(*(sum(column) for column in zip(*parts, strict=True)))
 

@@ -14,9 +14,9 @@ from eas.taskdb.migrate import initialise
 def init_database(database_url: str, registry: Registry) -> str:
     """Create or migrate the task database and fill in the registry.
 
-    A MySQL database that does not exist is created where the user may do that. Returns what was
-    done: *created*, *migrated* or *unchanged*. Raises RequestError for a database that cannot be
-    used, and ServiceError for one that cannot be reached.
+    A missing MySQL database is created if the user has the privilege. Returns *created*, *migrated* or
+    *unchanged*. Raises RequestError for a database that cannot be used, and ServiceError for one that cannot be
+    reached.
     """
     with closing(TaskDatabase(database_url)) as database:
         database.create()

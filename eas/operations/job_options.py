@@ -1,4 +1,4 @@
-"""How a job runs: the options of its submission, and their bounds."""
+"""Options of a job's submission, and their bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLANNING_SEED = "0"
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """How a job runs.
+    """Options of a job.
 
     Attributes
     ----------
@@ -28,8 +28,8 @@ class SubmitOptions:
     backoff:
         Wait before the first retry [s]; doubled for each further one, up to ten minutes.
     seed:
-        All random numbers of the job follow from it. None: a new one; with *reuse*, that of the job
-        whose products are found.
+        Seed of all random numbers of the job. None for a new seed; with *reuse*, for that of the job whose
+        products are reused.
     priority:
         Jobs of higher priority are served first.
     job_name:
@@ -37,7 +37,7 @@ class SubmitOptions:
     max_stalls:
         Further attempts of a task whose worker vanished.
     strict:
-        Refuse a chain with warnings, such as settings that nothing reads.
+        Reject a chain that has warnings, such as unknown settings.
     """
 
     if_exists: str = FAIL
@@ -59,5 +59,5 @@ class SubmitOptions:
 
     @property
     def known_seed(self) -> str:
-        """The seed, or that of plans while there is none."""
+        """The seed, or ``PLANNING_SEED`` if none is given."""
         return PLANNING_SEED if self.seed is None else self.seed

@@ -1,8 +1,8 @@
-"""How long a number of workers takes for tasks that wait for one another: a simulation of the queue.
+"""Simulates list scheduling: the time that a number of workers needs for tasks with dependencies.
 
-Tasks come in groups (`eas.chains.planner.TaskGroup`), so that 10^6 tasks are some hundred events: the tasks of
-a group take equally long, and a worker takes several of a large group at a time. List scheduling as the job
-queue does it: the first task that became ready goes to the first worker that is free.
+The tasks of a group (`eas.chains.planner.TaskGroup`) have equal durations, and a worker takes several tasks of a
+large group at a time, so that 10^6 tasks need only some hundred events. As in the job queue, the task that
+became ready first goes to the first free worker.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 ROUNDS = 200
-"""Rounds of all workers in which a large group is run at least: its last one is 1/200 of its time."""
+"""Minimum number of rounds in which the workers run a large group: limits the error to 1/200 of its duration."""
 
 
 class Group(Protocol):
-    """What is simulated: ``count`` tasks that wait for tasks of earlier groups."""
+    """Interface of a group: ``count`` equal tasks that wait for tasks of earlier groups."""
 
     @property
     def count(self) -> int: ...
@@ -32,11 +32,11 @@ def makespan(groups: Sequence[Group], durations: Sequence[float | None], workers
     Parameters
     ----------
     groups:
-        Each waits for earlier ones only. Of a group of n tasks, the share that is ready is the least share
-        done of a group that it waits for: exact where the tasks of both groups belong together one by one,
-        or where one task waits for all.
+        Each waits for earlier ones only. The ready share of a group equals the smallest completed share of
+        the groups that it waits for. This is exact if the tasks of both groups correspond one to one, or if
+        a single task waits for all.
     durations:
-        For each group, the time of one task [s]; None for what takes no worker.
+        For each group, the duration of one task [s]; None for tasks that need no worker.
     workers:
         Number of workers, each of which runs any task, one at a time.
     """
@@ -54,7 +54,7 @@ class _State:
     released: int = 0
     done: int = 0
     slowest: int = 0
-    """Place in ``waits_for`` of the group of which the least share is done."""
+    """Index in ``waits_for`` of the group with the smallest completed share."""
     followers: list[int] = field(default_factory=list)
 
 
@@ -112,7 +112,7 @@ class _Simulation:
                     finished += self._release(follower, more)
 
     def _newly_ready(self, state: _State) -> int:
-        """Return how many further tasks of a group are ready, and note what the rest waits for."""
+        """Return how many more tasks of a group have become ready; update ``slowest``."""
         least, first, places = 2.0, state.slowest, len(state.waits_for)
         for step in range(places):
             place = (first + step) % places
@@ -126,7 +126,7 @@ class _Simulation:
         return state.count * slowest.done // slowest.count - state.released
 
     def _release(self, number: int, count: int) -> list[tuple[int, int]]:
-        """Let tasks be ready; return them where they take no worker and are done at once."""
+        """Make tasks ready; return them if they need no worker and are therefore done immediately."""
         self._states[number].released += count
         if self._durations[number] is None:
             return [(number, count)]

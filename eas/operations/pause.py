@@ -17,10 +17,10 @@ LOG = logging.getLogger("eas.pause")
 
 
 def pause(database: TaskDatabase, task_types: Iterable[str] | None = None) -> list[str]:
-    """Pause the queues of these task types, or all; return those that were not paused before.
+    """Pause the queues of these task types, or all queues; return the task types that were not paused before.
 
-    No worker claims an attempt of them any more; one that is being claimed at this moment may still
-    run. Attempts are still queued, and wait. Raises UnknownTaskTypeError.
+    Workers claim no more attempts of these types; an attempt that is being claimed at this moment may still run.
+    New attempts are queued and wait. Raises UnknownTaskTypeError.
     """
     wanted = None if task_types is None else list(task_types)
     now = database.now()

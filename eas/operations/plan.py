@@ -1,4 +1,4 @@
-"""Plan a task chain: names, what would run, and all that can be checked before it is submitted."""
+"""Plan a task chain: its names, its tasks, and all checks that are possible before submission."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def names_of(chain: Chain, registry: Registry, options: SubmitOptions) -> tuple[
 
 
 def plan_chain(chain: Chain, registry: Registry, options: SubmitOptions | None = None) -> Plan:
-    """Return what a chain would run. Raises ChainError with all that is wrong with it as a whole."""
+    """Return the plan of a chain. Raises ChainError with all problems of the chain as a whole."""
     options = options or SubmitOptions()
     job_name, working_directory = names_of(chain, registry, options)
     return plan(chain, registry, options.known_seed, job_name=job_name, working_directory=working_directory)
 
 
 def fold_chain(chain: Chain, registry: Registry) -> Folded:
-    """Return what a chain would run as a picture shows it. Raises ChainError as `plan_chain` does."""
+    """Return the folded plan of a chain, for its diagram. Raises ChainError as `plan_chain` does."""
     options = SubmitOptions()
     job_name, working_directory = names_of(chain, registry, options)
     return folded(chain, registry, options.known_seed, job_name=job_name, working_directory=working_directory)
@@ -66,7 +66,7 @@ def require_no_warnings(chain: Chain, planned: Plan) -> None:
 def check_chain(chain: Chain, registry: Registry, database: TaskDatabase | None) -> Plan:
     """Check a chain as a whole, also against the task database where there is one, and return its plan.
 
-    Raises ChainError with all that is wrong.
+    Raises ChainError with all problems found.
     """
     planned = plan_chain(chain, registry)
     with database.read() if database is not None else nullcontext() as connection:
@@ -98,12 +98,12 @@ def require_installed(planned: Plan, registry: Registry) -> None:
 
 
 def check_inputs(connection: Connection | None, chain: Chain, planned: Plan, registry: Registry) -> None:
-    """Raise ChainError for inputs that no task makes: not of this chain, nor of another job.
+    """Raise ChainError for inputs that no task of this chain or of another job makes.
 
     ``connection`` is None where there is no task database yet.
     """
     if planned.open_products:
-        return  # some task's product names depend on data: only running will tell
+        return  # the names of some products depend on data and are known only at run time
     wanted = {(each.working_directory, each.file_name): each.path for each in planned.external if each.certain}
     if connection is not None and wanted:
         known = product_status.status(connection, wanted)
@@ -127,7 +127,7 @@ def _drop_what_others_plan(connection: Connection, wanted: dict[products.Product
         try:
             theirs = plan_of(job, registry)
         except ChainError:
-            continue  # it will fail by itself
+            continue  # an invalid chain makes no products; its own job reports the error
         if theirs.open_products:
             wanted.clear()
         for directory, name, _ in theirs.each_product():
@@ -137,7 +137,7 @@ def _drop_what_others_plan(connection: Connection, wanted: dict[products.Product
 
 
 def plan_of(job: AnyRow, registry: Registry) -> Plan:
-    """Return what a submitted job would run. Raises ChainError."""
+    """Return the plan of a submitted job. Raises ChainError."""
     chain = parse_chain(job.chain, job.source, registry)
     return plan(chain, registry, job.seed, job_name=job.name, working_directory=job.working_directory)
 

@@ -1,4 +1,4 @@
-"""Remove jobs that ended long ago, and what killed workers left behind, while the pipeline runs."""
+"""Remove old jobs and the staging folders of killed workers, while other jobs run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.prune import Extent, RemovedVersion
 
 PAUSE = 0.02
-"""Time that is left to others after each transaction [s]: sqlite has one writer at a time."""
+"""Pause [s] after each transaction, so that other processes can write: sqlite allows one writer at a time."""
 CLOCK_MARGIN = 3600.0
-"""How far clocks of machines may differ, and how old a staging folder is at least before it is removed [s]."""
+"""Maximum clock difference between machines, and minimum age of a staging folder that is removed [s]."""
 
 
 @dataclass
 class Pruned:
-    """What pruning has removed, or would remove.
+    """The jobs and files that pruning has removed, or would remove.
 
     Attributes
     ----------
     jobs:
         Ids of the jobs that are removed.
     reduced:
-        Ids of the jobs that stay, as something needs them, without their logs and superseded attempts.
+        Ids of jobs that are still needed: only their logs and superseded attempts are removed.
     removed:
         Rows and versions of file products that are removed.
     leftovers:
@@ -67,7 +67,7 @@ def plan(database: TaskDatabase, store: FileStore, before: float, *, products: b
         extents = {job_id: statements.extent(connection, job_id) for job_id in old}
         readers = statements.readers(connection, old)
         found = Pruned()
-        for job_id in old:  # the newest first: what only removed jobs have read may go, too
+        for job_id in old:  # newest first, so that a job whose products only removed jobs have read can be removed, too
             made = extents[job_id].versions
             kept = made and (not products or statements.in_busy_directory(connection, job_id))
             if not kept and not readers.get(job_id, set()) - set(found.jobs):
@@ -86,15 +86,15 @@ def plan(database: TaskDatabase, store: FileStore, before: float, *, products: b
 
 
 def prune(database: TaskDatabase, store: FileStore, before: float, *, products: bool = False) -> Pruned:
-    """Remove jobs that had ended at a moment [Unix s], in short transactions.
+    """Remove jobs that ended before the time ``before`` [Unix s], in short transactions.
 
     A job is removed with its tasks, attempts and logs if it made no file product. With ``products``,
     one that did is removed as well, with the stored versions, unless another job has read or kept one
     of them, or may read it: an unfinished job that works in the same directory. A job that stays loses
     its logs and superseded attempts: neither accepted nor the last of their task. Staging folders that
-    killed workers left behind go in any case.
+    killed workers left behind are removed in any case.
 
-    May be killed at any moment: the next call goes on.
+    The process may be killed at any moment: the next call continues.
     """
     chosen = plan(database, store, before, products=products)
     done = Pruned()
@@ -120,7 +120,7 @@ def _remove(database: TaskDatabase, store: FileStore, job_id: int) -> Extent:
     _in_chunks(database, statements.remove_inputs, job_id)
     while True:
         count, versions = database.transact(lambda c: statements.remove_attempts(c, job_id))
-        # Killed here, the files take space and are never read.
+        # If the process is killed here, the files remain and take space, but are never read.
         for version in versions:
             _remove_file(store, version)
         if not count:
@@ -151,8 +151,8 @@ def _remove_file(store: FileStore, version: RemovedVersion) -> None:
 def leftovers(database: TaskDatabase, store: FileStore) -> list[Path]:
     """Return the staging folders of this file store that no living worker can have made.
 
-    A folder is younger than the worker that made it. So one that was last changed before the oldest
-    living worker started, by whatever clock, belongs to none of them.
+    A worker creates its staging folder after it has started. A folder that was last changed before the oldest
+    living worker started, allowing for clock differences, therefore belongs to no living worker.
     """
     oldest = database.fetch(statements.oldest_worker)
     limit = min(time.time(), database.now() if oldest is None else oldest) - CLOCK_MARGIN

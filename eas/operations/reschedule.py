@@ -27,9 +27,8 @@ class Rescheduled:
     Attributes
     ----------
     jobs:
-        Job id to former state to number of tasks. States are those of tasks, and *emptied* for what
-        had been withdrawn from the queue. Control tasks count only where they had not expanded, or where
-        nothing else is left of a cancelled job.
+        Job id to former state to number of tasks. The state *emptied* means that a task had been withdrawn from
+        the queue. Control tasks count only if they had not expanded, or if a cancelled job has no other task.
     names:
         Job id to job name.
     """
@@ -39,7 +38,7 @@ class Rescheduled:
 
     @property
     def states(self) -> dict[str, int]:
-        """How many tasks were put back, by former state."""
+        """Number of rescheduled tasks by former state."""
         total: dict[str, int] = {}
         for counts in self.jobs.values():
             for state, count in counts.items():
@@ -48,7 +47,7 @@ class Rescheduled:
 
     @property
     def total(self) -> int:
-        """How many tasks were put back."""
+        """Number of rescheduled tasks."""
         return sum(self.states.values())
 
     @property
@@ -69,16 +68,15 @@ class Rescheduled:
 def reschedule(
     database: TaskDatabase, queue: JobQueue, *, job_name: str | None = None, job_id: int | None = None
 ) -> Rescheduled:
-    """Let all tasks that failed, stalled or were withdrawn from the queue wait to be run again.
+    """Set all tasks that failed, stalled or were withdrawn from the queue back to *waiting*.
 
-    With ``job_name`` or ``job_id``, only those of jobs of this name, or of this one job. Tasks that
-    those had blocked wait again, also in other jobs; their retries are what they were at submission;
-    queued, running and done tasks are not changed. Jobs that are over become *submitted* again, and
-    run when a process drives them (the supervisor, ``eas run --resume``); the driver of a running job
-    notices within a second.
+    ``job_name`` or ``job_id`` restricts this to the jobs of this name, or to one job. Tasks that were blocked by
+    them become *waiting* as well, also in other jobs. Their retries are reset to the number given at submission.
+    Queued, running and done tasks are not changed. Ended jobs become *submitted* again, and run when a process
+    drives them (the supervisor, ``eas run --resume``); the driver of a running job notices within a second.
 
-    A cancelled job stays cancelled unless it is asked for: by its id, or by a name that only it has.
-    Its blocked tasks are put back even where what blocks them is not.
+    A cancelled job is rescheduled only if its id is given, or a name that no other job has. Its blocked tasks
+    are rescheduled even if the tasks that block them are not.
 
     One transaction: a second call changes nothing. Raises UnknownJobError.
     """
@@ -89,7 +87,7 @@ def reschedule(
 
 
 class _Rescheduling:
-    """The transaction: jobs that were asked for first, then those that they had blocked."""
+    """The transaction: first the requested jobs, then the jobs that these had blocked."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -136,7 +134,7 @@ class _Rescheduling:
         return bool(former)
 
     def _blocked_by(self, job_id: int) -> set[int]:
-        """Return the other jobs with tasks that tasks of this one, which now wait again, had blocked."""
+        """Return the other jobs with tasks that were blocked by the rescheduled tasks of this job."""
         back = self.former[job_id]
         kinds = job_state.types_of(self.connection, back)
         grows = any(kind is None or kind in CONTROL_TASKS for kind in kinds)

@@ -1,6 +1,6 @@
-"""Submit a task chain: check everything that can be known beforehand, then write one transaction.
+"""Submit a task chain: run all checks that are possible beforehand, then write the job in one transaction.
 
-Nothing is queued yet: an orchestrator (``eas run``, the flow, the supervisor) does that.
+Submission queues no attempts: the orchestrator (of ``eas run``, a flow or the supervisor) does.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ logger = logging.getLogger(__name__)
 
 
 def choose_seed(connection: Connection, chain: Chain, registry: Registry, options: SubmitOptions) -> str:
-    """Return the seed of a job that is about to be submitted.
+    """Choose the seed of a job before its submission.
 
-    That of ``options`` if they give one. With *reuse*, that of the job that made most of the file
-    products that this job would make too: with another seed, nothing drawn at random would be found
-    again. Otherwise a new one, so that noise does not repeat across jobs.
+    The seed in ``options``, if given. With *reuse*, the seed of the job that made most of this job's file
+    products: products that depend on random numbers could not be reused with another seed. Otherwise a new seed,
+    so that different jobs have different noise.
     """
     if options.seed is not None:
         return options.seed
@@ -74,9 +74,9 @@ def submit(
 ) -> int:
     """Check a chain against the registry and the task database, and write the job; return its id.
 
-    With ``to_drive`` this process holds the job's lease from the first moment, as it is about to
-    drive the job itself: a supervisor would adopt it otherwise. With ``runs_here`` all its task types
-    must be installed on this machine.
+    With ``to_drive`` this process holds the job's lease from the start, because it will drive the job itself;
+    otherwise a supervisor would adopt it. With ``runs_here`` all task types of the chain must be installed on
+    this machine.
     Raises ChainError for a chain that cannot run, ProductsExistError where it would make what
     exists already, RequestError for task types that nothing can run; then nothing was changed.
     """
@@ -160,7 +160,7 @@ def _check_planned_products(connection: Connection, planned: Plan, working_direc
         try:
             theirs = plan_of(job, registry)
         except ChainError:
-            continue  # it fails when it runs
+            continue  # its own run reports the error
         for directory, name, _ in theirs.each_product():
             if (directory, name) in mine:
                 what = f"{directory}/{name} will be made by job {job.id} ({job.name}), which is {job.state}"

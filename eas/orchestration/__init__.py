@@ -1,1 +1,1 @@
-"""Driving jobs: dependency graph, expansion, external inputs, orchestrator, drive loop and supervisor."""
+"""Orchestration of jobs: dependency graph, expansion, external inputs, orchestrator, drive loop and supervisor."""

@@ -1,7 +1,7 @@
-"""The dependency graph of a running job, in memory, counted down as tasks settle.
+"""The dependency graph of a running job, in memory: counts the unfinished dependencies of each task.
 
-A completion costs as much as the task has dependants. Nothing here knows SQL: the orchestrator loads
-the graph, reports to it what happened, and writes the resulting changes to SQL.
+The cost of completing a task is proportional to the number of its dependants. This module does not access
+the task database: the orchestrator loads the graph, reports events to it, and writes the resulting changes.
 
 The graph has no lock. It belongs to the thread that calls the orchestrator at that moment; others may
 read it only between two calls, as the flow does, which awaits each step before it reads.
@@ -27,19 +27,19 @@ class Node:
     Attributes
     ----------
     spec:
-        What the task is; only the brief form once the orchestrator need not configure or expand it any more.
+        Description of the task; reduced to a ``BriefSpec`` once the task is configured and expanded.
     waits:
-        How many things it still waits for: makers of its inputs, siblings whose metadata it needs.
+        Number of unfinished dependencies: makers of its inputs, and siblings whose metadata it needs.
     dependants:
         Tasks that wait for this one.
     makers:
         Tasks that it depends on; kept for the edges that Prefect draws.
     open_children, bad_children:
-        Children that are not settled, and those that settled without success.
+        Number of children that are not settled, and of those that settled without success.
     number:
         Number of its newest attempt, 0 before the first.
     held:
-        Whether an operator keeps it out of the queue while it waits.
+        Whether an operator withdrew it from the queue: it stays *waiting* until it is rescheduled.
     """
 
     task_id: int
@@ -58,7 +58,7 @@ class Node:
 
     @property
     def details(self) -> TaskSpec:
-        """The whole description, as long as it is needed: see ``forget_details``."""
+        """The full description; available until ``forget_details`` is called."""
         assert isinstance(self.spec, TaskSpec), f"the details of {self.label} were released"
         return self.spec
 
@@ -78,7 +78,7 @@ class Node:
         return label_of(self.task_type, self.spec.name, self.spec.metadata)
 
     def forget_details(self) -> None:
-        """Release the parts of ``spec`` that SQL holds too and that are not needed again.
+        """Replace ``spec`` by its brief form; the task database keeps the rest.
 
         A job of 10^6 tasks keeps 10^6 nodes: the address and the path alone would add a fifth to their size.
         """
@@ -92,7 +92,7 @@ class DependencyGraph:
     Attributes
     ----------
     ready:
-        Tasks that wait for nothing any more, in the order in which they became ready.
+        Tasks without unfinished dependencies, in the order in which they became ready.
     unresolved_inputs:
         Product id to the tasks that read it, where no task of this job makes it (so far).
     counts:
@@ -103,7 +103,7 @@ class DependencyGraph:
     settled:
         Tasks that settled since the last ``take_settled``.
     held:
-        Waiting tasks that an operator keeps out of the queue.
+        Waiting tasks that an operator withdrew from the queue.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class DependencyGraph:
         self.unexpanded = 0
 
     def add(self, node: Node) -> None:
-        """Add a task; ``connect`` it when all that came with it are added."""
+        """Add a task. Its dependencies are added later (``make``, ``read``, ``require``), after all new tasks."""
         self.nodes[node.task_id] = node
         if node.held:
             self.held.add(node.task_id)
@@ -151,9 +151,9 @@ class DependencyGraph:
             self.unexpanded += 1
 
     def make(self, task_id: int, product_id: int) -> int | None:
-        """Note that a task makes a product; return another task that does so too, if there is one.
+        """Record that a task makes a product; return another task that makes the same one, if there is one.
 
-        Each iteration of a do-while loop may make what the one before made: that is a new version.
+        Each iteration of a do-while loop may make the products of the previous one again, as new versions.
         """
         other = self.maker_of.setdefault(product_id, task_id)
         if other != task_id:
@@ -166,7 +166,7 @@ class DependencyGraph:
         return None
 
     def read(self, task_id: int, product_id: int) -> None:
-        """Note that a task reads a product, whichever task makes it."""
+        """Record that a task reads a product; its maker may be added before or after this call."""
         node = self.nodes[task_id]
         maker = self.maker_of.get(product_id)
         if maker is not None:
@@ -176,7 +176,7 @@ class DependencyGraph:
             self.unresolved_inputs.setdefault(product_id, []).append(task_id)
 
     def require(self, task_id: int, names: Iterable[str]) -> str | None:
-        """Note which earlier siblings a task needs; return a name that none of them has, if any."""
+        """Record which earlier siblings a task depends on; return the first name that no sibling has, if any."""
         node = self.nodes[task_id]
         for name in names:
             sibling = self.sibling(node, name)
@@ -198,7 +198,7 @@ class DependencyGraph:
         return self.nodes[found[-1]] if found else None
 
     def mark_ready(self, task_id: int) -> None:
-        """Put a connected task among the ready ones if it waits for nothing."""
+        """Mark a task as ready if it has no unfinished dependency and is not withdrawn."""
         node = self.nodes[task_id]
         if node.state is TaskState.WAITING and node.waits == 0 and not node.held:
             self.ready.append(task_id)
@@ -215,7 +215,7 @@ class DependencyGraph:
                 self.settle(reader, TaskState.BLOCKED, reason)
 
     def configured(self, task_id: int, spec: TaskSpec) -> None:
-        """Replace the description of a pending task by the one that is configured in full."""
+        """Replace the description of a pending task by the fully configured one."""
         node = self.nodes[task_id]
         self._count(node, -1)
         self.unexpanded -= self._may_expand(node)
@@ -256,10 +256,10 @@ class DependencyGraph:
                 parent.bad_children += outcome is not TaskState.DONE
 
     def take_settled(self, decide: Callable[[Node], bool]) -> list[int]:
-        """Return what settled since the last call, after settling the parents whose last child did.
+        """Return the tasks settled since the last call; settle parents whose last child has settled.
 
-        ``decide`` says for a control task without open children whether it has ended: a do-while
-        loop may go on.
+        ``decide`` returns whether a control task without open children has ended: a do-while loop may start
+        another iteration.
         """
         taken = []
         while self.settled:
@@ -273,7 +273,7 @@ class DependencyGraph:
         return taken
 
     def outcome_of(self, control: Node) -> TaskState:
-        """Return how a control task ends, by how its children ended."""
+        """Return the final state of a control task, derived from the states of its children."""
         if not control.bad_children:
             return TaskState.DONE
         states = {self.nodes[child].state for child in control.children}
@@ -310,7 +310,7 @@ class DependencyGraph:
         return sum(count for (task_type, _), count in self.counts.items() if task_type not in CONTROL_TASKS)
 
     def expected_leaves(self) -> int:
-        """Return about how many leaf tasks there will be: a task that is not expanded has as many as its siblings."""
+        """Estimate the total number of leaf tasks, assuming that an unexpanded task has as many as its siblings."""
         shares: dict[int, float] = {}
 
         def share(node: Node) -> float:
@@ -371,7 +371,7 @@ class DependencyGraph:
 
 
 def _appended(task_ids: Sequence[int], task_id: int) -> Sequence[int]:
-    """Return ``task_ids`` with one more, appended in place where it is a list.
+    """Return ``task_ids`` with ``task_id`` appended, in place if it is a list.
 
     Most tasks have none or one: all share the empty tuple, and a tuple of one takes half the memory of a list.
     """

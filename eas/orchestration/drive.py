@@ -1,8 +1,8 @@
-"""The drive loop: advances a job step by step until there is nothing left for this process to do.
+"""The drive loop: advances a job step by step until it has ended, paused, or must be released.
 
-``Driver.run`` is the loop of everything that drives a job: ``eas run`` before its flow starts, ``Job.run``, the
-supervisor, flows while Prefect's API is away, and the tests. The flow ``run-chain`` takes the same steps in an
-asyncio loop, as one process may drive many jobs there.
+All drivers of a job use ``Driver.run``: ``eas run`` before its flow starts, ``Job.run``, the supervisor, flows
+while Prefect's API is unavailable, and the tests. The flow ``run-chain`` calls ``step`` from its own asyncio
+loop, because one process may run several such flows.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from eas.orchestration.orchestrator import Event, Orchestrator
 from eas.wakeups import Listener, channel_of
 
 FIRST_WAIT, LONGEST_WAIT = 0.02, 0.25
-"""Wait between two steps [s]: short after something happened, and growing while nothing does."""
+"""Wait between two steps [s]: the first after a step with events, growing to the longest while there are none."""
 SHORTEST_WAIT = 0.005
-"""Wait between two steps where a wake-up says that a task has ended [s]: what ends meanwhile is one step."""
+"""Minimum wait [s] even if a wake-up reports an ended task, so that one step handles several ended tasks."""
 
 RunJob = Callable[[int, threading.Event], None]
 """Drives one job, by id, until it has ended or paused, or the event is set; takes and releases the job's lease."""
 
 
 class Step(NamedTuple):
-    """What one step did, and how long to wait before the next one [s]."""
+    """The events of one step, and the time to wait before the next one [s]."""
 
     events: list[Event]
     wait: float
@@ -72,7 +72,7 @@ class Driver:
         return Step(events, 0.0 if job.finished or job.busy else self._wait)
 
     def wait(self, step: Step) -> None:
-        """Wait for the time of the next step: earlier than it says if a worker of this machine has ended a task."""
+        """Wait until the next step is due; return earlier if a worker on this machine reports an ended task."""
         if step.wait > 0:
             listener = self.listener
             time.sleep(SHORTEST_WAIT)
@@ -85,7 +85,7 @@ class Driver:
 
     @property
     def listener(self) -> Listener:
-        """What is woken when a worker of this machine has ended a task of the job. Only while it is open."""
+        """Listener that is notified when a worker on this machine has ended a task of the job. Requires ``open``."""
         if self._listener is None:
             raise RuntimeError("the driver is not open")
         return self._listener
@@ -93,7 +93,7 @@ class Driver:
     def run(self, between: Callable[[Step], bool | None] = lambda step: None) -> bool:
         """Advance the job until ``step`` returns None, or ``between``, called after each step, returns True.
 
-        Returns whether ``between`` ended it.
+        Returns whether ``between`` ended the loop.
         """
         while (step := self.step()) is not None:
             if between(step):

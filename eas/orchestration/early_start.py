@@ -1,4 +1,4 @@
-"""Starts the work of a job before the flow that shows it: Prefect takes seconds to import and to start."""
+"""Starts a job before the Prefect flow that displays it, because Prefect takes seconds to import and start."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from eas.orchestration.orchestrator import Event
 class EarlyStart:
     """Drives a job in a thread, with local workers, until a flow takes it over; a context manager.
 
-    As the block begins the workers start and the job's lease is taken (LostLeaseError while another
-    process drives the job). As it ends, the workers are stopped and the lease is released, also after
-    ``take_over``.
+    Entering the context starts the workers and takes the job's lease (LostLeaseError while another process
+    drives the job). Leaving it stops the workers and releases the lease, also after ``take_over``.
 
     Parameters
     ----------
@@ -37,7 +36,7 @@ class EarlyStart:
 
     def __enter__(self) -> Self:
         with ExitStack() as started:
-            # First the workers, which take longest to start; they are stopped before the lease is released.
+            # Workers first, because they take longest to start; leaving stops them before the lease is released.
             if self.workers is not None:
                 started.enter_context(self.workers)
             self.driver.open()
@@ -53,9 +52,9 @@ class EarlyStart:
         self.close()
 
     def take_over(self) -> list[Event]:
-        """Stop driving, between two steps; return what has happened so far.
+        """Stop the thread between two steps; return all events so far.
 
-        The caller drives the job on with ``driver``. Raises what a step has raised.
+        The caller continues with ``driver``. Raises the exception that a step has raised.
         """
         self._stop()
         if self._error is not None:
@@ -64,10 +63,10 @@ class EarlyStart:
         return events
 
     def finish(self) -> None:
-        """Wait until the job has ended or paused; no flow will take it over. Raises what a step raises."""
+        """Wait until the job has ended or paused, if no flow takes it over. Raises the exception of a failed step."""
         self._keep_events, self._events = False, []
         while self._thread.is_alive():
-            self._thread.join(0.5)  # without a limit, no signal would end the wait on some systems
+            self._thread.join(0.5)  # a join without timeout cannot be interrupted by signals on some systems
         self.take_over()
 
     def close(self) -> None:
@@ -76,7 +75,7 @@ class EarlyStart:
 
     @property
     def taken(self) -> bool:
-        """Whether it does not drive the job any more."""
+        """Whether the thread has stopped, or been asked to stop, driving the job."""
         return self._taken.is_set()
 
     def _stop(self) -> None:
@@ -88,7 +87,7 @@ class EarlyStart:
         try:
             self.driver.run(self._between)
         except BaseException as error:
-            self._error = error  # raised where the flow takes the job over
+            self._error = error  # raised by ``take_over``
 
     def _between(self, step: Step) -> bool:
         if self._keep_events:

@@ -1,4 +1,4 @@
-"""Expansion of control tasks into children, in SQL first and then in the graph.
+"""Expansion of control tasks into children, first in the task database and then in the graph.
 
 All children of one control task are inserted in the transaction that marks it as expanded, so a
 killed orchestrator leaves it either untouched or complete.
@@ -26,13 +26,13 @@ from eas.taskdb.product_claims import Registered
 from eas.taskdb.queries import job_state
 
 CHUNK = 5_000
-"""Tasks inserted in one transaction, about; a loop with more values goes in whole."""
+"""Approximate number of tasks inserted in one transaction; the children of one control task are never split."""
 
 T = TypeVar("T")
 
 
 class JobExpander:
-    """Adds tasks to one job: to SQL, and to the graph of its orchestrator."""
+    """Adds tasks to one job: to the task database, and to the graph of its orchestrator."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class JobExpander:
         self.root_id = 0
 
     def load(self) -> None:
-        """Rebuild the graph from SQL."""
+        """Rebuild the graph from the task database."""
         job = self.job.id
         rows, links, numbers = self.database.fetch(
             lambda c: (job_state.of_job(c, job), job_state.product_links(c, job), job_state.last_numbers(c, job))
@@ -86,8 +86,8 @@ class JobExpander:
     def expand(self, controls: Sequence[Node]) -> tuple[list[Node], Sequence[Node]]:
         """Expand the first of these control tasks, as many as fit into one transaction.
 
-        Returns those that were expanded, and those that are left for another call; what cannot be expanded is
-        settled as failed.
+        Returns the expanded control tasks, and those left for the next call. A control task that cannot be expanded
+        is settled as failed.
         """
         batch: list[tuple[Node, list[TaskSpec]]] = []
         size = taken = 0
@@ -102,7 +102,7 @@ class JobExpander:
         return self._insert(batch), controls[taken:]
 
     def configure(self, pending: Sequence[Node]) -> None:
-        """Configure tasks that waited for requested metadata, which exist now."""
+        """Configure tasks whose requested metadata have become available."""
         for node in pending:
             spec = self._attempt(node, self._reconfigured)
             if spec is None:
@@ -167,7 +167,7 @@ class JobExpander:
         """Return what ``work`` returns for a task, or settle the task as failed and return None."""
         try:
             return work(node)
-        except RequestError as error:  # a database that is away is no fault of the task's
+        except RequestError as error:  # only errors of the chain: an unavailable database must not fail the task
             self.graph.settle(node.task_id, TaskState.FAILED, str(error))
             return None
 
@@ -206,7 +206,7 @@ class JobExpander:
         return [control for control, _ in batch]
 
     def _connect(self, nodes: Sequence[Node], registered: Registered, *, requires: bool = True) -> None:
-        """Connect new tasks with makers, readers and siblings; makers first, as their order does not matter."""
+        """Record dependencies of new tasks: all products made first, so that readers find them in any order."""
         for node, product in _files(nodes, "outputs"):
             self._make(node.task_id, registered.ids[product], product)
         for node, product in _files(nodes, "inputs"):
@@ -237,7 +237,7 @@ class JobExpander:
 
 
 def _rank(node: Node) -> int:
-    """Return the rank of a task among several that make one product: those that ran or run come first."""
+    """Return the rank of a task among several makers of one product: tasks that have run or are in flight first."""
     if node.state in (TaskState.DONE, TaskState.QUEUED, TaskState.RUNNING):
         return 0
     return 1 if node.state is TaskState.WAITING else 2
@@ -260,8 +260,8 @@ def _files(nodes: Iterable[Node], side: str) -> Iterator[tuple[Node, products.Pr
 def fingerprint(spec: TaskSpec, registry: Registry, seed: str) -> str | None:
     """Return the SHA-256 of what determines a task's products; None if it makes none.
 
-    The job's seed is part of it only where the task's code may draw random numbers. Expressions that
-    draw some are evaluated already: the values that they gave are in settings and file names.
+    The job's seed is included only if the task's code may draw random numbers. Random numbers in expressions
+    need no seed here: the expressions are evaluated already, and their values are in settings and file names.
     """
     if spec.pending or not spec.outputs or spec.task_type is None or spec.is_control:
         return None
@@ -279,7 +279,7 @@ def fingerprint(spec: TaskSpec, registry: Registry, seed: str) -> str | None:
 
 
 def _spec(row: AnyRow, files: Mapping[str, Mapping[str, str]], shared: dict[str, dict[str, object]]) -> TaskSpec:
-    """Return the description of a task that SQL holds.
+    """Return the description of a task, built from its row.
 
     Equal JSON texts share one object, and equal words one string: that saves 130 bytes a task.
     """

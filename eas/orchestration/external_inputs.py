@@ -13,11 +13,11 @@ from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import product_status, unfinished_jobs
 
 INTERVAL = 1.0
-"""How often the products of other jobs are looked for [s]."""
+"""Minimum time [s] between two queries for products of other jobs."""
 
 
 class ExternalInputs:
-    """Looks for the unresolved inputs of one job's graph among the products of other jobs.
+    """Resolves inputs of one job that none of its own tasks makes, from the products of other jobs.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ class ExternalInputs:
         self._known: set[int] = set()
 
     def forget(self) -> None:
-        """Forget which unresolved inputs were looked for: the graph is loaded again."""
+        """Reset the state after the graph was loaded again."""
         self._known.clear()
 
     def look(self, *, idle: bool) -> bool:
-        """Resolve inputs, or mark them as unavailable, if it is time to; return whether fewer are unresolved then.
+        """If a query is due, resolve inputs or mark them as unavailable; return whether any was settled.
 
         ``idle``: no task of the job is in flight or ready, so that none of them can make the inputs.
         """
@@ -54,7 +54,7 @@ class ExternalInputs:
 
     def _ask(self) -> bool:
         before = len(self.graph.unresolved_inputs)
-        # Before the query: what ends in between is then part of its result.
+        # Evaluated before the query, so that tasks of this job which end in between are in its result.
         opening = any(node.task_type in self._open_types for node in self.graph.nodes.values() if not node.state.final)
         known, growing, names = self.database.fetch(
             lambda c: (

@@ -1,4 +1,4 @@
-"""Make a job *failed* that cannot be driven: its orchestrator fails again and again for the same reason."""
+"""Mark a job as *failed* whose orchestrator has failed repeatedly for the same reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eas.taskdb.engine import TaskDatabase
 
 
 def fail_job(database: TaskDatabase, queue: JobQueue, job_id: int, reason: str, revision: int) -> bool:
-    """Make a job failed with this reason; return False where that is not to be done any more.
+    """Mark a job as failed with this reason; return False if the job has changed meanwhile.
 
     One transaction: the root task becomes *failed* with the reason, so that every report shows it;
     the other open tasks become *blocked*, and their attempts are closed. ``eas reschedule`` puts all

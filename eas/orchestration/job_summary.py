@@ -23,7 +23,7 @@ HTML_FAILURES = 10
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that did not succeed: which, in what state, and why."""
+    """A task that did not succeed, with its state and the reason."""
 
     task_id: int
     task_type: str
@@ -33,7 +33,7 @@ class Failure:
 
     @property
     def explanation(self) -> str:
-        """The reason and its hint on one line; of a traceback the error alone."""
+        """The reason and its hint on one line; for a traceback only its last line."""
         return in_one_line(self.reason)
 
 
@@ -46,12 +46,12 @@ class JobSummary:
     counts:
         Task type to state to number of tasks, control tasks included.
     failures:
-        Tasks that failed, stalled, are blocked or were cancelled (the first thousand); control
-        tasks only where that is not just because of their children.
+        Tasks that failed, stalled, are blocked or were cancelled (the first thousand). A control task is
+        included only if its state is not merely that of its children.
     wall_clock:
         From the job's start to its end, or until now [s]; None before it started.
     seed:
-        The seed that all random numbers of the job follow from; ``--seed`` repeats them.
+        Seed of all random numbers of the job; ``--seed`` reproduces them.
     source:
         Name of the chain's file.
     """
@@ -119,7 +119,7 @@ def to_html(summary: JobSummary, outcomes: Mapping[str, Mapping[str, int]] | Non
 
 
 def summarise(database: TaskDatabase, job_id: int, *, failures: bool = True) -> JobSummary:
-    """Return the state of a job in SQL now. Raises UnknownJobError.
+    """Return the current state of a job, read from the task database. Raises UnknownJobError.
 
     ``failures``: name the tasks that did not succeed; without them only the states are counted, which is cheaper.
     """
@@ -150,7 +150,7 @@ def _failure(row: AnyRow, reasons: dict[int, str]) -> Failure:
 
 
 def in_one_line(reason: str) -> str:
-    """Return a reason and its hint on one line; of a traceback the error alone."""
+    """Return a reason and its hint on one line; for a traceback only its last line."""
     lines = [line.strip() for line in reason.strip().splitlines()]
     if not lines:
         return ""

@@ -1,4 +1,4 @@
-"""Workers on this machine, started as processes of their own and watched."""
+"""Starts worker processes on this machine and replaces those that die."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from eas.taskdb.engine import TaskDatabase
 LOG = logging.getLogger("eas.local_workers")
 
 RESTARTS = 20
-"""How often dead workers are replaced."""
+"""Maximum number of dead workers that are replaced."""
 
 
 class LocalWorkers:
     """Keeps ``count`` worker processes running; as a context manager it starts and stops them.
 
-    A worker that dies is replaced, and what it was running is handed to another at once; after too
-    many deaths ``check`` raises. Workers exit by themselves when this process is gone.
+    A worker that dies is replaced, and its attempts are queued again immediately; after ``RESTARTS`` deaths
+    ``check`` raises. Workers exit by themselves when this process is gone.
     """
 
     def __init__(
@@ -97,21 +97,21 @@ class LocalWorkers:
                 LOG.warning("local worker %d ended with %s; see %s", process.pid, process.returncode, self.log_file)
             self._replace()
             self._given_up = not self.processes and self.died > RESTARTS
-            with contextlib.suppress(EASError):  # the next one, or a worker, will do it
+            with contextlib.suppress(EASError):  # the next pass, or another worker, reaps them
                 reaper.reap(self.database, self.queue, self.lease)
 
     def _replace(self) -> None:
-        """Start the workers that are absent, until too many have died; what cannot be started counts as dead."""
+        """Start missing workers, up to the limit of restarts; a failed start counts as a death."""
         while len(self.processes) < self.count and self.died <= RESTARTS:
             try:
                 self.processes.append(self._start())
-            except OSError as error:  # no more processes, descriptors or space: maybe later
+            except OSError as error:  # out of processes, descriptors or memory: the next pass tries again
                 self.died += 1
                 LOG.warning("no local worker can be started: %s", error)
                 return
 
     def check(self) -> None:
-        """Raise EASError if all workers have died and none is started again: no task would ever run."""
+        """Raise EASError if all workers have died and none will be restarted, because no task would ever run."""
         if self._given_up and not self._stopping.is_set():
             raise EASError(
                 f"the local workers died {self.died} times; none is started any more",

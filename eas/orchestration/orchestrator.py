@@ -1,16 +1,16 @@
 """The orchestrator: advances one job from its root task to its end.
 
-It does not know Prefect. The drive loop (``eas.orchestration.drive``) calls ``step`` again and again
-and receives the events: what was expanded, queued, settled. ``open`` rebuilds everything that it
-holds in memory from SQL, so it may be killed at any line: each transaction leaves the job in a state
-from which the next orchestrator continues.
+It is independent of Prefect. The drive loop (``eas.orchestration.drive``) calls ``step`` repeatedly and
+receives the events: tasks that were expanded, queued or settled. ``open`` rebuilds the state in memory from
+the task database, so the process may be killed at any line: each transaction leaves the job in a state from
+which the next orchestrator continues.
 
 Every transaction that writes first locks the job's row and checks two things: that this process
 holds the job's lease, and that the job's revision is the one that was loaded. Operators increment the
 revision when they change tasks; then nothing is written that was decided on the old state, and the
 job is loaded again. Locking the job's row first makes orchestrator and operators exclude each other.
 Workers never lock it: they lock an attempt and then its task, as operators do, and an orchestrator
-writes neither before the attempt has ended. So no two of them can wait for each other.
+writes neither before the attempt has ended. This order of locks prevents deadlocks.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.queries import job_state
 
 QUEUE_CHUNK = 5_000
-"""Attempts put on the queue in one transaction."""
+"""Maximum number of attempts queued in one transaction."""
 QUEUE_EARLY = 1_000
-"""With this number of ready leaf tasks, they are put on the queue while other tasks are still to be expanded."""
+"""Number of ready leaf tasks that are queued before further control tasks are expanded, so that workers start."""
 ROUND = 5_000
-"""Ready tasks handled at a time."""
+"""Maximum number of ready tasks handled between two writes."""
 STEP = 20_000
-"""Leaf tasks put on the queue in one step, about: in between, ended attempts are collected and the lease is renewed."""
+"""Approximate number of leaf tasks queued in one step. Each step collects ended attempts and renews the lease."""
 
 
 class EventKind(StrEnum):
-    """What happened to a task, for the flow that displays it."""
+    """Kind of event of a task, for the flow that displays it."""
 
     EXPANDED = "expanded"
     QUEUED = "queued"
@@ -60,7 +60,7 @@ class EventKind(StrEnum):
 
 
 class Event(NamedTuple):
-    """Something that happened to a task; ``at``: when, by the database's clock [Unix s]."""
+    """An event of a task; ``at`` is its time by the database's clock [Unix s]."""
 
     what: EventKind
     node: Node
@@ -122,7 +122,7 @@ class Orchestrator:
 
     @property
     def finished(self) -> bool:
-        """Whether the whole job is settled, and SQL says so."""
+        """Whether the job has ended and its final state is committed."""
         return JobState(self.job.state).final
 
     @property
@@ -133,11 +133,11 @@ class Orchestrator:
 
     @property
     def busy(self) -> bool:
-        """Whether the last step left something that the next one can do at once."""
+        """Whether the next step can continue immediately."""
         return not self.finished and bool(self.graph.ready or self._leaves or self._loops)
 
     def step(self) -> list[Event]:
-        """Apply what ended, expand and queue what became ready; return the events.
+        """Apply ended attempts, expand and queue ready tasks; return the events.
 
         A large job takes several; see ``busy``. Raises LostLeaseError when another process has taken the job over.
         """
@@ -173,7 +173,7 @@ class Orchestrator:
                 continue  # an operator changed it in between
 
     def _read(self) -> None:
-        # The job before its tasks: a change in between then shows as a newer revision.
+        # Read the job before its tasks: a change in between is then detected by the newer revision.
         self.job = self.database.fetch(lambda c: jobs.get(c, self.job_id))
         self.graph.clear()
         for part in (self._seen, self._settled, self._written, self._leaves, self._loops):
@@ -242,7 +242,7 @@ class Orchestrator:
                 self.graph.settle(row.task_id, state)
 
     def _advance(self) -> None:
-        """Expand, configure and decide all that is possible, until there are leaf tasks to queue, or nothing else."""
+        """Expand and configure ready tasks until enough leaf tasks can be queued, or nothing more is ready."""
         while len(self._leaves) < QUEUE_EARLY:
             self._close_parents()
             loops, self._loops = self._loops, []
@@ -255,9 +255,9 @@ class Orchestrator:
                     return
 
     def _handle_ready(self) -> None:
-        """Handle the first of the ready tasks; what that makes ready comes before the others.
+        """Handle the first ready tasks; put the tasks that become ready by this before the others.
 
-        So the first iterations of nested loops run while the last ones are still to be expanded.
+        This way the first iterations of nested loops run while later ones are still being expanded.
         """
         ready = self.graph.ready
         nodes = [self.graph.nodes[ready.popleft()] for _ in range(min(len(ready), ROUND))]
@@ -303,14 +303,14 @@ class Orchestrator:
     def _check_external_inputs(self) -> bool:
         """Look for inputs that no task of this job makes; return whether anything changed."""
         moving = self.graph.in_flight or self._leaves or self.graph.ready or self._settled
-        # A withdrawn task may still make what the others wait for.
+        # A withdrawn task may still make the inputs of others once it is rescheduled.
         idle = not moving and not self.graph.held
         if self.graph.unresolved_inputs:
             return self._external_inputs.look(idle=idle)
         return idle and self._break_deadlock()
 
     def _break_deadlock(self) -> bool:
-        """Settle the waiting tasks when nothing runs and nothing can start: they wait for each other."""
+        """Settle all waiting tasks if nothing runs and nothing can start, because they depend on each other."""
         stuck = list(self.graph.waiting())
         if not stuck:
             return False
@@ -323,7 +323,7 @@ class Orchestrator:
         return True
 
     def _write(self) -> bool:
-        """Write what was decided, and queue leaf tasks, in one transaction; return whether to advance again.
+        """Write decisions and queue leaf tasks in one transaction; return whether to advance again.
 
         The commit is the boundary between this process and the next one: states, the marks of seen
         attempts and the queued attempts become visible together. Killed before it, the next

@@ -1,4 +1,4 @@
-"""Keeps a submitted job for the process that is about to drive it, until its orchestrator takes it over."""
+"""Reserves a submitted job for the process that will drive it, until its orchestrator takes the lease over."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reservation:
     Parameters
     ----------
     lease:
-        Age of a driver's last sign of life at which others may take the job over [s]; the lease
+        Age of a driver's last heartbeat at which other processes may take the job over [s]; the lease
         is renewed four times as often.
     """
 
@@ -50,7 +50,7 @@ class Reservation:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        with contextlib.suppress(EASError):  # the lease runs out by itself
+        with contextlib.suppress(EASError):  # the lease expires by itself
             self.database.transact(lambda c: job_lease.release(c, self.job_id, self._holder))
 
     def _keep(self, connection: Connection) -> bool:

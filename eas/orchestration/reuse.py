@@ -1,4 +1,4 @@
-"""File products that exist already: fail, keep what was made the same way, or replace them."""
+"""Handling of existing file products: fail, reuse those that were made the same way, or replace them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHOICES = (FAIL, REUSE, REPLACE)
 
 @dataclass
 class Decision:
-    """The outcome of ready tasks that are not queued.
+    """The ready tasks that are not queued, and why.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How many workers of each type are justified, by queued tasks, running tasks and their durations."""
+"""Decides how many workers of each type to start, from queued tasks, running tasks and their durations."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ STARTUP = 15.0
 PENDING = 4
 """Number of workers that may be starting at a time, or as many as are alive if that is more."""
 STUCK = 45.0
-"""A worker that has been starting for this time [s] has no room: an image that is there starts sooner."""
+"""Time [s] after which a starting worker counts as stuck: the cluster has no room, or is still pulling the image."""
 FULL_FOR = 120.0
-"""So long after the cluster was full [s], one worker at a time looks for room."""
+"""Time [s] after the cluster was full during which only one worker at a time is started."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Load:
     starting:
         Workers that were started and are not alive yet.
     stuck:
-        Those of the starting ones that have waited for long: the cluster has no room for them.
+        Starting workers for which the cluster has had no room for ``STUCK`` seconds.
     seconds:
-        Work that waits, in seconds of one worker: by the newest attempts of each job and task type.
+        Estimated duration of the queued attempts on one worker [s], from recent attempts of each job and type.
     unmeasured:
-        Attempts among the queued ones of whose duration nothing is known yet.
+        Queued attempts of unknown duration, which ``seconds`` does not include.
     mean_wall:
-        Mean wall-clock time of its tasks that ended lately [s]; None where none has.
+        Mean wall-clock time of its tasks that ended recently [s]; None if there are none.
     rate:
-        Number of its tasks that ended lately, for each second.
+        Number of its tasks that ended recently, per second.
     paused:
         Task types of it whose queue is paused; ``held_back`` attempts of theirs are queued.
     """
@@ -76,7 +76,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Decision:
-    """How many workers of a type to start now, and why, in words; ``take_back``: of those that are stuck."""
+    """How many workers of a type to start now, the reason, and how many stuck ones to stop (``take_back``)."""
 
     worker_type: str
     start: int
@@ -169,16 +169,15 @@ def decide(
 ) -> list[Decision]:
     """Return how many workers of each type to start.
 
-    A worker costs ``startup`` seconds before it does anything: one more is started for each
-    ``startup`` seconds of work that wait, but never more than attempts wait, and not for those that
-    idle or starting workers will take. The first worker of a type is started for whatever waits, and
-    so is one more where something has waited longer than a start takes. Of work whose duration is
-    unknown one worker takes the measure first. There are at least ``minimum`` and at most ``maximum``
-    workers of each type then, unless more are there already.
+    Starting a worker takes ``startup`` seconds. One worker is justified for each ``startup`` seconds of queued
+    work, at most one for each queued attempt; idle and starting workers are subtracted. At least one worker is
+    justified if the type has none, or if an attempt has waited longer than ``startup``. For work of unknown
+    duration one worker is started first, to measure it. The result keeps between ``minimum`` and ``maximum``
+    workers of each type, unless there are more already.
 
-    At most ``pending`` workers, or as many as are alive, are starting at a time; what room there is goes to
-    the worker type with most work for each of its workers. Where some are stuck, the cluster is full: one worker
-    waits for room, and the others are taken back.
+    At most ``pending`` workers, or as many as are alive, are starting at a time; the worker type with most work
+    per worker comes first. If some are stuck, the cluster is full: one worker keeps waiting for room, and the
+    others are stopped.
 
     Nothing here stops a worker: workers exit by themselves when they are idle. Raises RequestError for
     limits that contradict each other.
@@ -198,7 +197,7 @@ def decide(
 
 
 class RoomMemory:
-    """Decides with what earlier decisions showed of the cluster's room: one object serves one scaler."""
+    """Remembers when the cluster was full, to start fewer workers for a while. One object for each scaler."""
 
     def __init__(self) -> None:
         self._full_at: float | None = None
@@ -215,7 +214,7 @@ class RoomMemory:
 
 @dataclass
 class _Demand:
-    """What one worker type would need, and what it gets."""
+    """The number of workers that one type needs, and the number to start."""
 
     load: Load
     needed: int
@@ -237,7 +236,7 @@ class _Demand:
 
     @property
     def urgency(self) -> tuple[bool, bool, float]:
-        """Order of room: first who has no worker, and of these who waits for room; then most work for each worker."""
+        """Sort key: types without a worker first, of these the ones with a stuck worker; then by work per worker."""
         there = self.load.workers + self.load.starting - self.load.stuck + self.start
         waits = there == 0 and self.load.stuck > 0
         return there == 0, waits, (self.load.seconds + self.load.unmeasured) / (there + 1)
@@ -247,7 +246,7 @@ class _Demand:
 
 
 def _share_out(demands: Sequence[_Demand], pending: int) -> None:
-    """Start what is needed, one by one where it is most urgent, up to ``pending`` that are starting at a time."""
+    """Assign starts one by one to the most urgent worker type, up to ``pending`` starting workers in total."""
     for each in demands:
         each.start = each.least
     free = pending - sum(each.load.starting + each.start for each in demands)
@@ -260,7 +259,7 @@ def _share_out(demands: Sequence[_Demand], pending: int) -> None:
 
 
 def _wait_for_room(demands: Sequence[_Demand]) -> None:
-    """Let one worker wait for room, where it is most urgent; take the other stuck ones back."""
+    """Keep one worker of the most urgent type waiting for room; stop the other stuck ones."""
     for each in demands:
         each.take_back = each.load.stuck
     needy = [each for each in demands if each.needed > each.load.idle and each.load.stuck + each.most > 0]

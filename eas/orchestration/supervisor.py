@@ -1,11 +1,10 @@
 """The supervisor: a service that runs every unfinished job that no other process drives.
 
-It may be killed at any line, and any number of supervisors may run: the lease of a job in SQL names
-the process that drives it. It does not know Prefect; the function that runs one job is a parameter.
+It may be killed at any line, and any number of supervisors may run: the lease of a job in the task database
+names the process that drives it. It is independent of Prefect; the function that runs a job is a parameter.
 
-Each job runs in a thread of its own, with an orchestrator of its own. Only that thread and the main
-thread touch the supervisor's memory of a job, and never at the same time: the main thread looks at a
-job again after its thread has ended.
+Each job has its own thread and its own orchestrator. The supervisor's data on a job needs no lock: only that
+thread and the main thread access it, and the main thread does so only after the job's thread has ended.
 """
 
 from __future__ import annotations
@@ -37,40 +36,40 @@ from eas.wakeups import JOBS, Listener
 LOG = logging.getLogger("eas.supervisor")
 
 LOOK_INTERVAL = 0.5
-"""How often jobs to adopt are looked for [s], unless a submission on this machine is announced."""
+"""Interval [s] between two queries for jobs to adopt; a submission on this machine triggers one earlier."""
 LARGEST_SHARE = 0.05
-"""Of the time, for looking: with 10^4 unfinished jobs a look takes 50 ms or more."""
+"""Maximum share of the time spent on these queries: with 10^4 unfinished jobs one takes 50 ms or more."""
 LONGEST_INTERVAL = 5.0
-"""... but no look is later than this [s]: one that an outage delayed by a minute says nothing of the next."""
+"""Upper limit [s] of the interval between two queries: one that an outage delayed must not delay the next."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 """Pause before a job is run again after its orchestrator failed, doubled each time [s]."""
 FAILURES_LIMIT = 5
-"""Number of equal failures in a row, without progress in between, after which a job is *failed*."""
+"""Number of equal consecutive failures without progress after which a job is marked as *failed*."""
 LONGEST_REASON = 2_000
 """Length of a stored reason [characters]."""
 LOG_INTERVAL = 60.0
-"""How often the log states which jobs are driven [s]."""
+"""Interval [s] at which the log lists the driven jobs."""
 STANDBY_INTERVAL = 2.0
-"""How often a supervisor that stands by asks for the lease [s]."""
+"""Interval [s] at which a standby supervisor tries to take the lease."""
 LEASE_INTERVAL = 15.0
-"""How often the supervisor renews its sign of life in SQL [s]."""
+"""Interval [s] at which the supervisor renews its own lease."""
 
 
 @dataclass(frozen=True)
 class SupervisorOptions:
-    """How a supervisor behaves.
+    """Options of a supervisor.
 
     Attributes
     ----------
     most_jobs:
-        Number of jobs that run at once: by priority, then age.
+        Maximum number of jobs that run at once, chosen by priority, then age.
     until_idle:
         Exit after this time without a job to run [s]; None to keep running. A job that is paused
         because its last tasks were withdrawn from the queue does not count.
     time_limit:
         Release the jobs and exit after this time [s]; None for no limit.
     lease:
-        Age of the last sign of life of a job's driver above which the job is interrupted [s].
+        Age of a driver's last heartbeat above which its job counts as interrupted [s].
     heartbeat_lease:
         The same for attempts; see ``WorkerOptions.lease``.
     stand_by:
@@ -175,8 +174,7 @@ class Supervisor:
     def run(self) -> RunStats:
         """Run jobs until there is a reason to exit.
 
-        Raises ServiceError where the task database cannot be reached at the start; a later outage is
-        waited for.
+        Raises ServiceError if the task database cannot be reached at the start; later outages are waited out.
         """
         self.database.ping()
         LOG.info("looking for jobs to run in %s", self.database.safe_url)
@@ -232,7 +230,7 @@ class Supervisor:
         LOG.info("stop requested: exiting")
 
     def _pass(self, now: float) -> bool:
-        """Look for jobs if that is due, and adopt as many as may run; return whether there is anything to do."""
+        """Query for jobs if that is due and adopt as many as may run; return whether any job is open."""
         while not self._ended.empty():
             self._running.pop(self._ended.get()).join()
         looked = now >= self._look_due
@@ -252,7 +250,7 @@ class Supervisor:
         try:
             now = self.database.fetch(lambda c: unfinished_jobs.open_leases(c, row.id))
         except EASError:
-            return False  # the next look finds it again
+            return False  # the next query finds it again
         return any(self._adoptable(each) for each in now)
 
     def _wait(self, listener: Listener) -> None:
@@ -262,7 +260,7 @@ class Supervisor:
             self._look_due = self._look_allowed
 
     def _look(self) -> bool:
-        """Find the jobs that no process drives; return whether there is anything to do, here or elsewhere."""
+        """Find jobs that no process drives; return whether any job is unfinished, here or elsewhere."""
         try:
             self._renew_lease()
             unfinished = self.database.fetch(unfinished_jobs.open_leases)
@@ -296,7 +294,7 @@ class Supervisor:
         thread.start()
 
     def _run_one(self, job_id: int, revision: int) -> None:
-        """Run one job; no error of it may affect the others."""
+        """Run one job in its thread; catch all its errors, because they must not affect other jobs."""
         try:
             self.run_job(job_id, self._leave)
             self._after(job_id, revision)
@@ -317,7 +315,7 @@ class Supervisor:
         pause = min(FIRST_PAUSE * 2**failures.total, LONGEST_PAUSE)
         failures.total += 1
         failures.retry_at = time.monotonic() + pause
-        # An error of ours explains itself, and the traceback of an SQL error shows users' values.
+        # EAS errors need no traceback, and that of an SQL error would show users' values.
         trace = None if isinstance(error, EASError | StatementError) else error
         reason = _reason(error)
         LOG.warning("job %d cannot be run; next attempt in %.0f s: %s", job_id, pause, reason, exc_info=trace)
@@ -334,7 +332,7 @@ class Supervisor:
             LOG.warning("job %d: its failure was not recorded: %s", job_id, second)
 
     def _after(self, job_id: int, revision: int) -> None:
-        """Record how a run ended: job over, paused, released, or (a fault) none of these."""
+        """Record how a run ended: job ended, paused or released; raise EASError if it is none of these."""
         summary = summarise(self.database, job_id)
         state = JobState(summary.state)
         if state.final:
@@ -351,7 +349,7 @@ class Supervisor:
     def _renew_lease(self) -> None:
         if time.monotonic() >= self._lease_due:
             self._lease_due = time.monotonic() + LEASE_INTERVAL
-            # Another supervisor may hold it: one living holder is all that reports ask for.
+            # Another supervisor may hold it: reports only need to know that one is alive.
             self._lease.hold()
 
     def _log_state(self, unfinished: int) -> None:
@@ -361,7 +359,7 @@ class Supervisor:
             LOG.info("%d jobs unfinished; driven here: %s", unfinished, driven)
 
     def _run_maintenance(self) -> None:
-        """Reap and sweep in a thread of its own: a broker that is away must not delay the jobs."""
+        """Run maintenance in a separate thread: a broker that does not answer must not delay jobs."""
         lease = self.options.heartbeat_lease
         while not self._leave.wait(min(lease / 2, reaper.LONGEST_INTERVAL) / 2):
             try:

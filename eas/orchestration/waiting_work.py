@@ -1,7 +1,8 @@
-"""How long the attempts that wait will take, by job and task type.
+"""Estimates the duration of queued attempts, by job and task type.
 
-The newest attempts count most, and so do those that run: one that has run for long shows that its kind
-is slow before it has ended. Other jobs say little: a task type takes what its settings ask for.
+Recent attempts have the largest weight. Running attempts count as well: one that has run for a long time
+shows that tasks of this kind are slow before it ends. Other jobs have little weight, because the duration of
+a task depends on its settings.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import NamedTuple
 from eas.taskdb.engine import AnyRow
 
 RECENT = 21_600.0
-"""Age of the attempts from which the pace is estimated [s]."""
+"""Maximum age [s] of the attempts from which durations are estimated."""
 INTERVAL = 30.0
-"""Attempts that ended in the same interval [s] have the same weight."""
+"""Length [s] of the intervals by which ended attempts are grouped; attempts of one interval have the same weight."""
 HALF_LIFE = 60.0
-"""An attempt that ended so much earlier than another [s] has half its weight."""
+"""Age difference [s] that halves the weight of an attempt."""
 RATE_WINDOW = 900.0
-"""Age of the attempts that count for the rate [s]."""
+"""Maximum age [s] of the attempts that count for the rate."""
 Kind = tuple[int, str]
 """A job and a task type."""
 
 
 class Pace(NamedTuple):
-    """Mean duration of attempts [s], and the weight of what is known of it."""
+    """Mean duration of attempts [s], and the total weight of the attempts that it is based on."""
 
     wall: float
     weight: float
@@ -62,7 +63,8 @@ def paces(rows: Iterable[AnyRow]) -> dict[Kind, Pace]:
 def waiting(queues: Iterable[AnyRow], ended: Iterable[AnyRow], now: float, startup: float) -> WorkWaiting:
     """Return the work that waits in ``queues``, whose tasks one worker type runs.
 
-    Of what another job of the type shows, only half counts, and only where its tasks outlast the start of a worker.
+    If only other jobs have run the task type, half of their mean duration is assumed, and only if it exceeds the
+    startup time of a worker.
     """
     ended = list(ended)
     known = paces(ended)
@@ -86,10 +88,10 @@ def waiting(queues: Iterable[AnyRow], ended: Iterable[AnyRow], now: float, start
 
 
 def _with_running(pace: Pace | None, row: AnyRow, now: float) -> float | None:
-    """Return the mean duration in the light of what runs; None where nothing is known.
+    """Return the mean duration, corrected by the running attempts; None if nothing is known.
 
-    That an attempt has run for a time shows no more than that it lasts longer; of the time that it runs already
-    as much again is expected.
+    A running attempt only gives a lower bound of its duration. Without ended attempts, twice its elapsed time is
+    assumed.
     """
     running = int(row.running)
     elapsed = max(now - float(row.running_since), 0.0) if running and row.running_since is not None else 0.0

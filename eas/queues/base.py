@@ -1,9 +1,9 @@
-"""What a job queue is.
+"""The interface of job queues.
 
-SQL says which attempts are queued. A queue finds them for a worker: the SQL queue by asking SQL,
-others by messages that carry an attempt's id. A message is a hint: it may be lost, come twice or
-come late, and the claim in SQL decides. What every queue must do is written down in
-``tests/contract``.
+The task database records which attempts are queued. A queue helps workers to find them: the SQL queue by
+polling the database, others by messages that carry an attempt's id. Messages are only notifications: they may
+be lost, duplicated or late, and the claim in the database decides. ``tests/contract`` specifies the behaviour
+of every queue.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eas.wakeups import Wakeups
 
 
 class AttemptStore(Protocol):
-    """The task database, as far as a queue needs it. ``eas.taskdb`` provides it."""
+    """The interface of the task database that queues use. ``eas.taskdb`` implements it."""
 
     @property
     def wakeups(self) -> Wakeups:
@@ -27,10 +27,10 @@ class AttemptStore(Protocol):
         """Claim the next queued attempts by priority, then age."""
 
     def now(self) -> float:
-        """Return the time that due times are measured by [Unix time, s]."""
+        """Return the database's time, to which due times are compared [Unix time, s]."""
 
     def queued(self) -> list[QueuedAttempt]:
-        """Return all that is queued, but not what an operator paused."""
+        """Return all queued attempts, except those of paused queues."""
 
     def still_queued(self, attempt_ids: Sequence[int]) -> set[int]:
         """Return those of ``attempt_ids`` that are queued, due or not."""
@@ -42,7 +42,7 @@ class AttemptStore(Protocol):
         """Return how many attempts could be claimed now, by task type."""
 
     def first_type(self, task_types: Sequence[str]) -> str | None:
-        """Return the task type of the attempt that is to be claimed next."""
+        """Return the task type of the attempt that would be claimed next."""
 
 
 class JobQueue(ABC):
@@ -52,24 +52,24 @@ class JobQueue(ABC):
 
     @abstractmethod
     def publish(self, messages: Sequence[QueuedAttempt]) -> None:
-        """Tell of attempts that are queued in SQL (committed). May be repeated."""
+        """Notify workers of attempts whose queueing has been committed. May be called repeatedly."""
 
     @abstractmethod
     def claim(self, worker_id: str, task_types: Sequence[str], limit: int, timeout: float) -> list[ClaimedAttempt]:
         """Claim up to ``limit`` attempts for a worker, waiting at most ``timeout`` seconds for the first.
 
-        Each attempt is given to one worker only, also where several ask at once. Returns them in the order
-        to run them: by priority, then age.
+        Each attempt is assigned to only one worker, also under concurrent calls. Returns the attempts in the
+        order in which to run them: by priority, then age.
         """
 
     @abstractmethod
     def sweep(self) -> int:
-        """Publish again what SQL says is queued, but messages may have been lost; return how many."""
+        """Publish messages again for queued attempts whose messages may have been lost; return their number."""
 
     def purge(self, task_types: Sequence[str]) -> None:  # noqa: B027 - nor has every queue messages
         """Drop those messages of these types that this process holds and whose attempts are no longer queued.
 
-        For operators who took them off the queue in SQL (committed): those left over find nothing.
+        Call it after attempts were withdrawn (committed). Messages left elsewhere are dropped when claimed.
         """
 
     def declare(self, task_types: Iterable[str]) -> int:
@@ -92,7 +92,7 @@ class JobQueue(ABC):
         return self.store.first_type(task_types)
 
     def wake(self) -> None:  # noqa: B027 - a queue that never waits has nothing to wake
-        """End a ``claim`` that waits in another thread of this process, soon."""
+        """Interrupt the wait of ``claim`` in other threads of this process."""
 
     def close(self) -> None:  # noqa: B027 - nor has every queue something to close
         """Close connections."""

@@ -1,7 +1,7 @@
-"""The connection to RabbitMQ of one process: a thread owns it, other threads hand it work and wait.
+"""The connection of one process to RabbitMQ: one thread owns it; other threads submit work to that thread and wait.
 
-The connection is reopened automatically after a broker's restart. A caller that needs it waits for a bounded
-time; a broker that was never reached is not waited for.
+The connection is reopened automatically after a restart of the broker. Callers wait for it a bounded time, but
+not for a broker that was never reached.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T = TypeVar("T")
 LOG = logging.getLogger("eas.queues")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-"""How long to wait before the broker is tried again [s]."""
+"""Minimum and maximum wait [s] before connecting again."""
 
 ANSWER = 60.0
-"""How long a broker that is connected may take to answer [s]."""
+"""Timeout [s] for the answer of a connected broker."""
 
 
 class BrokerGoneError(Exception):
@@ -36,7 +36,7 @@ class BrokerGoneError(Exception):
 
 
 class Broker:
-    """Keeps one session open, and the messages that it was delivered until they are taken.
+    """Keeps one session open, and buffers delivered messages until they are taken.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Broker:
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._wakes = 0
-        # It tells of each lost connection in many lines; we tell in one.
+        # pika logs each lost connection in many lines; ``_run`` logs one.
         logging.getLogger("pika").setLevel(logging.CRITICAL)
 
     # -- the connection ------------------------------------------------------------------------
@@ -92,9 +92,9 @@ class Broker:
             self._changed.notify_all()
 
     def session(self, patience: float) -> Session:
-        """Return the open session, waiting for it up to ``patience`` seconds.
+        """Return the open session; wait up to ``patience`` seconds for it.
 
-        Raises ServiceError where the broker was never reached, BrokerGoneError where it was.
+        Raises ServiceError if the broker was never reached, BrokerGoneError if the connection was lost.
         """
         with self._changed:
             if self._closing.is_set():
@@ -118,13 +118,13 @@ class Broker:
         return self._session is not None
 
     def after(self, seconds: float, work: Callable[[], None]) -> None:
-        """Have ``work`` run in the connection's thread in a while, if the connection lasts."""
+        """Run ``work`` in the connection's thread after ``seconds``, if the connection is still open."""
         session = self._session
         if session is not None:
             session.call(lambda: session.later(seconds, work))
 
     def ask(self, work: Callable[[Session, Future[T]], None], patience: float) -> T:
-        """Have the session do something and return its result. Raises as ``session`` does."""
+        """Run ``work`` in the session's thread and return its result. Raises as ``session`` does."""
         session = self.session(patience)
         answer: Future[T] = Future()
         session.track(answer)
@@ -147,7 +147,7 @@ class Broker:
     # -- verbs ---------------------------------------------------------------------------------
 
     def publish(self, messages: Sequence[Outgoing], patience: float) -> list[Outgoing]:
-        """Publish and wait for the confirmations; return what no queue took."""
+        """Publish and wait for the confirmations; return the messages that no queue accepted."""
         return self.ask(lambda session, done: session.publish(messages, done), patience)
 
     def count(self, queues: Sequence[str], patience: float) -> dict[str, int]:
@@ -163,7 +163,7 @@ class Broker:
         self.ask(work, patience)
 
     def purge(self, queues: Sequence[str], patience: float) -> None:
-        """Drop all messages that wait in these queues; those that were delivered are not touched."""
+        """Drop all waiting messages of these queues, but not those already delivered."""
         self.ask(lambda session, done: session.purge(queues, done), patience)
 
     def get(self, queue: str, count: int, patience: float) -> list[Token]:
@@ -171,7 +171,7 @@ class Broker:
         return self.ask(lambda session, done: session.get(queue, count, done), patience)
 
     def listen(self, queues: frozenset[str], prefetch: int) -> None:
-        """Have messages of these queues delivered, if there is a connection."""
+        """Start deliveries from these queues, if connected."""
         with self._changed:
             session = self._session
         if session is not None:
@@ -188,7 +188,7 @@ class Broker:
             session.call(lambda: session.settle(left, requeue=True))
 
     def settle(self, tokens: Iterable[Token], *, requeue: bool = False) -> None:
-        """Acknowledge messages, or hand them back; those of an earlier connection are forgotten."""
+        """Acknowledge or requeue messages; messages of an earlier connection are ignored."""
         by_session: dict[int, tuple[Session, list[Token]]] = {}
         for token in tokens:
             by_session.setdefault(id(token.session), (token.session, []))[1].append(token)
@@ -196,7 +196,7 @@ class Broker:
             session.call(_settling(session, mine, requeue))
 
     def wait(self, queues: Iterable[str], timeout: float) -> list[str]:
-        """Wait for messages; return the queues of which some are here. Nothing when woken, or cut off."""
+        """Wait for messages; return the queues that have some. Empty after ``wake`` or a lost connection."""
         wanted = list(queues)
 
         def here() -> list[str]:
@@ -247,7 +247,7 @@ def _parameters(url: str) -> pika.URLParameters:
 
 
 def _describe(error: BaseException | None) -> str:
-    """Return what went wrong in one line; the driver nests its errors."""
+    """Return a one-line description of an error; pika nests the actual error in others."""
     inner: Any = error
     while getattr(inner, "exceptions", None) or getattr(inner, "exception", None):
         inner = inner.exceptions[-1] if getattr(inner, "exceptions", None) else inner.exception

@@ -8,7 +8,7 @@ from eas.model import QueuedAttempt
 
 
 class Delayed:
-    """A heap of messages by due time, each attempt at most once. Not safe among threads by itself."""
+    """A heap of messages by due time, at most one for each attempt. Not thread-safe."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, QueuedAttempt]] = []

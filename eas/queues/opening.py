@@ -1,4 +1,4 @@
-"""Open the job queue that a URL names; the only place that knows which kinds there are."""
+"""Opens the job queue of a URL; the only module that lists the kinds of queues."""
 
 from __future__ import annotations
 

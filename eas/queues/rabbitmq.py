@@ -1,12 +1,12 @@
-"""The job queue by RabbitMQ: a durable queue for each task type, and messages that wake workers.
+"""The job queue with RabbitMQ: a durable queue for each task type, with messages that wake workers.
 
 A message holds the id of the attempt that it was published for, and represents *one more queued
-attempt of this type*: who gets it claims the best one of the type in SQL, by priority, then age.
-So there have to be as many messages as due attempts, and it does not matter which. Messages too
-many find nothing and are dropped; ``sweep`` adds those that are lost.
+attempt of this type*: its receiver claims the first attempt of the type in the task database, by priority, then
+age. So the number of messages must equal that of due attempts, whichever their ids. Surplus messages find no
+attempt and are dropped; ``sweep`` replaces lost ones.
 
-Attempts that are not due yet are published when they are, by the process that queued them, or by
-anyone's sweep if that is gone.
+Attempts that are not due yet are published when they become due, by the process that queued them, or by the
+sweep of another process if that one is gone.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ LOG = logging.getLogger("eas.queues")
 PREFIX = "eas."
 PUBLISH_CHUNK = 5_000
 PATIENCE = 10.0
-"""How long a restarting broker is waited for before SQL alone has to do [s]."""
+"""Maximum time [s] to wait for a restarting broker before falling back to the task database."""
 LOOK_INTERVAL = 0.1
-"""How often SQL is asked for work while there is no broker [s]."""
+"""Interval [s] at which the task database is polled while the broker is unreachable."""
 LOOK_LINGER, STREAM_LINGER = 0.05, 0.5
-"""How long messages are kept after a claim for the next one, of a look for work and of a stream of short tasks [s]."""
+"""Time [s] for which delivered messages are kept for the next claim: of single tasks, and of series of short tasks."""
 SWEEP_LIMIT = 20_000
 PRUNE_LIMIT = 500
-"""Messages that one sweep publishes again, or checks for being out of date, for each task type."""
+"""Maximum numbers of messages that one sweep publishes again, or checks for being obsolete, per task type."""
 
 
 class RabbitMQQueue(JobQueue):
-    """Workers wait for messages; SQL decides. While the broker is away, workers look into SQL."""
+    """Workers wait for messages and claim in the task database, which they poll while the broker is unreachable."""
 
     def __init__(self, url: str, store: AttemptStore, *, prefix: str = PREFIX) -> None:
         self.store = store
@@ -57,7 +57,7 @@ class RabbitMQQueue(JobQueue):
     # -- publishing ----------------------------------------------------------------------------
 
     def publish(self, messages: Sequence[QueuedAttempt]) -> None:
-        """Publish with confirmations. Where the broker stays away, the next sweep does it."""
+        """Publish with confirmations; if the broker is unreachable, the next sweep publishes."""
         if not messages:
             return
         with self._lock:
@@ -73,7 +73,7 @@ class RabbitMQQueue(JobQueue):
     def _send(self, messages: Sequence[QueuedAttempt]) -> None:
         for start in range(0, len(messages), PUBLISH_CHUNK):
             part = [(self._queue(each.task_type), b"%d" % each.attempt_id) for each in messages[start:][:PUBLISH_CHUNK]]
-            # A queue that was deleted under us gives its messages back: it is declared again, once.
+            # Messages to a queue that was deleted meanwhile are returned: declare it again and retry once.
             lost = self.broker.publish(part, PATIENCE)
             if lost and self.broker.publish(lost, PATIENCE):
                 raise ServiceError(
@@ -91,7 +91,7 @@ class RabbitMQQueue(JobQueue):
             self._lock.notify_all()
 
     def _announce(self) -> None:
-        """Publish what comes due, in a thread of its own: a worker may be busy for hours."""
+        """Publish messages when they become due, in a separate thread, because a worker may be busy for hours."""
         while not self._closing:
             try:
                 now = self.store.now()
@@ -102,7 +102,7 @@ class RabbitMQQueue(JobQueue):
                         self._lock.wait(None if next_due is None else min(max(next_due - now, 0.001), 60.0))
                         continue
                 self._send(due)
-            except Exception as error:  # SQL has them; this thread must live
+            except Exception as error:  # this thread must not end; a sweep publishes these messages
                 LOG.warning("delayed messages wait for the next sweep: %s", error)
                 time.sleep(1.0)
 
@@ -124,7 +124,7 @@ class RabbitMQQueue(JobQueue):
                 self._listen()
                 found = self.broker.wait(map(self._queue, task_types), deadline - time.monotonic())
                 claimed = self._claim_by(found, worker_id, limit) if found else []
-                woken = not found and self.broker.up  # or the connection was lost: then SQL has to do
+                woken = not found and self.broker.up  # else the connection was lost: poll the task database
                 if claimed or woken or deadline <= time.monotonic():
                     return claimed
         finally:
@@ -142,14 +142,14 @@ class RabbitMQQueue(JobQueue):
         except BaseException:
             self.broker.settle(tokens, requeue=True)
             raise
-        # Where SQL had less than messages promised, the others were out of date.
+        # Acknowledge all: messages without a queued attempt are obsolete.
         self.broker.settle(tokens)
         return claimed
 
     def _claim_without(
         self, worker_id: str, task_types: Sequence[str], limit: int, deadline: float
     ) -> list[ClaimedAttempt]:
-        """Claim by SQL alone while the broker is away; empty if the broker returns before anything is queued."""
+        """Claim by polling the database while the broker is unreachable; return [] if the broker returns first."""
         while True:
             claimed = self.store.claim_next(worker_id, task_types, limit)
             left = deadline - time.monotonic()
@@ -160,10 +160,10 @@ class RabbitMQQueue(JobQueue):
                 return []
 
     def _begin(self, task_types: Sequence[str], limit: int) -> None:
-        """Have messages of these types delivered, as many at a time as are wanted.
+        """Request deliveries for these types and set the prefetch count.
 
-        One asked for is the look for something to do; more are a part of a stream of short tasks, and the next
-        part is delivered while this one runs.
+        A limit of 1 means that the worker looks for work. A higher limit belongs to a series of short tasks, of which
+        the next part is delivered while the current one runs.
         """
         prefetch = limit if limit == 1 else 2 * limit
         with self._lock:
@@ -171,7 +171,7 @@ class RabbitMQQueue(JobQueue):
             self._serial += 1
             self._types |= frozenset(task_types)
             self._known |= self._types
-            # Each change is a round trip to the broker: a stream that only varies keeps what it has.
+            # Each change is a round trip to the broker, so small changes of the limit keep the prefetch count.
             if prefetch > self._prefetch or 1 < prefetch < self._prefetch // 4:
                 self._prefetch = prefetch
 
@@ -181,7 +181,7 @@ class RabbitMQQueue(JobQueue):
         self.broker.listen(queues, prefetch)
 
     def _end(self) -> None:
-        """Give back what was delivered beyond need, unless the next claim comes soon."""
+        """Return surplus messages to the broker, unless another claim follows soon."""
         with self._lock:
             self._claiming -= 1
             serial, linger = self._serial, LOOK_LINGER if self._prefetch == 1 else STREAM_LINGER
@@ -197,7 +197,7 @@ class RabbitMQQueue(JobQueue):
     # -- maintenance ---------------------------------------------------------------------------
 
     def sweep(self) -> int:
-        """Publish what SQL has and the broker lacks; drop what the broker has and SQL does not know."""
+        """Publish missing messages of queued attempts; drop messages of attempts that are not queued."""
         try:
             return self._sweep()
         except BrokerGoneError as error:
@@ -221,7 +221,7 @@ class RabbitMQQueue(JobQueue):
         return len(lost)
 
     def _prune(self, surplus: Mapping[str, int]) -> None:
-        """Drop messages about attempts that are not queued, where there are more than SQL can explain."""
+        """Drop obsolete messages of queues that have more messages than queued attempts."""
         for task_type, count in surplus.items():
             if count <= 0:
                 continue
@@ -231,10 +231,10 @@ class RabbitMQQueue(JobQueue):
             self.broker.settle([token for token in tokens if int(token.body) in known], requeue=True)
 
     def purge(self, task_types: Sequence[str]) -> None:
-        """Empty the broker's queues of these types, and publish what SQL still has for them."""
+        """Empty the broker's queues of these types, and publish messages for attempts that are still queued."""
         try:
             self.broker.purge([self._queue(each) for each in task_types], PATIENCE)
-            # A process that dies between these two lines leaves it to the next sweep of any worker.
+            # If the process dies between these two lines, the next sweep of any worker publishes.
             self._sweep()
         except (BrokerGoneError, ServiceError) as error:
             LOG.warning("messages are left to find nothing: RabbitMQ is away (%s)", error)

@@ -1,7 +1,7 @@
-"""One connection to RabbitMQ from its opening to its end; all of it runs in one thread.
+"""One connection to RabbitMQ, from opening to closing. Everything runs in one thread, so it needs no locks.
 
-Nothing here waits: each call sends its frames, and what the broker answers goes on from there. A
-``Future`` that is handed in gets the result, or the error when the connection ends first.
+Nothing blocks: each call sends frames, and callbacks handle the answers. A ``Future`` parameter receives the
+result, or an error if the connection ends first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Token(NamedTuple):
 
 @dataclass
 class _Batch:
-    """Messages that were published together; ``trouble`` are those that did not arrive."""
+    """Messages that were published together; ``trouble`` holds the undelivered ones."""
 
     done: Future[list[Outgoing]]
     left: int
@@ -63,7 +63,7 @@ class Session:
         self._unconfirmed: dict[int, tuple[_Batch, Outgoing]] = {}
         self._open: set[Future[Any]] = set()
         self._none_left: Callable[[], None] = lambda: None
-        # A loop that is closed must not be called any more.
+        # Serialises calls with the end of the session: a closed event loop must not be called.
         self._calling = threading.Lock()
         self._leaving = False
         self.ended = False
@@ -81,7 +81,7 @@ class Session:
         """Serve the connection until it ends."""
         try:
             self._connection.ioloop.start()
-        except Exception as error:  # a broken connection may surface anywhere in the driver
+        except Exception as error:  # a broken connection can raise anywhere in pika
             self._end(error)
             self._close_all()
         finally:
@@ -90,7 +90,7 @@ class Session:
                 self._connection.ioloop.close()
 
     def _close_all(self) -> None:
-        """Close what is still open, though the driver has failed."""
+        """Close the connection after an exception in the event loop."""
         with contextlib.suppress(Exception):
             if not (self._connection.is_closing or self._connection.is_closed):
                 self._connection.close()
@@ -98,7 +98,7 @@ class Session:
             self._connection.ioloop.start()
 
     def call(self, work: Callable[[], None]) -> None:
-        """Have ``work`` run in the session's thread; fit for all threads."""
+        """Run ``work`` in the session's thread. Thread-safe."""
         with self._calling:
             if not self.ended:
                 self._connection.ioloop.add_callback_threadsafe(lambda: self._do(work))
@@ -114,11 +114,11 @@ class Session:
                 self._connection.close()
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Have ``work`` run in the session's thread in a while."""
+        """Run ``work`` in the session's thread after ``seconds``."""
         self._connection.ioloop.call_later(seconds, lambda: self._do(work))
 
     def track(self, future: Future[Any]) -> None:
-        """See that a future is answered also when the connection ends; fit for all threads."""
+        """Make sure that a future gets an error if the connection ends. Thread-safe."""
         with self._calling:
             if not self.ended:
                 self._open.add(future)
@@ -153,7 +153,7 @@ class Session:
         self._ready(self)
 
     def _channel_lost(self, _: Channel, reason: BaseException) -> None:
-        """Start again: what was in flight on a channel that the broker closed is uncertain."""
+        """Close the connection: the fate of messages in flight on a channel that the broker closed is unknown."""
         if self.error is None:
             self.error = reason
         if self._connection.is_open:
@@ -161,7 +161,7 @@ class Session:
 
     def _closed(self, _: Any, reason: BaseException) -> None:
         self._end(self.error or reason)
-        # The driver closes its socket in callbacks that are still to come.
+        # Stop later, because pika closes its socket in callbacks that are still pending.
         self._connection.ioloop.call_later(0.02, self._connection.ioloop.stop)
 
     def _end(self, error: BaseException) -> None:
@@ -187,12 +187,12 @@ class Session:
         """How queues are declared: quorum queues survive a broker of a cluster."""
         if self.version < QUORUM_SINCE:
             return {}
-        # From 4.0 on a message that was handed back 20 times would be dropped.
+        # Since RabbitMQ 4.0, a message is dropped after 20 returns by default.
         limit = {"x-delivery-limit": -1} if self.version >= UNLIMITED_SINCE else {}
         return {"x-queue-type": "quorum", **limit}
 
     def declare(self, queues: Iterable[str], then: Callable[[], None], done: Future[Any]) -> None:
-        """Declare those queues that were not declared here yet, and go on with ``then``."""
+        """Declare those queues that this session has not declared yet, then call ``then``."""
         missing = [queue for queue in queues if queue not in self._declared]
         if not missing:
             then()
@@ -205,14 +205,14 @@ class Session:
 
         def failed(code: int, reason: str) -> None:
             if code == PRECONDITION_FAILED:
-                declared(0)  # it is there, declared otherwise, maybe by an administrator
+                declared(0)  # it exists with other arguments, perhaps set by an administrator
             else:
                 done.set_exception(ConnectionError(reason))
 
         self._ask(queue, declared, failed, passive=False)
 
     def count(self, queues: Sequence[str], found: dict[str, int], done: Future[dict[str, int]]) -> None:
-        """Find out how many messages wait in each of ``queues``; those that do not exist have none."""
+        """Count the waiting messages of each of ``queues``; a missing queue has none."""
         if not queues:
             done.set_result(found)
             return
@@ -239,13 +239,13 @@ class Session:
             else:
                 done.set_result(None)
 
-        # One that does not exist would close the channel.
+        # Declare first: purging a missing queue would close the channel.
         self.declare(queues, partial(purge, queues), done)
 
     def _ask(
         self, queue: str, then: Callable[[int], None], failed: Callable[[int, str], None], *, passive: bool
     ) -> None:
-        """Declare one queue on a channel of its own: a refusal closes the channel."""
+        """Declare one queue on a separate channel, because a refusal closes the channel."""
         answered = False
 
         def ok(frame: Any) -> None:
@@ -268,7 +268,7 @@ class Session:
     # -- publishing ----------------------------------------------------------------------------
 
     def publish(self, messages: Sequence[Outgoing], done: Future[list[Outgoing]]) -> None:
-        """Publish persistent messages; the result, once all are confirmed, is what did not arrive."""
+        """Publish persistent messages; when all are confirmed, ``done`` gets the undelivered ones."""
         self.declare(dict.fromkeys(queue for queue, _ in messages), partial(self._send, messages, done), done)
 
     def _send(self, messages: Sequence[Outgoing], done: Future[list[Outgoing]]) -> None:
@@ -280,7 +280,7 @@ class Session:
             self._out.basic_publish("", message[0], message[1], properties, mandatory=True)
 
     def _returned(self, _: Channel, method: Any, properties: Any, __: bytes) -> None:
-        """Note a message that no queue took; its confirmation follows."""
+        """Record a message that no queue accepted; its confirmation follows."""
         batch, message = self._unconfirmed[int(properties.message_id)]
         batch.trouble.append(message)
         self._declared.discard(method.routing_key)
@@ -311,7 +311,7 @@ class Session:
             self.declare(new, partial(self._consume, new, prefetch), failed)
 
     def _consume(self, queues: Sequence[str], prefetch: int) -> None:
-        """Begin to consume, unless that was done, or given up, while the queues were declared."""
+        """Start consuming from queues that are still wanted after they were declared."""
         if self._prefetch != prefetch:
             self._prefetch = prefetch
             self._in.basic_qos(prefetch_count=prefetch)
@@ -323,7 +323,7 @@ class Session:
 
     def _message(self, queue: str, _: Channel, method: Any, __: Any, body: bytes) -> None:
         self._unsettled.add(method.delivery_tag)
-        if queue not in self._consumers:  # it came while we were leaving
+        if queue not in self._consumers:  # it was delivered after the consumer was cancelled
             self._answer([method.delivery_tag], requeue=True)
         else:
             self._deliver(Token(self, method.delivery_tag, queue, body))
@@ -335,12 +335,12 @@ class Session:
         self._declared.discard(queue)
 
     def settle(self, tokens: Iterable[Token], *, requeue: bool = False) -> None:
-        """Acknowledge messages, or hand them back."""
+        """Acknowledge or requeue messages."""
         if self._in.is_open:
             self._answer([token.delivery_tag for token in tokens if token.session is self], requeue=requeue)
 
     def _answer(self, tags: Sequence[int], *, requeue: bool) -> None:
-        """Settle deliveries; one frame settles all where none that stays open is older than the last of them."""
+        """Settle deliveries, with a single frame if no older delivery remains unsettled."""
         self._unsettled.difference_update(tags)
         if not tags:
             return

@@ -1,4 +1,4 @@
-"""The job queue by SQL transactions: nothing but the task database."""
+"""The job queue without a broker: workers poll the task database."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from eas.wakeups import Listener
 
 FIRST_WAIT = 0.01
 LONGEST_WAIT = 2.0
-"""How long an idle worker waits between two looks [s]: doubled each time that it finds nothing.
+"""Minimum and maximum wait [s] between two polls of an idle worker; doubled after each poll without result.
 
-On this machine a wake-up ends the wait. What another machine has queued, and a retry that comes due, is
-found by a look: soon after the worker was busy, later with this delay.
+Processes of this machine end the wait by a wake-up. Attempts queued on other machines, and retries that become
+due, are found by polling: quickly after the worker was busy, otherwise with up to this delay.
 """
 CHANNEL = "queue"
 
 
 class _Idle:
-    """A thread that has nothing to do: how it is woken, and when it looks again [monotonic time, s]."""
+    """State of a waiting thread: its listener, and the time of its next poll [monotonic time, s]."""
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
@@ -30,17 +30,17 @@ class _Idle:
         self._wait = FIRST_WAIT
 
     def found(self) -> None:
-        """Note that a look found something: look often again."""
+        """Record a successful poll: poll again at once, then at short intervals."""
         self.next_look, self._wait = 0.0, FIRST_WAIT
 
     def found_nothing(self, *, woken: bool) -> None:
-        """Note that a look found nothing; after a wake-up there soon may be something."""
+        """Record a poll without result; after a wake-up poll again soon."""
         self._wait = FIRST_WAIT if woken else min(self._wait * 2, LONGEST_WAIT)
         self.next_look = time.monotonic() + self._wait
 
 
 class SQLQueue(JobQueue):
-    """Asks SQL: at a wake-up, and at growing intervals while there is nothing to do."""
+    """Polls the task database: at a wake-up, and otherwise at growing intervals."""
 
     def __init__(self, store: AttemptStore) -> None:
         self.store = store
@@ -50,7 +50,7 @@ class SQLQueue(JobQueue):
         self._wakes = 0
 
     def publish(self, messages: Sequence[QueuedAttempt]) -> None:
-        """Wake who waits on this machine; SQL holds the rest already."""
+        """Wake waiting workers on this machine; the attempts themselves are in the database."""
         if messages:
             self.store.wakeups.notify(CHANNEL)
             self._wake_those(lambda listener: listener.path is None)
@@ -79,7 +79,7 @@ class SQLQueue(JobQueue):
         self._wake_those(lambda _: True)
 
     def sweep(self) -> int:
-        """Nothing can be lost here."""
+        """Return 0: there are no messages that could be lost."""
         return 0
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class SQLQueue(JobQueue):
 
     @contextmanager
     def _idle(self) -> Iterator[_Idle]:
-        """Lend what a waiting thread needs."""
+        """Provide the state of a waiting thread; it is reused by later calls."""
         with self._lock:
             if self._unused:
                 idle = self._unused.pop()

@@ -1,4 +1,4 @@
-"""The task database: the schema, statements that write, and in ``queries`` statements that only read.
+"""The task database: its schema, writing statements, and, in ``queries``, read-only statements.
 
-A reader that is one half of a guarded write, such as the look before a claim, is beside that write.
+A read that belongs to a guarded write, such as the query before a claim, is in the module of that write.
 """

@@ -1,7 +1,7 @@
-"""Claiming: which queued attempts come next, locking them, giving them to a worker, and handing them back.
+"""Claims of attempts: selects and locks the next queued attempts, assigns them to a worker, and returns them.
 
-A claim is one transaction: it locks queued attempts, gives them to the worker, and reads all that the worker
-needs to run them.
+A claim is one transaction: it locks queued attempts, assigns them to the worker, and reads everything that the
+worker needs to run them.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ class AttemptClaims:
         return self.database.wakeups
 
     def now(self) -> float:
-        """Return the time that due times are measured by [Unix time, s]."""
+        """Return the database's time, to which due times are compared [Unix time, s]."""
         return self.database.now()
 
     def claim_next(self, worker_id: str, task_types: Sequence[str], limit: int) -> list[ClaimedAttempt]:
         """Claim the next queued attempts by priority, then age; see ``eas.queues.base``.
 
-        One transaction claims them and records which versions they read: where it is lost, nothing was claimed.
+        One transaction claims them and records which versions they read; if it is rolled back, nothing is claimed.
         """
         now = self.database.now()
-        # Most looks of an idle worker find nothing: they must not begin to write, least of all
-        # where there is one write lock for all.
+        # Most queries of an idle worker find nothing. They must not start a writing transaction, as sqlite
+        # has one write lock for all processes.
         seen = self.database.fetch(lambda connection: next_queued(connection, task_types, limit, now))
         if not seen:
             return []
         return self.database.transact(lambda connection: _claim(connection, worker_id, seen, limit, now))
 
     def queued(self) -> list[QueuedAttempt]:
-        """Return all queued attempts but those of paused task types, oldest first."""
+        """Return all queued attempts except those of paused task types, oldest first."""
         table = tables.attempts
         query = select(table.c.id, table.c.task_type, table.c.priority, table.c.available_at)
 
@@ -96,7 +96,7 @@ class AttemptClaims:
         return self.database.fetch(look)
 
     def first_type(self, task_types: Sequence[str]) -> str | None:
-        """Return the task type of the attempt that is to be claimed next."""
+        """Return the task type of the attempt that would be claimed next."""
         now = self.database.now()
         first = self.database.fetch(lambda connection: next_queued(connection, task_types, 1, now))
         return str(first[0].task_type) if first else None
@@ -111,7 +111,7 @@ def _claim(
 ) -> list[ClaimedAttempt]:
     free = lock(connection, [row.id for row in seen], now)
     if len(free) < len(seen):
-        # Others were quicker: take what comes after, of the same types.
+        # Other workers have claimed some of them: claim the next ones of the same types.
         task_types = dict.fromkeys(row.task_type for row in seen)
         held = {each.attempt_id for each in free}
         more = lock_next(connection, task_types, limit, now)
@@ -129,7 +129,7 @@ def _rows(connection: Connection, attempt_ids: Sequence[int]) -> list[AnyRow]:
 
 
 def claimable(task_type: str, limit: int | BindParameter[int], now: float | BindParameter[float]) -> AnySelect:
-    """Select the next attempts of one task type; the queue's index answers it alone, in order."""
+    """Select the next attempts of one task type. The index of the queue covers this query, also its order."""
     columns = (ATTEMPTS.c.id, ATTEMPTS.c.priority)
     return (
         select(*columns)
@@ -152,9 +152,9 @@ def next_queued(connection: Connection, task_types: Sequence[str], limit: int, n
 
 @functools.lru_cache(maxsize=256)
 def _next_queued(task_types: tuple[str, ...]) -> AnySelect:
-    """Select what is to be claimed next of these types, up to ``most``, due by ``due``, unless paused.
+    """Select the next attempts of these types, up to ``most``, due by ``due``, whose queue is not paused.
 
-    It is kept: to build it takes ten times as long as to run it, and an idle worker does so for ever.
+    Cached, because building the statement takes ten times as long as running it, and idle workers run it often.
     """
     settings = tables.queue_settings
     stopped = select(settings.c.task_type).where(settings.c.paused_at.is_not(None))
@@ -179,10 +179,10 @@ class Free(NamedTuple):
 
 
 def _is_queued() -> ColumnElement[bool]:
-    """Return the condition that an attempt is queued, as no index can answer it: for attempts that are known by id.
+    """Return the condition that an attempt is queued, in a form that no index matches; for attempts given by id.
 
-    sqlite keeps no statistics, takes the index of the queue for the better one where more than a few dozen ids are
-    given, and reads every queued attempt: with 10^6 of them a claim of 128 took half a second.
+    Without statistics, sqlite prefers the index of the queue to the primary key for more than a few dozen ids, and
+    then reads every queued attempt: with 10^6 of them a claim of 128 took half a second.
     """
     return func.coalesce(ATTEMPTS.c.state, "") == AttemptState.QUEUED
 
@@ -215,7 +215,7 @@ def lock_next(connection: Connection, task_types: Iterable[str], limit: int, now
 
 
 def claim(connection: Connection, worker_id: str, free: Iterable[Free], now: float) -> list[int]:
-    """Give locked attempts to a worker; return their ids by priority, then age."""
+    """Assign locked attempts to a worker; return their ids by priority, then age."""
     taken = sorted(free)
     values = {"state": AttemptState.RUNNING, "worker_id": worker_id, "claimed_at": now, "heartbeat_at": now}
     attempts.change(connection, (each.attempt_id for each in taken), _is_queued(), **values)
@@ -224,7 +224,7 @@ def claim(connection: Connection, worker_id: str, free: Iterable[Free], now: flo
 
 
 def describe(connection: Connection, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
-    """Return all that a worker needs to run the claimed ``attempt_ids``, in order.
+    """Return everything that a worker needs to run the claimed ``attempt_ids``, in order.
 
     Records which version of each input the attempt reads.
     """
@@ -247,7 +247,7 @@ def describe(connection: Connection, attempt_ids: Sequence[int]) -> list[Claimed
 
 
 def _task_seed(job_seed: str, address: str) -> int:
-    """Return 48 bits that depend on the job's seed and the task's place in the chain alone."""
+    """Return a 48-bit seed that depends only on the job's seed and the task's address in the chain."""
     return int.from_bytes(hashlib.sha256(f"{job_seed}:{address}".encode()).digest()[:6], "big")
 
 
@@ -315,7 +315,7 @@ def _files(
 
 
 def hand_back(connection: Connection, worker_id: str, attempt_ids: Sequence[int]) -> list[QueuedAttempt]:
-    """Put claimed attempts whose code was never started back on the queue; return those it could."""
+    """Return claimed attempts whose code was never started to the queue; return those that were still held."""
     held = attempts.still_held(connection, worker_id, attempt_ids)
     if not held:
         return []

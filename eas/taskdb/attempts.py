@@ -1,4 +1,4 @@
-"""Scheduling attempts in SQL: queued and kept alive.
+"""Scheduling attempts in the task database: adding them to the queue, and heartbeats.
 
 Workers claim them by ``attempt_claims``; they end by ``results``, ``stalls`` or ``job_changes``.
 
@@ -32,7 +32,7 @@ OPEN = (AttemptState.QUEUED, AttemptState.RUNNING)
 
 
 class QueueItem(NamedTuple):
-    """A task that shall get a new attempt. ``available_at``: not to be claimed before [Unix s]."""
+    """A task to queue a new attempt for. No worker claims it before ``available_at`` [Unix s]."""
 
     task_id: int
     job_id: int
@@ -76,7 +76,7 @@ def set_task_states(connection: Connection, task_ids: Iterable[int], state: Task
 
 
 def keep_alive(connection: Connection, worker_id: str, now: float) -> set[int]:
-    """Write a heartbeat for a worker and all that it runs; return the attempts that are still its own."""
+    """Write a heartbeat for a worker and its running attempts; return the attempts that it still holds."""
     workers.keep_alive(connection, worker_id, now)
     held = (ATTEMPTS.c.worker_id == worker_id) & (ATTEMPTS.c.state == AttemptState.RUNNING)
     connection.execute(update(ATTEMPTS).where(held).values(heartbeat_at=now))
@@ -84,13 +84,13 @@ def keep_alive(connection: Connection, worker_id: str, now: float) -> set[int]:
 
 
 def held_by(connection: Connection, worker_id: str) -> set[int]:
-    """Return the attempts that a worker runs, as SQL knows it."""
+    """Return the attempts that a worker holds according to the task database."""
     held = (ATTEMPTS.c.worker_id == worker_id) & (ATTEMPTS.c.state == AttemptState.RUNNING)
     return set(connection.execute(select(ATTEMPTS.c.id).where(held)).scalars())
 
 
 def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int]) -> dict[int, AnyRow]:
-    """Lock and return those of the attempts that this worker still runs: what a new try of the task takes over."""
+    """Lock those of the attempts that this worker still holds; return the columns that a retry needs."""
     held: dict[int, AnyRow] = {}
     columns = [ATTEMPTS.c[name] for name in ("id", *QueueItem._fields)]
     for part in chunks(attempt_ids):
@@ -102,9 +102,9 @@ def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int
 
 
 def change(connection: Connection, attempt_ids: Iterable[int], expected: ColumnElement[bool], **values: Any) -> None:
-    """Set columns of attempts that this transaction has locked, and that are as ``expected``.
+    """Set columns of attempts that this transaction has locked and that satisfy ``expected``.
 
-    Raises RuntimeError where one of them is not: the lock did not hold, and nothing may be committed.
+    Raises RuntimeError if one of them does not: the lock did not hold, so the transaction must not be committed.
     """
     for part in chunks(attempt_ids):
         guarded = update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part), expected).values(**values)
@@ -119,7 +119,7 @@ def end_running(connection: Connection, attempt_ids: Iterable[int], state: Attem
 
 
 def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:
-    """Note that the orchestrator has looked at these ended attempts."""
+    """Record that the orchestrator has processed these ended attempts."""
     for part in chunks(attempt_ids):
         connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part)).values(unseen_by=None))
 

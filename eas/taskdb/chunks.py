@@ -1,4 +1,4 @@
-"""Cut what goes into one statement into parts: engines limit the number of parameters."""
+"""Splits values into chunks for one statement each, because engines limit the number of parameters."""
 
 from __future__ import annotations
 

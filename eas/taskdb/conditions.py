@@ -12,10 +12,10 @@ TASKS = tables.tasks
 
 
 def withdrawn() -> ColumnElement[bool]:
-    """Return the condition that an operator took a task off the queue, and that it waits to be put back."""
+    """Return the condition that an operator withdrew a task from the queue and has not rescheduled it."""
     return and_(TASKS.c.state == TaskState.WAITING, TASKS.c.held_at.is_not(None))
 
 
 def leaf() -> ColumnElement[bool]:
-    """Return the condition that a task is no control task; the type of some tasks is known only once they expand."""
+    """Return the condition that a task is a leaf task; a task of unknown type (NULL) counts as one."""
     return or_(TASKS.c.task_type.is_(None), TASKS.c.task_type.not_in(sorted(CONTROL_TASKS)))

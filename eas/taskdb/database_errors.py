@@ -1,7 +1,7 @@
-"""What the engines' errors mean: try again, wait for the server, or say at once what is wrong.
+"""Classifies errors of the database engines: retry, wait for the server, or report a user error.
 
-No message of EAS holds an SQL parameter: parameters are users' data. So messages of the server are
-passed on only where they speak of connections, files or tables; those that quote values are not.
+Messages of EAS never contain SQL parameters, because these are users' data. Messages of the server are therefore
+passed on only if they concern connections, files or tables, not if they quote values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_ROOM = ("database or disk is full", "disk I/O error", "unable to open databa
 _DAMAGED = ("file is not a database", "database disk image is malformed", "file is encrypted", "malformed database")
 
 SMALLEST_PACKET = 1_000_000
-"""No server is set up to refuse statements of fewer bytes than this."""
+"""Statements with fewer bytes than this are below any realistic ``max_allowed_packet``."""
 
 _ESCAPED = re.compile(r"[\0\n\r\x1a\"'\\]")
 
@@ -40,18 +40,18 @@ def code(error: DBAPIError) -> int | None:
 
 
 def collided(error: DBAPIError) -> bool:
-    """Return whether the transaction met others and may succeed at the next try."""
+    """Return whether the transaction failed by a deadlock or lock timeout, and may succeed when retried."""
     return code(error) in COLLISIONS or "database is locked" in str(error.orig)
 
 
 def is_away(error: DBAPIError) -> bool:
-    """Return whether the server was not there, or went away."""
+    """Return whether the server could not be reached, or the connection was lost."""
     closed_by_driver = isinstance(error, InterfaceError) and code(error) == 0
     return error.connection_invalidated or code(error) in AWAY or closed_by_driver
 
 
 def root_error(error: DBAPIError) -> DBAPIError:
-    """Return the server's refusal of a statement where ``error`` is of the rollback that followed; else ``error``.
+    """Return the server's error on a too large statement if ``error`` is of the rollback after it; else ``error``.
 
     The server closes the connection after a statement that it has found too large: the rollback cannot reach it.
     """
@@ -64,7 +64,7 @@ def root_error(error: DBAPIError) -> DBAPIError:
 
 
 def suspected_size(error: DBAPIError) -> int:
-    """Return the size of the statement [bytes] where the server may have closed the connection because of it; else 0.
+    """Return the size of the statement [bytes] if the server may have closed the connection because of it; else 0.
 
     MySQL closes the connection on a statement above ``max_allowed_packet``, which looks like an outage.
     """
@@ -75,7 +75,7 @@ def suspected_size(error: DBAPIError) -> int:
 
 
 def statement_size(parameters: Any) -> int:
-    """Return about how many bytes of a statement its parameters are: of the largest row, where there are many."""
+    """Return the approximate size of the parameters [bytes]; for several rows, that of the largest one."""
     if isinstance(parameters, Mapping):
         parameters = list(parameters.values())
     if not isinstance(parameters, (list, tuple)):
@@ -149,6 +149,6 @@ def _file_error(said: str, safe_url: str) -> EASError | None:
 
 
 def _place(said: str) -> str:
-    """Return the column or key that the server names, and nothing else of its message: the rest may quote values."""
+    """Return only the column or key that the server's message names, because the rest may quote values."""
     found = re.search(r"(?:for (column|key)|constraint failed:) ['`\"]?([\w.]+)", said)
     return f" of {found[2]}" if found else ""

@@ -1,4 +1,4 @@
-"""How to connect to sqlite and to MySQL or MariaDB, and what each needs."""
+"""Connections to sqlite, MySQL and MariaDB, and the settings that each needs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from sqlalchemy.exc import OperationalError
 from eas.taskdb.database_errors import NO_SUCH_DATABASE, code
 
 MYSQL = ("mysql", "mariadb")
-"""Names of the dialects that speak to MySQL or MariaDB."""
+"""SQLAlchemy dialects for MySQL and MariaDB."""
 
 BUSY_TIMEOUT = 60.0
 """How long a sqlite writer waits for another one [s]."""
 
 IDLE_TIMEOUT = 120
-"""How long MySQL lets a connection be silent, within a transaction too [s]: the locks of a process that
-was stopped there are free again before others, who try for 160 s, give up."""
+"""Time [s] after which MySQL closes an idle connection, also within a transaction. It frees the locks of a
+suspended process before other processes, which retry for 160 s, give up."""
 
 SERVER_CLOCK: ColumnElement[float] = literal_column("UNIX_TIMESTAMP(NOW(6))")
 """MySQL's own time [Unix time, s]."""
 
 
 def sqlite_engine(url: str) -> Engine:
-    """Return an engine whose transactions begin when we say so."""
+    """Return an engine that begins transactions explicitly, with the write lock if needed."""
     arguments = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
     engine = create_engine(url, connect_args=arguments, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        # We say BEGIN ourselves: the driver would only do so before a write.
+        # The listener below emits BEGIN: the driver would emit it only before the first write.
         connection.isolation_level = None
         cursor = connection.cursor()
         # WAL: readers never wait for the writer. NORMAL: a power cut may take the last
@@ -51,7 +51,7 @@ def sqlite_engine(url: str) -> Engine:
 
 
 def mysql_engine(url: str, isolation_level: str, *, idle_timeout: int = IDLE_TIMEOUT) -> Engine:
-    """Return an engine whose connections are checked before each use, so that a restart goes unnoticed.
+    """Return an engine that tests connections before each use, so that a restart of the server causes no error.
 
     The server closes connections that were silent for ``idle_timeout`` seconds.
     """
@@ -66,10 +66,10 @@ def mysql_engine(url: str, isolation_level: str, *, idle_timeout: int = IDLE_TIM
         connect_args={
             "charset": "utf8mb4",
             "connect_timeout": 10,
-            # A server that vanishes without a word must not hold us for ever.
+            # Otherwise a server that vanishes without closing the connection would block forever.
             "read_timeout": 600,
             "write_timeout": 600,
-            # Strict whatever the server's default: what does not fit is an error, never cut off.
+            # Strict mode regardless of the server's default: values that do not fit are errors, not truncated.
             "init_command": "SET SESSION sql_mode='TRADITIONAL', innodb_lock_wait_timeout=20, "
             f"wait_timeout={idle_timeout:d}",
         },
@@ -77,7 +77,7 @@ def mysql_engine(url: str, isolation_level: str, *, idle_timeout: int = IDLE_TIM
 
 
 def create_database(url: str) -> bool:
-    """Create the database that a MySQL URL names, if the server does not have it; whether it did."""
+    """Create the database that a MySQL URL names if it does not exist; return whether it was created."""
     parsed = make_url(url)
     engine = mysql_engine(url, "READ COMMITTED")
     try:

@@ -14,14 +14,14 @@ from eas.taskdb.products import Product, ensure
 
 
 def semantic_of(product_id: int) -> str:
-    """Return the output name under which a task makes such a product: the same in every attempt."""
+    """Return the semantic name of a dynamic output of a task: the same in every attempt."""
     return f"file_{product_id}"
 
 
 def add(
     connection: Connection, held: Mapping[int, AnyRow], results: Sequence[AttemptResult]
 ) -> dict[tuple[int, str], int]:
-    """Record file products that no chain names; return their ids by attempt and file name."""
+    """Record dynamic outputs of attempts; return their product ids by attempt and file name."""
     unnamed = [(each.attempt_id, version) for each in results for version in each.versions if not version.semantic]
     if not unnamed:
         return {}

@@ -1,4 +1,4 @@
-"""Connections to the task database: one object that hides the differences between engines."""
+"""Access to the task database: transactions with retries, and its clock, for every engine."""
 
 from __future__ import annotations
 
@@ -28,22 +28,21 @@ AnySelect: TypeAlias = Select[Any]
 """A query for whatever columns."""
 
 RETRIES = 8
-"""How often a transaction is tried that collides with others."""
+"""Maximum number of tries of a transaction that fails by deadlocks or lock timeouts."""
 
 PATIENCE = 60.0
-"""How long a database that was there before, and is not now, is waited for [s]."""
+"""Maximum time [s] to wait for a database that was reachable before."""
 
 CLOCK_INTERVAL = 60.0
-"""How often the server is asked for the time [s]."""
+"""Interval [s] at which the server's time is read."""
 
 
 class TaskDatabase:
     """The task database.
 
     Transactions are short: ``read`` and ``fetch`` give a consistent snapshot, ``transact`` runs a
-    function in one writing transaction; ``fetch`` and ``transact`` try again where the engine asks
-    for it, and wait up to ``patience`` seconds for a server that is being restarted. A server that
-    was never reached is not waited for.
+    function in one writing transaction. ``fetch`` and ``transact`` retry after deadlocks and lock timeouts,
+    and wait up to ``patience`` seconds for a server that restarts, but not for a server that was never reached.
     """
 
     def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
@@ -64,7 +63,7 @@ class TaskDatabase:
         if self.is_sqlite:
             self.engine = self._reader = dialects.sqlite_engine(self.url)
         else:
-            # A pool of its own for each isolation level: changing it costs a trip each time.
+            # One pool for each isolation level: changing the level costs a round trip each time.
             self.engine = dialects.mysql_engine(self.url, "READ COMMITTED")
             self._reader = dialects.mysql_engine(self.url, "REPEATABLE READ")
         self.wakeups = Wakeups(_wakeup_key(parsed))
@@ -72,7 +71,7 @@ class TaskDatabase:
         self._clock: tuple[float, float] | None = None
 
     def create(self) -> bool:
-        """Create the MySQL database itself where it does not exist; return whether it did not."""
+        """Create the MySQL database if it does not exist; return whether it was created."""
         if self.is_sqlite:
             return False
         try:
@@ -89,8 +88,8 @@ class TaskDatabase:
     def now(self) -> float:
         """Return the time that leases and due times are measured by: Unix time [s].
 
-        With MySQL it is the server's, so that clocks which differ among hosts do no harm; with
-        sqlite this machine's.
+        With MySQL it is the server's time, so that differing clocks of hosts do not matter; with sqlite it
+        is the time of this machine.
         """
         if self.is_sqlite:
             return time.time()
@@ -103,12 +102,12 @@ class TaskDatabase:
         return self._clock[0] + time.monotonic() - self._clock[1]
 
     def clock_offset(self) -> float:
-        """Return what to add to this machine's clock to get the database's [s]; 0 with sqlite."""
+        """Return the offset of the database's clock from this machine's [s]; 0 with sqlite."""
         return 0.0 if self.is_sqlite else self.now() - time.time()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a reading transaction: everything read in it is of one moment."""
+        """Open a reading transaction with a consistent snapshot."""
         try:
             with self._connect(self._reader) as connection, connection.begin():
                 yield connection
@@ -119,7 +118,7 @@ class TaskDatabase:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a writing transaction; it commits when the block ends well. See ``transact``."""
+        """Open a writing transaction, without retries; it commits when the block ends without an exception."""
         try:
             with self._writing() as connection:
                 yield connection
@@ -131,8 +130,8 @@ class TaskDatabase:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with self._connect(self.engine) as connection:
-            # sqlite gives the write lock at the first write and then refuses, without waiting, a
-            # reader that wants to become a writer: take the lock at the start.
+            # sqlite takes the write lock at the first write, and fails immediately if a transaction that has read
+            # needs it then. So take the lock at the start.
             writer = connection.execution_options(eas_writes=True)
             with writer.begin():
                 yield writer
@@ -149,10 +148,10 @@ class TaskDatabase:
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one writing transaction and return its result.
 
-        It runs again, a bounded number of times and ever later, after a deadlock, a lock timeout
-        or a lost connection: so it must not keep anything outside the transaction. A commit whose
-        answer was lost is not repeated: a token in the same transaction tells whether it took
-        place. Raises ServiceError where the database cannot be reached.
+        After a deadlock, a lock timeout or a lost connection ``work`` runs again, with exponential backoff, so it
+        must not have effects outside the transaction. If the connection is lost during the commit, a token written
+        in the same transaction shows whether it was committed; then it is not repeated. Raises ServiceError if the
+        database cannot be reached.
         """
         token = None if self.is_sqlite else uuid.uuid4().hex
         results: list[T] = []
@@ -171,7 +170,7 @@ class TaskDatabase:
             connection.execute(select(1))
 
     def uptime(self) -> float | None:
-        """Return for how long the server has been running [s]; None where there is no server."""
+        """Return the uptime of the server [s]; None for sqlite."""
         if self.is_sqlite:
             return None
         return float(self.fetch(lambda c: c.execute(text("SHOW GLOBAL STATUS LIKE 'Uptime'")).one()[1]))
@@ -204,7 +203,7 @@ class TaskDatabase:
             yield connection
 
     def _refuse_too_large(self, error: DBAPIError) -> None:
-        """Raise RequestError if a statement's size made the server close the connection: it would do so again."""
+        """Raise RequestError if the server closed the connection because of the statement's size: do not retry."""
         size = database_errors.suspected_size(error)
         if not size:
             return
@@ -212,22 +211,22 @@ class TaskDatabase:
             with self._connect(self._reader) as connection:
                 limit = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
         except DBAPIError:
-            return  # it is away, whatever the size
+            return  # the server cannot be reached, so the size is not the cause
         if size >= limit:
             raise database_errors.too_large(self.safe_url, size, limit) from error
 
 
 def _wakeup_key(url: URL) -> str:
-    """Return what all processes of one machine call this database, under any user name of the server."""
+    """Return a key of this database that is the same for all processes of a machine, whatever their user name."""
     if url.get_backend_name() == "sqlite":
         return str(Path(url.database or uuid.uuid4().hex).resolve())
     return f"{url.host}:{url.port}/{url.database}"
 
 
 def _mark(connection: Connection, token: str) -> bool:
-    """Record that the transaction of this token takes place; False if it did so before.
+    """Record the token of a transaction; return False if an earlier try has committed it.
 
-    If that one is still being committed, the unique key makes us wait for it.
+    If the earlier try is still committing, the unique key makes the insert wait for it.
     """
     try:
         connection.execute(insert(tables.commits).values(token=token, committed_at=dialects.SERVER_CLOCK))
@@ -239,7 +238,7 @@ def _mark(connection: Connection, token: str) -> bool:
 def reserve_ids(connection: Connection, name: str, count: int) -> int:
     """Reserve ``count`` ids of table ``name`` and return the first.
 
-    Gaps are harmless: what matters is that no id is given twice, by whichever engine.
+    Ids may have gaps, but no id is returned twice.
     """
     block = tables.id_blocks
     grown = connection.execute(

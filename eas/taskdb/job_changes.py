@@ -1,9 +1,8 @@
-"""What operators do to jobs in SQL, whether they are driven or not: empty, cancel, put back.
+"""Changes of jobs by operators: withdraw, cancel and reschedule tasks, whether a process drives the job or not.
 
 Each of them first locks the job's row, as every write of an orchestrator does, and increments the
-job's revision: an orchestrator that drives the job then writes nothing that it decided before, and
-loads the job again. Workers are kept off by locking the attempts. All functions are parts of one
-transaction of the caller.
+job's revision: an orchestrator that drives the job then discards its pending decisions and loads the job
+again. Locking the attempts excludes workers. All functions run within a transaction of the caller.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _OVER = (TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED)
 
 
 def lock(connection: Connection, job_id: int) -> AnyRow:
-    """Return a job's row; until the commit no other process changes its tasks. Raises UnknownJobError."""
+    """Lock a job's row until the commit, so that no other process changes its tasks. Raises UnknownJobError."""
     jobs.get(connection, job_id)
     return connection.execute(select(JOBS).where(JOBS.c.id == job_id).with_for_update()).one()
 
@@ -48,13 +47,13 @@ def changed(connection: Connection, job_id: int) -> None:
 
 
 def open_attempts(connection: Connection, job_id: int, states: Collection[AttemptState]) -> list[AnyRow]:
-    """Lock and return the attempts of a job in these states; a claim that is under way is waited for."""
+    """Lock and return the attempts of a job in these states; wait for concurrent claims."""
     query = select(ATTEMPTS).where(ATTEMPTS.c.job_id == job_id, ATTEMPTS.c.state.in_(states))
     return list(connection.execute(query.order_by(ATTEMPTS.c.id).with_for_update()).all())
 
 
 def take_off(connection: Connection, rows: Sequence[AnyRow], now: float, *, why: str = CANCELLED) -> None:
-    """Close locked attempts as cancelled; those that ran get a result with ``why`` as its reason."""
+    """Close locked attempts as cancelled; running ones get a result with the reason ``why``."""
     closed = {"state": AttemptState.CANCELLED, "ended_at": now}
     attempts.change(connection, (row.id for row in rows), ATTEMPTS.c.state.in_(attempts.OPEN), **closed)
     ran = [results.broken_off(row, why, now) for row in rows if row.state == AttemptState.RUNNING]
@@ -63,7 +62,7 @@ def take_off(connection: Connection, rows: Sequence[AnyRow], now: float, *, why:
 
 
 def hold(connection: Connection, task_ids: Iterable[int], now: float) -> None:
-    """Let tasks wait that no orchestrator puts on the queue until an operator puts them back."""
+    """Set withdrawn tasks to *waiting*; no orchestrator queues them until an operator reschedules them."""
     attempts.set_task_states(connection, task_ids, TaskState.WAITING, held_at=now, reason=TAKEN_OFF)
 
 
@@ -75,18 +74,18 @@ def final_root_state(connection: Connection, job_id: int) -> str | None:
 
 
 def cancel_tasks(connection: Connection, job_id: int, now: float) -> int:
-    """Cancel all tasks of a job that are not over, and the job; return how many leaf tasks that were."""
+    """Cancel a job and its unfinished tasks; return the number of cancelled leaf tasks."""
     opened = (TASKS.c.job_id == job_id) & TASKS.c.state.not_in(FINAL_TASK_STATES)
     over = {"state": TaskState.CANCELLED, "ended_at": now, "reason": CANCELLED, "held_at": None}
     leaves = connection.execute(update(TASKS).where(opened, conditions.leaf()).values(**over)).rowcount
-    # A control task is what its children are: it has no reason of its own.
+    # The state of a control task follows from its children, so it gets no reason.
     connection.execute(update(TASKS).where(opened).values(**over | {"reason": None}))
     jobs.set_state(connection, job_id, JobState.CANCELLED, ended_at=now, cancel_requested_at=now)
     return leaves
 
 
 def fail(connection: Connection, job_id: int, reason: str, now: float) -> None:
-    """Make a job and its root task failed with this reason, and block all its other tasks that are not over."""
+    """Mark a job and its root task as failed with this reason, and its other unfinished tasks as blocked."""
     opened = (TASKS.c.job_id == job_id) & TASKS.c.state.not_in(FINAL_TASK_STATES)
     root = {"state": TaskState.FAILED, "ended_at": now, "reason": reason}
     connection.execute(update(TASKS).where(TASKS.c.job_id == job_id, TASKS.c.parent_id.is_(None)).values(**root))
@@ -103,20 +102,20 @@ def fail(connection: Connection, job_id: int, reason: str, now: float) -> None:
 def put_back(
     connection: Connection, job: AnyRow, states: Collection[TaskState], *, emptied: bool = True
 ) -> dict[int, str]:
-    """Let tasks in ``states``, and with ``emptied`` those taken off the queue, wait again.
+    """Set tasks in ``states``, and with ``emptied`` withdrawn tasks, back to *waiting*.
 
-    Returns former states by task id; the tries of those tasks are what they were at submission.
-    Control tasks above them run again, as does the job. Nothing is written where there is nothing
-    to put back.
+    Returns the former states by task id. The retries of these tasks are reset to the number given at submission.
+    Control tasks above them become *running* again, and an ended job *submitted*. Writes nothing if there is no
+    such task.
     """
     rows = _to_put_back(connection, job.id, states, emptied=emptied)
     grown = _with_children(connection, [row.id for row in rows if row.task_type in CONTROL_TASKS])
     waiting = {row.id: EMPTIED if row.held_at is not None else str(row.state) for row in rows if row.id not in grown}
-    # A loop that could not decide whether to go on has failed by itself, below children that have not.
+    # A loop whose criterion could not be evaluated has failed itself, although its children have not.
     undecided = {row.id: str(row.state) for row in rows if row.id in grown and row.reason is not None}
     former = waiting | undecided
     if not former and TaskState.CANCELLED in states:
-        # All leaf tasks were done when the job was cancelled: only the control tasks have yet to end.
+        # All leaf tasks were done when the job was cancelled: only control tasks remain.
         former = {row.id: str(row.state) for row in rows if row.id in grown and row.state == TaskState.CANCELLED}
     if not former:
         return {}
@@ -132,11 +131,11 @@ def put_back(
 
 
 def _to_put_back(connection: Connection, job_id: int, states: Collection[TaskState], *, emptied: bool) -> list[AnyRow]:
-    """Return the tasks to be put back, and the unsuccessful control tasks that may stand above them."""
+    """Return the tasks to reschedule, and unsuccessful control tasks that may be their ancestors."""
     which: list[ColumnElement[bool]] = [TASKS.c.state.in_(states)]
     if emptied:
         which.append(conditions.withdrawn())
-    # One with a reason of its own failed by itself: it is put back only where that is asked for.
+    # A control task with its own reason failed itself: it is rescheduled only if ``states`` include its state.
     above = and_(TASKS.c.state.in_(_OVER), TASKS.c.task_type.in_(sorted(CONTROL_TASKS)), TASKS.c.reason.is_(None))
     query = select(TASKS.c.id, TASKS.c.state, TASKS.c.task_type, TASKS.c.held_at, TASKS.c.reason)
     return list(connection.execute(query.where(TASKS.c.job_id == job_id, or_(*which, above))).all())

@@ -1,4 +1,4 @@
-"""The lease of a job in SQL: which process drives the job, and until when.
+"""The lease of a job: which process drives the job, and until when.
 
 A driver takes the lease, renews it while it works, and releases it at the end. Another process can take it over
 as soon as it has expired.
@@ -14,7 +14,7 @@ from eas.taskdb.engine import AnyRow
 
 JOBS = tables.jobs
 DURATION = 60.0
-"""How long a lease that is not renewed lasts [s]."""
+"""Time [s] after which a lease that is not renewed expires."""
 
 
 def undriven(now: float, lease: float = DURATION) -> ColumnElement[bool]:
@@ -28,7 +28,7 @@ def is_driven(job: AnyRow, now: float, lease: float = DURATION) -> bool:
 
 
 def take(connection: Connection, job_id: int, driver: str, lease: float, now: float) -> bool:
-    """Become (or stay) the one that drives a job; False while another driver's lease lasts [s]."""
+    """Take or renew the lease of a job for ``driver``; return False while another driver's lease is valid."""
     free = or_(undriven(now, lease), JOBS.c.driver == driver)
     guarded = update(JOBS).where(JOBS.c.id == job_id, free).values(driver=driver, driver_seen_at=now)
     return connection.execute(guarded).rowcount == 1
@@ -43,8 +43,8 @@ def renew(connection: Connection, job_id: int, driver: str, now: float) -> bool:
 def require_driver(connection: Connection, job_id: int, driver: str, revision: int | None = None) -> None:
     """Lock a job until the commit: no other process can take it over or change its tasks meanwhile.
 
-    Raises JobChangedError if it is not at ``revision`` any more (None: whatever that is), and
-    LostLeaseError if another process drives it.
+    Raises JobChangedError if the job's revision is not ``revision`` (None: any), and LostLeaseError if another
+    process drives the job.
     """
     query = select(JOBS.c.driver, JOBS.c.revision).where(JOBS.c.id == job_id)
     row = connection.execute(query.with_for_update()).one_or_none()

@@ -1,4 +1,4 @@
-"""Jobs in SQL: added, read, moved to another state."""
+"""Jobs in the task database: adding, reading, changing their state."""
 
 from __future__ import annotations
 

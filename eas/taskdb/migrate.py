@@ -1,6 +1,6 @@
 """Create or migrate the task database to the schema that this release declares.
 
-Alembic is imported only where there is something to migrate: it would cost each worker half a second.
+Alembic is imported only if a migration is needed, because the import takes half a second.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def initialise(database: TaskDatabase, registry: Registry) -> str:
-    """Create or migrate the schema and fill in the registry; twice changes nothing.
+    """Create or migrate the schema and write the registry; a second call has no effect.
 
-    Returns what was done: *created*, *migrated* or *unchanged*. Raises RequestError for a
-    database that a later release of this package has migrated.
+    Returns *created*, *migrated* or *unchanged*. Raises RequestError for a database that a later release has
+    migrated.
     """
     with _alone(database), database.write() as connection:
         before = current_revision(connection)
@@ -86,7 +86,7 @@ def upgrade(connection: Connection, revision: str) -> None:
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Run the migrations back to ``revision``; what only later ones know is lost."""
+    """Revert the migrations after ``revision``; data that only later schemas hold are lost."""
     from alembic import command
 
     config = _config()
@@ -96,11 +96,11 @@ def downgrade(connection: Connection, revision: str) -> None:
 
 @contextmanager
 def _alone(database: TaskDatabase) -> Iterator[None]:
-    """Hold off others that want to migrate; sqlite's write lock does so by itself."""
+    """Exclude other processes from migrating; with sqlite, its write lock does so."""
     if database.is_sqlite:
         yield
         return
-    # A connection of its own: the lock must outlast the transaction that it guards.
+    # A separate connection: the lock must be held until the migrating transaction has committed.
     with database.read() as connection:
         # Not SHA1(): MySQL 9.6 and later have it in a component only.
         name = select(func.concat("eas-migrate-", func.sha2(func.database(), 256)))
@@ -125,7 +125,7 @@ def _check_server(connection: Connection, database: TaskDatabase) -> None:
 
 
 def _clear_remains(connection: Connection, database: TaskDatabase) -> None:
-    """Remove tables that a killed ``initialise`` left: MySQL commits each one as it is made."""
+    """Remove tables that a killed ``initialise`` left: MySQL commits each table when it is created."""
     _refuse_foreign(connection, database)
     present = set(inspect(connection).get_table_names())
     for table in reversed(tables.metadata.sorted_tables):
@@ -134,7 +134,7 @@ def _clear_remains(connection: Connection, database: TaskDatabase) -> None:
 
 
 def _refuse_foreign(connection: Connection, database: TaskDatabase) -> None:
-    """Raise RequestError for a database without our schema in which another program keeps something."""
+    """Raise RequestError for a database without EAS's schema that holds tables or rows of another program."""
     present = set(inspect(connection).get_table_names()) - {"alembic_version"}
     declared = [table for table in tables.metadata.sorted_tables if table.name in present]
     foreign = present - {table.name for table in declared}
@@ -171,7 +171,7 @@ def schema_mismatch(database: TaskDatabase) -> str:
 
 
 def ensure_schema(database: TaskDatabase, registry: Registry) -> None:
-    """Make the schema on first use of a sqlite file; elsewhere require that it is there."""
+    """Create the schema on first use of a sqlite file; with a server, require that it exists."""
     if not database.is_sqlite:
         require_schema(database)
         return
@@ -188,7 +188,7 @@ def _registry_is_filled(connection: Connection, registry: Registry) -> bool:
 
 
 def _fill_registry(connection: Connection, registry: Registry) -> None:
-    """Write task and worker types; what a deployment assigned to a worker type stays."""
+    """Write task types and worker types; keep the resources that a deployment assigned."""
     assigned = {
         row.name: {
             "assigned_cpu": row.assigned_cpu,

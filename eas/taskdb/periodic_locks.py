@@ -1,4 +1,4 @@
-"""Work that one of many processes is to do: a row says when it was last done; guarded updates decide who does it."""
+"""Locks for periodic work that any process may run: a guarded update of its last time decides which one runs it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from eas.taskdb.engine import TaskDatabase
 
 TABLE = tables.periodic_locks
 KEEP_COMMITS = 900.0
-"""How long it is remembered which transactions took place [s]: far longer than anyone tries again."""
+"""Time [s] for which tokens of committed transactions are kept: far longer than any process retries."""
 
 
 def acquire(database: TaskDatabase, name: str, interval: float) -> bool:
-    """Return whether the caller is to run a periodic job: no process did in the last ``interval`` seconds."""
+    """Return whether the caller must run a periodic job, because no process has in the last ``interval`` seconds."""
     now = database.now()
     last = database.fetch(lambda connection: value(connection, name))
     if last is not None and now - interval < last <= now + interval:
@@ -28,7 +28,7 @@ def value(connection: Connection, name: str) -> float | None:
 
 
 def replace(connection: Connection, name: str, last: float | None, new: float) -> bool:
-    """Put a new value in the place of ``last`` (None: there is no row yet); False where another process was quicker."""
+    """Replace the value ``last`` (None: no row) by ``new``; return False if another process has changed it."""
     if last is not None:
         mine = update(TABLE).where(TABLE.c.name == name, TABLE.c.done_at == last)
         return connection.execute(mine.values(done_at=new)).rowcount == 1
@@ -41,7 +41,7 @@ def replace(connection: Connection, name: str, last: float | None, new: float) -
 
 
 def forget_commits(database: TaskDatabase) -> None:
-    """Remove the marks of transactions that are too old to be asked for."""
+    """Delete tokens of committed transactions that no process can still look up."""
     if not database.is_sqlite:
         table = tables.commits
         old = delete(table).where(table.c.committed_at < database.now() - KEEP_COMMITS)

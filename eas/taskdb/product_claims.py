@@ -1,4 +1,4 @@
-"""Which task may make a file product: at most one job at a time, decided in SQL.
+"""Claims of file products: at most one job at a time may make a product.
 
 A task claims its outputs when it is registered, and again when it is queued (it may have been
 rescheduled after another job took over). ``products.maker_task_id`` names the task. The claim holds
@@ -26,7 +26,7 @@ PRODUCTS, TASKS, JOBS, LINKS = tables.products, tables.tasks, tables.jobs, table
 
 
 class Registered(NamedTuple):
-    """Products of new tasks: ids by product, and by task id why a task must not make one of them."""
+    """Products of new tasks: ids by product, and refused claims with their reasons by task id."""
 
     ids: dict[Product, int]
     refused: dict[int, str]
@@ -37,13 +37,13 @@ def register(
 ) -> Registered:
     """Add those of ``wanted`` that are new, and claim products for the tasks of a job that make them."""
     ids, added = products.ensure(connection, wanted, makers)
-    # Products added in this transaction are claimed already: only the others need a statement each.
+    # Products added by this transaction are inserted with their claim: only the others need an update.
     known = {ids[product]: task_id for product, task_id in makers.items() if product not in added}
     return Registered(ids, claim(connection, job_id, known))
 
 
 def claim(connection: Connection, job_id: int, wanted: Mapping[int, int]) -> dict[int, str]:
-    """Claim products (by id) for tasks of a job; return by task id why a claim was refused."""
+    """Claim products (by id) for tasks of a job; return the reasons of refused claims by task id."""
     refused: dict[int, str] = {}
     for part in chunks(sorted(wanted)):
         query = select(PRODUCTS.c.id, PRODUCTS.c.name, PRODUCTS.c.working_directory, PRODUCTS.c.maker_task_id)
@@ -63,7 +63,7 @@ def claim(connection: Connection, job_id: int, wanted: Mapping[int, int]) -> dic
 
 
 def claim_again(connection: Connection, job_id: int, task_ids: Iterable[int]) -> dict[int, str]:
-    """Claim the outputs of tasks that are about to be queued, where they do not hold the claims any more."""
+    """Claim again the outputs of tasks about to be queued that no longer hold their claims."""
     wanted: dict[int, int] = {}
     for part in chunks(task_ids):
         query = (

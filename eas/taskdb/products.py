@@ -1,4 +1,4 @@
-"""File products and their versions, written to SQL; ``queries.product_status`` reads them."""
+"""Writes file products and their versions; ``queries.product_status`` reads them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import reserve_ids
 
 Product = tuple[str, str]
-"""(working directory, file name): how a file product is known."""
+"""(working directory, file name): the identity of a file product."""
 
 
 def product_key(product: Product) -> str:
-    """Return the SHA-256 by which the unique index knows a product."""
+    """Return the SHA-256 of a product's identity, which the unique index holds."""
     return hashlib.sha256("\0".join(product).encode()).hexdigest()
 
 
 def find(connection: Connection, products: Iterable[Product]) -> dict[Product, int]:
-    """Return the ids of those products that SQL knows."""
+    """Return the ids of those products that are in the task database."""
     found: dict[Product, int] = {}
     table = tables.products
     for part in chunks(products):
@@ -34,7 +34,7 @@ def find(connection: Connection, products: Iterable[Product]) -> dict[Product, i
 
 
 class Ensured(NamedTuple):
-    """Products that SQL knows: their ids, and which of them were added just now."""
+    """Ids of products, and which of them were added by this call."""
 
     ids: dict[Product, int]
     added: frozenset[Product]
@@ -62,7 +62,7 @@ def ensure(connection: Connection, products: Iterable[Product], makers: Mapping[
         with connection.begin_nested():
             connection.execute(insert(tables.products), rows)
     except IntegrityError:
-        # Another job added some of them just now.
+        # Another job has added some of them meanwhile.
         return ensure(connection, wanted, makers)
     return Ensured(found | {product: first + offset for offset, product in enumerate(missing)}, frozenset(missing))
 

@@ -1,4 +1,4 @@
-"""Statements that remove old jobs: each is a part of a short transaction, so that a running pipeline goes on."""
+"""Statements that remove old jobs, each part of a short transaction, so that running jobs are not blocked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRODUCTS, TASKS, VERSIONS = tables.products, tables.tasks, tables.product_versio
 
 
 class Extent(NamedTuple):
-    """How much there is: rows, versions of file products and their size [bytes]."""
+    """Numbers of rows and of versions of file products, and the size of the versions [bytes]."""
 
     tasks: int = 0
     attempts: int = 0
@@ -33,7 +33,7 @@ class Extent(NamedTuple):
 
 
 class RemovedVersion(NamedTuple):
-    """A version of a file product that SQL does not know any more, and what its product's name is to show now.
+    """A removed version of a file product, and the version that replaces it as the published one.
 
     ``successor``: store path of the version that is current now; None if there is none.
     """
@@ -46,13 +46,13 @@ class RemovedVersion(NamedTuple):
 
 
 def ended_before(connection: Connection, moment: float) -> list[AnyRow]:
-    """Return id, name and state of the jobs that had ended at a moment [Unix s], the newest first."""
+    """Return id, name and state of the jobs that ended before ``moment`` [Unix s], newest first."""
     old = and_(JOBS.c.state.in_(FINAL_JOB_STATES), JOBS.c.ended_at < moment)
     return list(connection.execute(select(JOBS.c.id, JOBS.c.name, JOBS.c.state).where(old).order_by(JOBS.c.id.desc())))
 
 
 def readers(connection: Connection, job_ids: Iterable[int]) -> dict[int, set[int]]:
-    """Return which other jobs read what each of these jobs has made, or may still read it, or have kept it."""
+    """Return for each of these jobs the other jobs that have read, may still read, or have reused its products."""
     found: dict[int, set[int]] = {}
     maker, reader = ATTEMPTS.alias(), ATTEMPTS.alias()
     made, read = LINKS.alias(), LINKS.alias()
@@ -83,8 +83,8 @@ def readers(connection: Connection, job_ids: Iterable[int]) -> dict[int, set[int
 def in_busy_directory(connection: Connection, job_id: int) -> bool:
     """Return whether an unfinished job works in a directory that a job's file products are in.
 
-    Which of them it reads is known only once it is expanded. A directory that an expression names may be any,
-    and so may those of a chain that is no valid JSON any more.
+    Which products a job reads is known only after its expansion. A directory given by an expression, or a chain that
+    is no longer valid JSON, counts as using any directory.
     """
     query = (
         select(PRODUCTS.c.working_directory)
@@ -106,7 +106,7 @@ def in_busy_directory(connection: Connection, job_id: int) -> bool:
 
 
 def extent(connection: Connection, job_id: int) -> Extent:
-    """Return how much there is of a job."""
+    """Return the numbers of rows and versions of a job."""
     versions = select(func.count(), func.coalesce(func.sum(VERSIONS.c.size), 0)).join(
         ATTEMPTS, ATTEMPTS.c.id == VERSIONS.c.attempt_id
     )
@@ -119,7 +119,7 @@ def extent(connection: Connection, job_id: int) -> Extent:
 
 
 def superseded(connection: Connection, job_id: int, limit: int | None = None) -> list[int]:
-    """Return attempts that count for nothing: neither accepted nor the last of their task, and without versions."""
+    """Return superseded attempts: neither accepted nor the last of their task, and without versions."""
     later, other = ATTEMPTS.alias(), TASKS.alias()
     query = (
         select(ATTEMPTS.c.id)
@@ -146,9 +146,9 @@ def superseded(connection: Connection, job_id: int, limit: int | None = None) ->
 
 
 def reserve(connection: Connection, job_id: int, moment: float, now: float, *, products: bool) -> bool:
-    """Mark a job as being removed; False if it must stay after all: it runs again, or another job needs it.
+    """Mark a job as being removed; return False if it has been rescheduled or another job needs it.
 
-    Until it is gone no process drives it, and `eas reschedule` leaves it alone.
+    Until the job is removed, no process drives it and `eas reschedule` ignores it.
     """
     job = job_changes.lock(connection, job_id)
     if job.driver != job_changes.PRUNING:
@@ -179,7 +179,7 @@ def remove_superseded(connection: Connection, job_id: int, limit: int = CHUNK) -
 
 
 def remove_inputs(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
-    """Remove the notes of what attempts of a job have read: versions can be removed only then."""
+    """Remove the records of what attempts of a job have read, because they refer to versions."""
     used = tables.attempt_inputs
     query = select(used.c.attempt_id).join(ATTEMPTS, ATTEMPTS.c.id == used.c.attempt_id)
     ids = list(connection.execute(query.where(ATTEMPTS.c.job_id == job_id).distinct().limit(limit)).scalars())
@@ -236,7 +236,7 @@ def _successors(connection: Connection, product_ids: Iterable[int], gone: set[in
 
 
 def remove_tasks(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
-    """Remove tasks of a job, children before parents, and products that nothing makes or reads then."""
+    """Remove tasks of a job, children before parents, and products that no task makes or reads any more."""
     query = select(TASKS.c.id).where(TASKS.c.job_id == job_id).order_by(TASKS.c.id.desc()).limit(limit)
     ids = list(connection.execute(query).scalars())
     for part in chunks(ids):

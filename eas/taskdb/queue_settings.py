@@ -1,4 +1,4 @@
-"""What operators set for the queues of single task types."""
+"""Settings of queues, by task type: whether an operator has paused them."""
 
 from __future__ import annotations
 

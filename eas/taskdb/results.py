@@ -1,4 +1,4 @@
-"""Results of scheduling attempts in SQL.
+"""Records results of scheduling attempts in the task database.
 
 A result is accepted only from the worker that still holds the attempt. State, metadata, timings, QC,
 log, file versions and the next attempt go into one transaction.
@@ -23,7 +23,7 @@ ATTEMPTS = tables.attempts
 
 
 class Closed(NamedTuple):
-    """What came of closing attempts: the accepted ids, retries that were queued, and the jobs of all."""
+    """Outcome of closing attempts: ids of accepted results, retries that were queued, and the jobs concerned."""
 
     accepted: frozenset[int]
     requeued: tuple[QueuedAttempt, ...]
@@ -65,7 +65,7 @@ def _result_row(result: AttemptResult) -> dict[str, object]:
         "cpu": result.usage.cpu,
         "cpu_children": result.usage.cpu_children,
         "peak_memory": result.usage.peak_memory,
-        # A failed attempt that left nothing to look at has not passed.
+        # QC of a failed attempt without any check is unknown (NULL), not passed.
         "qc_passed": all(check.passed for check in result.checks) if result.checks or done else None,
         "checks": json.dumps([[check.name, check.passed, check.detail] for check in result.checks]),
         "output_metadata": json.dumps(dict(result.metadata)),
@@ -74,8 +74,8 @@ def _result_row(result: AttemptResult) -> dict[str, object]:
 
 
 def broken_off(row: AnyRow, reason: str, now: float) -> dict[str, object]:
-    """Return the result of a claimed attempt that was broken off; its resource use is unknown."""
-    # Who claimed it may have read the clock a little ahead of us.
+    """Return the result row of a claimed attempt that was aborted; its resource usage is unknown."""
+    # The clock of the claiming process may be slightly ahead of this one's.
     began = min(row.claimed_at, now)
     return {
         "attempt_id": row.id,

@@ -1,4 +1,4 @@
-"""Retries in SQL: the next attempt of a task whose attempt has failed or stalled."""
+"""Retries: queues the next attempt of a task whose attempt has failed or stalled."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 
 LONGEST_BACKOFF = 600.0
-"""Longest wait before the next attempt [s], unless the first one is longer."""
+"""Maximum wait before a retry [s], unless the job's initial backoff is longer."""
 
 
 def retry_or_give_up(
     connection: Connection, ended: Sequence[AnyRow], given_up: TaskState, now: float
 ) -> list[QueuedAttempt]:
-    """Queue another attempt for tasks that have tries left, and close the others as ``given_up``.
+    """Queue another attempt of tasks that have retries left, and move the others to the state ``given_up``.
 
-    A failed attempt (``given_up`` is FAILED) uses up a retry and waits before it is tried again;
-    a stalled one uses up a stall and is tried again at once.
+    A failed attempt (``given_up`` is FAILED) uses one of ``retries_left``, and its retry waits for the backoff; a
+    stalled attempt uses one of ``stalls_left``, and its retry is due immediately.
     """
     if not ended:
         return []
@@ -55,7 +55,7 @@ def retry_or_give_up(
 
 
 def _hold_jobs(connection: Connection, job_ids: Iterable[int]) -> None:
-    """Hold jobs until the commit: one that is cancelled meanwhile must not get new attempts."""
+    """Lock jobs (shared) until the commit, so that a job cancelled meanwhile gets no new attempts."""
     for part in chunks(sorted(job_ids)):
         query = select(tables.jobs.c.id).where(tables.jobs.c.id.in_(part)).order_by(tables.jobs.c.id)
         connection.execute(query.with_for_update(read=True)).all()

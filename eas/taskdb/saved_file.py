@@ -1,6 +1,6 @@
-"""Reads a saved task database: shape, types and bounds of each row are checked as it is read.
+"""Reads a saved task database and checks the shape, types and bounds of each row.
 
-Whatever is wrong is one RequestError that names the line; a file is never read into memory as a whole.
+Any problem raises a RequestError that names the line. The file is read as a stream.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_LINE = 400_000_000
 OTHER = "give a file that `eas db save` wrote; a database of the prototype cannot be restored: run its chains again"
 
 EPHEMERAL = {tables.commits.name, tables.periodic_locks.name}
-"""Tables that have a meaning only where they were written."""
+"""Tables whose contents are meaningless in another database."""
 
 Row = tuple[Table, list[str], list[Any]]
 """A table, the names of its columns, and the values of one row."""
@@ -63,7 +63,7 @@ def damaged(path: Path, why: str) -> RequestError:
 
 
 def inspect_file(path: Path) -> Contents:
-    """Read a saved file to its end and return what it holds. Raises RequestError where it is not sound."""
+    """Read a saved file to its end and return a summary. Raises RequestError if it is damaged."""
     file = SavedFile(path)
     for _ in file.rows():
         pass
@@ -84,7 +84,7 @@ class SavedFile:
         self._counted: dict[str, int] = {}
 
     def rows(self) -> Iterator[Row]:
-        """Yield all rows. The checksum is compared after the last one: a caller must be able to undo what it did."""
+        """Yield all rows. The checksum is compared after the last row, so the caller must be able to roll back."""
         with self._lines() as lines:
             self._read_header(next(lines, b""))
             table: Table | None = None
@@ -200,7 +200,7 @@ class SavedFile:
 
 
 def _check_of(column: Column[Any]) -> Callable[[Any], bool]:
-    """Return what says whether a value that is not None fits a column, on every engine."""
+    """Return a function that tests whether a value other than None fits a column on every engine."""
     kind = column.type
     if isinstance(kind, Boolean):
         return lambda value: isinstance(value, bool)
@@ -231,7 +231,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _other_kind(path: Path) -> str:
-    """Return what a file that is not gzipped is, as far as its beginning shows; empty where that is unknown."""
+    """Return the kind of a file that is not gzipped, detected from its first bytes; empty if unknown."""
     try:
         with path.open("rb") as stream:
             return _kind_of(stream.read(4096))

@@ -1,9 +1,9 @@
-"""The lease of a service of which one process is enough: the supervisor, the scaler of workers.
+"""The lease of a service that needs only one active process: the supervisor, or the scaler of workers.
 
 A row of the table of periodic work holds when the lease was last renewed. The holder is the process
 that knows this exact time: taking and renewing are guarded updates of that value, so no column is
-needed for an owner. The lease also is the service's sign of life: without a living holder, reports
-warn where a service is needed.
+needed for an owner. The lease also is the service's heartbeat: without a living holder, reports warn that a
+service is missing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DURATION = 60.0
 
 
 class ServiceLease:
-    """The lease of one service, as one process sees it. Not for several threads at once."""
+    """The lease of one service, for one process. Not thread-safe."""
 
     def __init__(self, database: TaskDatabase, name: str, duration: float = DURATION) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""Stalled attempts in SQL: those of workers that sent no heartbeats, or whose process has ended."""
+"""Closes stalled attempts: their worker sends no heartbeats, or its process has ended."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SILENT = "its heartbeats stopped"
 
 
 class Stalled(NamedTuple):
-    """What the reaper did: the attempts that it closed, and the new ones."""
+    """Attempts that the reaper closed, and the retries that it queued."""
 
     attempt_ids: tuple[int, ...]
     requeued: tuple[QueuedAttempt, ...]
 
 
 def silent(connection: Connection, since: float) -> bool:
-    """Return whether a worker, or a running attempt, was not heard of since a moment [Unix time, s]."""
+    """Return whether a living worker or a running attempt has had no heartbeat since ``since`` [Unix time, s]."""
     found = select(ATTEMPTS.c.id).where(_unheard(since)).limit(1)
     return connection.execute(found).first() is not None or bool(workers.silent(connection, since))
 
@@ -36,13 +36,13 @@ def _unheard(since: float) -> ColumnElement[bool]:
 
 
 def reap(connection: Connection, since: float, now: float) -> Stalled:
-    """Close attempts whose worker was not heard of since a moment as stalled [both Unix time, s]."""
+    """Close running attempts without a heartbeat since ``since`` as stalled. Both are Unix times [s]."""
     workers.lose(connection, workers.silent(connection, since), SILENT, now)
     return _close_stalled(connection, _unheard(since), SILENT, now)
 
 
 def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float, why: str = GONE) -> Stalled:
-    """Close what these workers run as stalled: their processes have ended; ``why`` is the reason."""
+    """Close the running attempts of these workers, whose processes have ended, as stalled with the reason ``why``."""
     workers.lose(connection, worker_ids, why, now)
     held = (ATTEMPTS.c.state == AttemptState.RUNNING) & ATTEMPTS.c.worker_id.in_(worker_ids)
     return _close_stalled(connection, held, why, now)

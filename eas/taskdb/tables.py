@@ -54,7 +54,7 @@ id_blocks = Table(
     Column("name", String(40), primary_key=True),
     Column("next_id", BigInteger, nullable=False),
 )
-"""The next free id of tables whose ids are handed out in blocks, so that bulk inserts know them."""
+"""The next free id of tables whose ids are reserved in blocks, so that bulk inserts know their ids."""
 
 worker_types = Table(
     "worker_types",
@@ -99,7 +99,7 @@ jobs = Table(
     # The lease of the orchestrator that drives the job.
     Column("driver", String(80)),
     Column("driver_seen_at", TIME),
-    # Incremented by every other process that changes its tasks: its orchestrator then loads it again.
+    # Incremented by every other process that changes the job's tasks; its orchestrator then loads the job again.
     Column("revision", Integer, nullable=False, server_default="0"),
     Index(None, "state"),
     Index(None, "name"),
@@ -125,14 +125,14 @@ tasks = Table(
     Column("pending", Boolean, nullable=False),
     Column("retries_left", Integer, nullable=False),
     Column("stalls_left", Integer, nullable=False),
-    # SHA-256 of what describes its making; NULL for a task that makes no product.
+    # SHA-256 of all that determines its products; NULL for a task without products.
     Column("fingerprint", String(64)),
-    # The attempt whose products and metadata count; another job's where they were reused.
+    # The attempt whose products and metadata are used; of another job if they were reused.
     Column("accepted_attempt_id", BigInteger),
     Column("reason", LONG),
     Column("created_at", TIME, nullable=False),
     Column("ended_at", TIME),
-    # Since when an operator keeps this waiting task out of the queue.
+    # When an operator withdrew this waiting task from the queue.
     Column("held_at", TIME),
     UniqueConstraint("parent_id", "ordinal"),
     Index("ix_tasks_progress", "job_id", "task_type", "state"),
@@ -196,7 +196,7 @@ workers = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("host_id", ForeignKey("hosts.id"), nullable=False),
-    # Where and since when its process runs, so that others there can tell whether it is alive.
+    # Identity of its process, so that other processes of the machine can check whether it is alive.
     Column("machine", String(160), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("process_started", Double(), nullable=False),
@@ -209,7 +209,7 @@ workers = Table(
     Column("reason", Text),
     Index(None, "state", "heartbeat_at"),
 )
-"""Workers, each under an id of its own: *alive*, *left* by itself or *lost*."""
+"""Workers, each with its own id: *alive*, *left* (exited normally) or *lost*."""
 
 attempts = Table(
     "attempts",
@@ -227,7 +227,7 @@ attempts = Table(
     Column("claimed_at", TIME),
     Column("heartbeat_at", TIME),
     Column("ended_at", TIME),
-    # The job id while its orchestrator has not yet looked at this ended attempt, else NULL.
+    # The job id until the job's orchestrator has processed this ended attempt, then NULL.
     Column("unseen_by", BigInteger),
     UniqueConstraint("task_id", "number"),
     # The claim reads this index only, in order.
@@ -299,7 +299,7 @@ commits = Table(
     Column("committed_at", TIME, nullable=False),
     Index(None, "committed_at"),
 )
-"""Transactions of the last minutes: a process whose answer was lost looks up here whether it was committed."""
+"""Tokens of recent transactions: a process that lost its connection checks here whether its commit succeeded."""
 
 periodic_locks = Table(
     "periodic_locks",
@@ -307,4 +307,4 @@ periodic_locks = Table(
     Column("name", String(40), primary_key=True),
     Column("done_at", TIME, nullable=False),
 )
-"""When maintenance that any process may run was last begun, so that not all of them run it."""
+"""When periodic work was last started by any process, so that only one process runs it."""

@@ -1,4 +1,4 @@
-"""Tasks in SQL, written in bulk; ``queries.job_state`` reads them."""
+"""Writes tasks in bulk; ``queries.job_state`` reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TASKS = tables.tasks
 
 
 class NewTask(NamedTuple):
-    """A task to insert: under which parent, and as what."""
+    """A task to insert, with its parent."""
 
     parent_id: int | None
     spec: TaskSpec
@@ -47,7 +47,7 @@ def add(
     """
     if not new:
         return Registered({}, {})
-    # Siblings of one loop share their settings object: serialised once, it saves 9 us of the 110 us of each task.
+    # Siblings of a loop share their settings object: serialising it once saves 9 us of 110 us per task.
     texts: dict[int, str] = {}
 
     def text(value: Mapping[str, Any]) -> str:
@@ -114,7 +114,7 @@ def _link_products(connection: Connection, job_id: int, specs: Mapping[int, Task
 
 
 def configure(connection: Connection, job_id: int, task_id: int, spec: TaskSpec, fingerprint: str | None) -> Registered:
-    """Write what could be evaluated only now that the requested metadata are here."""
+    """Write the fields of a pending task that its requested metadata have made available."""
     values = {
         "task_type": spec.task_type,
         "name": spec.name,
@@ -129,7 +129,7 @@ def configure(connection: Connection, job_id: int, task_id: int, spec: TaskSpec,
 
 
 def settle(connection: Connection, states: Mapping[int, tuple[TaskState, str | None]], now: float) -> None:
-    """Move tasks to states, each with its reason: a statement for each state and some hundred tasks."""
+    """Set states and reasons of tasks, with one statement for each state and chunk of tasks."""
     groups: dict[TaskState, list[int]] = {}
     for task_id, (state, _) in states.items():
         groups.setdefault(state, []).append(task_id)
@@ -141,7 +141,7 @@ def settle(connection: Connection, states: Mapping[int, tuple[TaskState, str | N
 
 
 def _each(values: Mapping[int, Any]) -> Any:
-    """Return an expression that is each task's own value; one value where all have the same."""
+    """Return an SQL expression for each task's value; a constant if all values are equal."""
     if len(set(values.values())) == 1:
         return next(iter(values.values()))
     return case(values, value=TASKS.c.id)

@@ -1,4 +1,4 @@
-"""What a deployment assigned to each worker type, in SQL."""
+"""Resources that a deployment assigned to each worker type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TYPES = tables.worker_types
 
 
 class Assigned(NamedTuple):
-    """What a worker of a type may use: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
+    """Resources of a worker: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
 
     cpu: float
     gpu: int
@@ -21,7 +21,7 @@ class Assigned(NamedTuple):
 
 
 def assign(connection: Connection, assigned: Mapping[str, Assigned]) -> list[str]:
-    """Record what worker types are assigned; return the names of those that the task database does not know."""
+    """Record the assigned resources of worker types; return the names of unknown worker types."""
     unknown = []
     for name, each in assigned.items():
         values = {"assigned_cpu": each.cpu, "assigned_gpu": each.gpu, "assigned_memory": each.memory}

@@ -1,4 +1,4 @@
-"""Workers and their hosts in SQL."""
+"""Workers and their hosts in the task database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eas.taskdb import tables
 
 
 class Process(NamedTuple):
-    """A process that others on its machine can look for: machine, number, start [Unix time, s]."""
+    """Identity of a process on its machine: machine id, process id, and start time [s]."""
 
     machine: str
     pid: int
@@ -69,7 +69,7 @@ def _host(connection: Connection, host: Host) -> int:
 
 
 def keep_alive(connection: Connection, worker_id: str, now: float) -> None:
-    """Record a worker's heartbeat, also if others have recorded it as lost in the meantime."""
+    """Record a worker's heartbeat, also if another process has marked it as lost meanwhile."""
     worker = tables.workers
     here = (worker.c.id == worker_id) & (worker.c.state != WorkerState.LEFT)
     connection.execute(
@@ -85,28 +85,28 @@ def leave(connection: Connection, worker_id: str, reason: str, now: float) -> No
 
 
 def alive_on(connection: Connection, machine: str) -> dict[str, Process]:
-    """Return the processes of the workers that SQL believes alive on a machine, by worker id."""
+    """Return the processes of workers recorded as alive on a machine, by worker id."""
     worker = tables.workers
     query = select(worker).where(worker.c.machine == machine, worker.c.state == WorkerState.ALIVE)
     return {row.id: Process(row.machine, row.pid, row.process_started) for row in connection.execute(query)}
 
 
 def lose(connection: Connection, worker_ids: Sequence[str], reason: str, now: float) -> None:
-    """Record that workers are lost: their processes ended without saying so."""
+    """Mark workers as lost: their processes ended without signing off."""
     worker = tables.workers
     lost = worker.c.id.in_(worker_ids) & (worker.c.state == WorkerState.ALIVE)
     connection.execute(update(worker).where(lost).values(state=WorkerState.LOST, ended_at=now, reason=reason))
 
 
 def silent(connection: Connection, since: float) -> list[str]:
-    """Return the workers believed alive that were not heard of since a moment [Unix time, s]."""
+    """Return the workers recorded as alive that have sent no heartbeat since ``since`` [Unix time, s]."""
     worker = tables.workers
     query = select(worker.c.id).where(worker.c.state == WorkerState.ALIVE, worker.c.heartbeat_at < since)
     return list(connection.execute(query).scalars())
 
 
 def lost(connection: Connection, since: float) -> list[tuple[str, float]]:
-    """Return the workers found to be gone, without having left, since a moment [Unix time, s], and when that was."""
+    """Return the workers marked as lost since ``since`` [Unix time, s], with the time of the mark."""
     worker = tables.workers
     query = select(worker.c.id, worker.c.ended_at).where(worker.c.state == WorkerState.LOST, worker.c.ended_at >= since)
     return [(row.id, row.ended_at) for row in connection.execute(query.order_by(worker.c.ended_at))]

@@ -1,4 +1,4 @@
-"""Checks what a child process says: a task's code can write to the connection, too, and say anything."""
+"""Validates the messages of a child process: a task's code can write arbitrary bytes to the same connection."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _FIELDS: Mapping[str, Mapping[str, _Test]] = {
         "new": _list_of(_row(_is_text, _is_text, _is_bool)),
     },
 }
-"""The fields of each message, and what each must be."""
+"""The fields of each kind of message, with the test that each value must pass."""
 
 
 def checked(message: object) -> Message:

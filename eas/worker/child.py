@@ -1,7 +1,7 @@
 """The child process that runs attempts: ``python -m eas.worker.child FD PARENT``.
 
-It imports only what is light, so that it starts quickly; the task types import the rest when they
-are first used.
+The module imports little, so that a child starts quickly; the module of a task type is imported at its first
+attempt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eas.worker.sandbox import die_with
 
 
 def main(fd: int, parent: int) -> None:
-    """Serve the process ``parent``, connected by the socket ``fd``, until it is gone."""
+    """Serve requests of the process ``parent``, received over the socket ``fd``, until that process ends."""
     die_with(parent)
     from eas.worker.child_ipc import Channel
     from eas.worker.child_runner import ChildRunner

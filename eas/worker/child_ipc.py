@@ -26,8 +26,8 @@ class Channel:
     Attributes
     ----------
     forked:
-        Whether this process is a copy that the task's code has forked: it must stay silent, for
-        the connection belongs to the child itself.
+        Whether this process was forked by the task's code. A forked process must not send messages, because
+        the parent would take them for the child's.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -45,7 +45,7 @@ class Channel:
         self._connection.close()
 
     def verify(self) -> None:
-        """End the process if the task's code has closed our connection (or put a file in its place)."""
+        """Exit if the task's code has closed the connection or reused its file descriptor for another file."""
         try:
             if os.fstat(self._fd).st_ino == self._inode:
                 return
@@ -54,7 +54,7 @@ class Channel:
         os._exit(LOST_CONNECTION)
 
     def send(self, message: Message) -> None:
-        """Send ``message``; ends the process when that is impossible."""
+        """Send ``message``; exit the process if the connection is lost."""
         if self.forked:
             return
         data = encode(message)
@@ -66,9 +66,9 @@ class Channel:
                 os._exit(LOST_CONNECTION)
 
     def next(self) -> Message | None:
-        """Wait for the next request; None when the parent is gone.
+        """Wait for the next request and return it; return None when the parent is gone.
 
-        Looks first at all that has arrived: a ``halt`` overtakes the requests before it.
+        Reads everything that has arrived first, because a ``halt`` cancels the requests before it.
         """
         if self._pending:
             with contextlib.suppress(BlockingIOError):
@@ -92,13 +92,13 @@ class Channel:
         return bool(data)
 
     def wait_for_the_end(self) -> None:
-        """Do nothing more until the parent kills this process, or is gone."""
+        """Ignore further requests until the parent kills this process or closes the connection."""
         while self._receive(0):
             self._pending.clear()
 
 
 class ChannelHandler(logging.Handler):
-    """Sends each log entry at once, so that it is known even when the process dies; bounded."""
+    """Sends each log entry immediately, so that a crash does not lose it; limits the number of entries."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(logging.INFO)
@@ -106,7 +106,7 @@ class ChannelHandler(logging.Handler):
         self._count = 0
 
     def begin(self) -> None:
-        """Reset the counters: another attempt begins."""
+        """Reset the counter at the start of an attempt."""
         self._count = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -121,7 +121,7 @@ class ChannelHandler(logging.Handler):
         self.log(record.created, record.levelno, record.name, _message(record), text)
 
     def _admits(self, level: int) -> bool:
-        """Count an entry of ``level`` and return whether it is to be sent."""
+        """Count an entry of ``level`` and return whether to send it."""
         if self._count < _ENTRY_LIMIT:
             self._count += 1
             return True
@@ -135,14 +135,14 @@ class ChannelHandler(logging.Handler):
         return True
 
     def log(self, when: float, level: int, logger: str, message: str, trace: str | None = None) -> None:
-        """Send one log entry, whatever the count; long texts lose their middle."""
+        """Send one log entry regardless of the limits on their number; cut the middle out of long texts."""
         text = clip(clean(message), _TEXT_LIMIT)
         entry = [when, level, clean(logger), text, trace and clip(clean(trace), _TEXT_LIMIT)]
         self._channel.send({"say": "log", "entry": entry})
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the message with its arguments, or without them where they do not fit."""
+    """Return the formatted message, or the unformatted one if its arguments do not match the format."""
     try:
         return record.getMessage()
     except Exception:

@@ -1,4 +1,4 @@
-"""The parent's handle of one child process: its connection, its output, its end."""
+"""The parent's handle of one child process: connection, output streams and exit status."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from eas.worker.protocol import LOST_CONNECTION, MEGABYTE, Decoder, Message, enc
 
 _CHUNK = 1 << 18
 _QUICK = 5
-"""Time [ms] for which output is not waited for: without it, the worker takes 5 % more CPU for empty tasks."""
+"""First poll only the connection for this time [ms], then also the output: saves 5 % CPU for empty tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildOptions:
-    """How children are to be: see ``Executor`` for each."""
+    """Options of a child process; ``Executor`` documents each."""
 
     threads: int
     memory_limit: float | None
@@ -45,7 +45,7 @@ class ChildOptions:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a child ended: in words, and the CPU time [s] and memory [MB] since its last result."""
+    """Why a child ended, with the CPU time [s] and the peak memory [MB] since its last result."""
 
     reason: str
     cpu: float
@@ -58,13 +58,13 @@ class ChildProcess:
     Attributes
     ----------
     ready:
-        Whether it has said that it serves requests.
+        Whether the child has sent ``ready``.
     lost:
-        Whether its connection has ended.
+        Whether the connection is closed or the process has exited.
     totals:
-        CPU time [s] of its life when it last sent a result: its own, its children's.
+        CPU time [s] since the child's start, as of its last result: its own, and that of its children.
     resident:
-        Its memory [MB] at its start.
+        Resident memory [MB] of the child when it became ready.
     """
 
     def __init__(self, options: ChildOptions, guard: Guard) -> None:
@@ -136,16 +136,16 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id; also that of its process group."""
+        """Process id of the child, and the id of its process group."""
         return self._process.pid
 
     def watch(self, fd: int) -> None:
-        """Let ``wait`` return also when ``fd`` can be read."""
+        """Make ``wait`` return when ``fd`` is readable, too."""
         self._poll.register(fd, select.POLLIN)
         self._quick_poll.register(fd, select.POLLIN)
 
     def send(self, message: Message) -> None:
-        """Send ``message``, as much as fits now; ``wait`` sends the rest."""
+        """Send as much of ``message`` as the socket accepts without blocking; ``wait`` sends the rest."""
         self._outgoing += encode(message)
         self._flush()
 
@@ -154,7 +154,7 @@ class ChildProcess:
             sent = self._socket.send(self._outgoing)
         except BlockingIOError:
             sent = 0
-        except OSError:  # it is dead: its end will be noticed by reading
+        except OSError:  # the child is dead: ``receive`` will notice
             sent = len(self._outgoing)
         del self._outgoing[:sent]
         if bool(self._outgoing) != self._congested:
@@ -164,7 +164,7 @@ class ChildProcess:
             self._quick_poll.modify(self._socket, events)
 
     def wait(self, timeout: float) -> list[Message]:
-        """Wait up to ``timeout`` [s] for something to happen; return the messages that came."""
+        """Wait up to ``timeout`` [s] for an event; return the messages received."""
         events = [] if self._talkative else self._quick_poll.poll(min(_QUICK, max(0, math.ceil(timeout * 1000))))
         if not events:
             events = self._poll.poll(max(0, math.ceil(timeout * 1000)))
@@ -186,7 +186,7 @@ class ChildProcess:
         return list(self.receive())
 
     def receive(self) -> Iterator[Message]:
-        """Yield the messages that have arrived; none after one that a child does not send."""
+        """Yield the messages that have arrived; stop at the first invalid one."""
         while not self._garbled:
             try:
                 data = self._socket.recv(_CHUNK)
@@ -206,12 +206,12 @@ class ChildProcess:
                 return
 
     def output(self) -> list[LogEntry]:
-        """Return what the attempt that has just ended printed."""
+        """Return the output of the attempt that has just ended."""
         self._talkative = False
         return [entry for stream in self.streams if (entry := stream.take()) is not None]
 
     def kill(self) -> End:
-        """Kill it and all its descendants, and return how it had ended by itself, if it had.
+        """Kill the child and all its descendants; return why it had exited, if it had exited by itself.
 
         Messages that it sent before can be received until ``close``.
         """
@@ -223,26 +223,26 @@ class ChildProcess:
         kill_family(self.pid, self._tag)
         try:
             _, status, used = os.wait4(self.pid, 0)
-        except ChildProcessError:  # another part of the program waited for it
+        except ChildProcessError:  # other code in this process has already reaped it
             self._process.returncode = -9
             return End(reason or "the task's process ended in an unknown way", 0.0, 0.0)
         described = describe_end(self._process, status)
         if self._process.returncode == LOST_CONNECTION:
             reason = "the task's code closed the worker's connection"
         cpu = max(0.0, used.ru_utime + used.ru_stime - sum(self.totals))
-        # The kernel counts the parent's own memory in, from before the child was a program of its own.
+        # Between fork and exec the child shares the parent's memory, and ru_maxrss includes that.
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = used.ru_maxrss * 1024 / MEGABYTE if used.ru_maxrss > own and sys.platform == "linux" else 0.0
         return End(reason or described, cpu, max(peak, self.resident))
 
     def ask_to_end(self, patience: float) -> None:
-        """Send SIGTERM to it and its process group, and wait up to ``patience`` [s] for its end."""
+        """Send SIGTERM to the child's process group and wait up to ``patience`` [s] for the child to exit."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGTERM)
         self._has_ended(patience)
 
     def _has_ended(self, patience: float) -> bool:
-        """Return whether it ends by itself within ``patience`` [s]."""
+        """Return whether the child exits within ``patience`` [s]."""
         if self._exit_fd is not None:
             poll = select.poll()
             poll.register(self._exit_fd, select.POLLIN)
@@ -252,7 +252,7 @@ class ChildProcess:
         return True
 
     def close(self) -> None:
-        """Close everything; it has been killed before."""
+        """Close all file descriptors and remove the temporary directory. Call ``kill`` first."""
         self._socket.close()
         for stream in self.streams:
             stream.close()
@@ -262,5 +262,5 @@ class ChildProcess:
 
 
 def crash_usage(end: End, wall: float, peak: float, own_cpu: float) -> Usage:
-    """Return what an attempt used whose process was lost: ``own_cpu`` [s] as sampled, if it was."""
+    """Return the usage of an attempt whose process was lost; ``own_cpu`` [s] comes from sampling, 0 if not sampled."""
     return Usage(wall, min(own_cpu, end.cpu) or end.cpu, end.cpu, max(peak, end.peak_memory))

@@ -28,7 +28,7 @@ _log = logging.getLogger("eas.worker")
 
 
 class ChildRunner:
-    """Everything that lives as long as the child process.
+    """Serves the parent's requests; owns the state that lives as long as the child process.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ChildRunner:
         return answer
 
     def _run_and_check(self, request: Message, run: bool) -> Message:
-        """Run the code (unless only its QC is asked for) and QC; return their part of the answer."""
+        """Run the code, unless only QC is requested, then QC; return their fields of the answer."""
         try:
             task = self._load(request["code"])()
         except BaseException as error:
@@ -119,7 +119,7 @@ class ChildRunner:
         return metadata, ""
 
     def _check(self, task: Task, context: TaskContext, metadata: dict[str, Scalar] | None) -> list[Any]:
-        """Return QC's findings; QC that cannot finish is a failed check."""
+        """Return the results of QC; an exception in QC counts as a failed check."""
         with contextlib.suppress(OSError):
             os.chdir(context.scratch)
         try:
@@ -129,7 +129,7 @@ class ChildRunner:
             return [("QC", False, self._report(error))]
 
     def _check_new(self, task: Task, context: TaskContext, answer: Message) -> None:
-        """Add to ``answer`` the files that the chain does not name, each with its own QC."""
+        """Add the dynamic outputs (files that the chain does not name) to ``answer``, each with its own QC."""
         for name, path in context.new_outputs.items():
             try:
                 checks = to_checks(task.check_new(context, name, path))
@@ -146,7 +146,7 @@ class ChildRunner:
         return found
 
     def _leave_if_forked(self, error: BaseException | None) -> None:
-        """End a copy of this process that the task's code forked and that returned into this code."""
+        """Exit if this is a process forked by the task's code that has returned into the runner."""
         if self._channel.forked:
             code = error.code if isinstance(error, SystemExit) else int(error is not None)
             os._exit(code if isinstance(code, int) else 1)
@@ -158,7 +158,7 @@ class ChildRunner:
             self._retire = "it ran out of memory"
         try:
             reason, trace = self._describe(error)
-        except BaseException:  # an exception can be made to fail when it is looked at
+        except BaseException:  # the exception's own __str__ can raise
             reason, trace = type(error).__name__, None
         self._handler.log(time.time(), logging.ERROR, "eas.worker", reason, trace)
         return reason
@@ -175,7 +175,7 @@ class ChildRunner:
         return _last_line(error), _trace(error)
 
     def _why_retire(self, count: int) -> str:
-        """Return why this process must be replaced after this attempt; empty to continue."""
+        """Return why this process must be replaced after this attempt; an empty string if it can continue."""
         if left := self._sandbox.leftovers():
             return f"the task left {left} running"
         if self._meter.resident > self._options["recycle_memory"]:
@@ -189,7 +189,7 @@ class ChildRunner:
 
 
 def _failed(reason: str) -> Message:
-    """Return the part of an answer that says why there is nothing to check; without a reason, to be filled in."""
+    """Return the fields of an answer without results; the caller replaces an empty ``reason``."""
     return {"reason": reason, "metadata": {}, "checks": [], "new": []}
 
 

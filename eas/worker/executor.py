@@ -1,8 +1,8 @@
-"""Runs attempts in a child process, and survives any fault of their code.
+"""Runs attempts in a child process, which isolates the worker from faults of their code.
 
 The child runs one attempt after the other, so an empty one costs a fraction of a millisecond.
 After a crash, a leak, a process or thread left behind, or a number of attempts, a new child takes
-over. Several requests are sent ahead; those that a child did not begin go to the next one.
+over. Several requests are sent ahead; those that a child has not started are sent to the next child.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from eas.worker.protocol import Message, Work
 from eas.worker.scratch import remove
 
 _JUDGING_LIMIT = 600.0
-"""QC may take so long [s], or as long as the code itself where that has a lower limit."""
+"""Time limit of QC [s]; the task type's own time limit applies if it is lower."""
 _START_LIMIT = 120.0
 _START_TRIES = 3
 _FIRST_SAMPLE = 0.1
 _SAMPLE_EVERY = 0.2
 _SAMPLE_SHARE = 0.005
-"""Looking at the processes' memory takes at most this share of the time."""
+"""Maximum share of the wall time that is spent on sampling the memory of the processes."""
 _RECYCLE_MEMORY = 4000.0
 _GRACE = 1.0
-"""So long [s] after SIGTERM the processes of an attempt that is aborted are killed."""
+"""Time [s] between SIGTERM and SIGKILL for the processes of an aborted attempt."""
 
 
 class Executor:
@@ -68,7 +68,7 @@ class Executor:
     Attributes
     ----------
     while_waiting:
-        Called before each wait for the child; returns after how many seconds to call it again.
+        Called before each wait for the child; returns the seconds until its next call.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Executor:
         self.close()
 
     def close(self) -> None:
-        """End the child, with whatever it is doing; twice changes nothing."""
+        """Kill the child and release all resources; a second call has no effect."""
         self._discard()
         self._pending.clear()
         if self._guard is not None:
@@ -122,7 +122,7 @@ class Executor:
         self._wake_read = self._wake_write = -1
 
     def remove_if_killed(self, folder: Path) -> None:
-        """Let ``folder`` be removed where this process is killed and cannot do it itself."""
+        """Register ``folder`` for removal by the guard process if this process is killed."""
         self._guarded().remove(folder)
 
     def _guarded(self) -> Guard:
@@ -135,18 +135,18 @@ class Executor:
     def interrupt(self, reason: str, attempt_id: int | None = None) -> None:
         """Abort the running attempt (None), or ``attempt_id`` now or as soon as its turn comes.
 
-        Its result says ``interrupted``, and ``reason``. Without effect where nothing is running.
+        The result of the attempt has ``interrupted`` and ``reason`` set. No effect if no attempt is running.
         """
         self._interrupts[attempt_id] = reason
         self.wake()
 
     def drain(self) -> None:
-        """Let the running attempt end; those after it are not begun, and no other will be."""
+        """Finish the running attempt; start none of the waiting ones and none given later."""
         self._draining = True
         self.wake()
 
     def wake(self) -> None:
-        """End the present wait for the child; ``while_waiting`` is called before the next."""
+        """Interrupt the current wait for the child, so that ``while_waiting`` is called again."""
         with contextlib.suppress(OSError):
             os.write(self._wake_write, b"!")
 
@@ -162,12 +162,12 @@ class Executor:
     def run_many(self, works: Iterable[Work]) -> Iterator[AttemptResult]:
         """Run attempts in their order, yielding each result as it comes.
 
-        After ``stop`` or ``drain`` it ends early: attempts that it did not yield were not begun.
+        After ``drain`` the iterator ends early: attempts without a result were not started.
         Raises EASError if no child can be started.
         """
         source = iter(works)
         self._interrupts.pop(None, None)
-        if self._child is not None:  # it may have been killed while it had nothing to do
+        if self._child is not None:  # the idle child may have been killed meanwhile
             for message in self._child.wait(0.0):
                 self._handle(self._child, message)
         try:
@@ -180,7 +180,7 @@ class Executor:
                 if self._results:
                     yield self._results.popleft()
         finally:
-            if self._pending:  # the caller has gone away, or an error is on its way
+            if self._pending:  # the caller stopped iterating, or an exception is propagating
                 self._discard()
             self._pending.clear()
             self._results.clear()
@@ -200,7 +200,7 @@ class Executor:
                 self._child.send(pending.to_message())
 
     def _advance(self) -> None:
-        """Wait for one thing to happen, and deal with it."""
+        """Wait for one event and handle it."""
         child = self._child or self._start_child()
         if child is None:
             return
@@ -215,7 +215,7 @@ class Executor:
             self._supervise(child)
 
     def _timeout(self, child: ChildProcess, pending: PendingAttempt) -> float:
-        """Return the seconds until something is to be done even if nothing happens."""
+        """Return the seconds until the next memory sample or deadline."""
         if not child.ready:
             due = self._start_deadline
         else:
@@ -223,7 +223,7 @@ class Executor:
         return max(0.0, due - time.monotonic())
 
     def _supervise(self, child: ChildProcess) -> None:
-        """End the running attempt if it is to be ended, and look at its memory."""
+        """Forward ``drain`` to the child, handle a lost or late child, and enforce the limits of the attempt."""
         if self._draining and not self._halted:
             self._halted = True
             child.send({"do": "halt"})
@@ -236,7 +236,7 @@ class Executor:
         return self._limit(child, self._pending[0])
 
     def _limit(self, child: ChildProcess, pending: PendingAttempt) -> None:
-        """End ``pending`` if that was asked for, or if it takes too much time or memory."""
+        """Abort ``pending`` if an interrupt was requested; kill the child if a time or memory limit is exceeded."""
         if pending.attempt_id in self._interrupts or None in self._interrupts:
             reasons = [self._interrupts.pop(key, None) for key in (pending.attempt_id, None)]
             return self._abort(child, next(filter(None, reasons), "interrupted"))
@@ -295,8 +295,8 @@ class Executor:
     # -- children ------------------------------------------------------------------------------
 
     def _start_child(self) -> ChildProcess | None:
-        """Start a child and send it all requests again; None if nothing is to be run any more."""
-        if self._draining:  # what no child has begun will not be begun
+        """Start a child and send it all requests again; return None if no attempt is left to run."""
+        if self._draining:  # while draining, attempts that no child has started are dropped
             self._pending = deque(each for each in self._pending if each.operation == "check")
             if not self._pending:
                 return None
@@ -310,7 +310,7 @@ class Executor:
         return child
 
     def _discard(self) -> None:
-        """Kill the child, if there is one, and forget it."""
+        """Kill and close the child, if there is one."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()
@@ -319,10 +319,10 @@ class Executor:
                 remove(self._scratch)
 
     def _lose(self, child: ChildProcess, aimed: bool) -> tuple[PendingAttempt | None, End]:
-        """Kill the child; return the attempt that it was at, after all results that it still sent.
+        """Kill the child, handle the messages it had still sent, and return the attempt that was running.
 
-        Where the kill was ``aimed`` at an attempt that ended at that very moment, None is returned:
-        the one after it did not run yet, and goes to the next child.
+        If the kill was ``aimed`` at one attempt and that attempt ended in the meantime, return None:
+        the attempt after it must not be blamed; it runs again in the next child.
         """
         target = self._pending[0]
         end = child.kill()
@@ -344,7 +344,7 @@ class Executor:
         return crash_usage(end, wall, pending.peak, pending.cpu)
 
     def _release(self, child: ChildProcess, cause: str) -> None:
-        """Deal with a child that died, or that must be killed because of ``cause``."""
+        """Record the attempt of a child that died, or that is killed here because of ``cause``."""
         pending, end = self._lose(child, aimed=bool(cause))
         if pending is None:
             return
@@ -370,7 +370,7 @@ class Executor:
             self._pending.clear()
 
     def _count_failed_start(self, pending: PendingAttempt, reason: str) -> None:
-        """Try again, or raise EASError when no child comes up at all."""
+        """Count a failed start; raise EASError after ``_START_TRIES`` of them in a row."""
         self._failed_starts += 1
         if self._failed_starts >= _START_TRIES:
             said = " | ".join(entry.message for entry in pending.log[-2:])

@@ -20,14 +20,14 @@ class Guard:
     Attributes
     ----------
     family:
-        What marks these descendants.
+        Value of the environment variable ``FAMILY`` that marks these descendants.
     """
 
     def __init__(self) -> None:
         self.family = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         if not psutil.LINUX:
-            return  # nowhere else can a process be found by its environment this simply
+            return  # other systems do not expose the environment of other processes in /proc
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard_process.py")), FAMILY],
             stdin=subprocess.PIPE,
@@ -42,16 +42,16 @@ class Guard:
     def _write(self, word: bytes) -> None:
         if self._process is not None:
             assert self._process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # the guard was killed: nothing is lost but its help
+            with contextlib.suppress(BrokenPipeError):  # the guard was killed: the worker can continue without it
                 self._process.stdin.write(word + b"\0")
                 self._process.stdin.flush()
 
     def remove(self, folder: Path | str) -> None:
-        """Let ``folder`` be removed, too, once the worker is gone."""
+        """Register ``folder`` for removal when the worker is gone."""
         self._write(os.fsencode(folder))
 
     def close(self) -> None:
-        """Kill what is left, and end."""
+        """Make the guard kill the remaining processes and remove the folders; wait for it to exit."""
         if self._process is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.communicate()

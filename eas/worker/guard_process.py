@@ -2,7 +2,7 @@
 
 The kernel kills a child with its worker, but not what the child's task has started (psls, say). This process waits for
 the end of a pipe that its worker alone holds, and then kills every process that carries the worker's mark in its
-environment. It runs without the site's packages and imports none of ours: it takes 8 MB.
+environment. It runs without site-packages and imports nothing from EAS, so that it takes only 8 MB.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def marked(needle: bytes) -> list[int]:
-    """Return the processes that carry ``needle`` in their environment, besides this one."""
+    """Return the ids of the other processes that have ``needle`` in their environment."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
@@ -30,13 +30,14 @@ def marked(needle: bytes) -> list[int]:
 
 
 def main(name: str) -> None:
-    """Wait for the end of the standard input; then kill what carries ``name`` with its first word, remove the others.
+    """Wait until standard input closes; then kill the marked processes and remove the folders.
 
-    Words end with a zero byte; the others are folders.
+    The input consists of words that end with a zero byte: the value of the environment variable ``name`` that
+    marks the processes, then the folders.
     """
     value, *folders = sys.stdin.buffer.read().split(b"\0")
     needle = name.encode() + b"=" + value
-    for _ in range(10):  # one that is just forking may escape the first look
+    for _ in range(10):  # one pass can miss a process that is forking at that moment
         pids = marked(needle)
         for pid in pids:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A worker's heartbeats, and its share of the maintenance: two threads beside the one that works."""
+"""Two background threads of a worker: one writes heartbeats, the other runs maintenance."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from eas.taskdb.engine import TaskDatabase
 LOG = logging.getLogger("eas.worker")
 
 LONGEST_INTERVAL = 30.0
-"""How often a worker writes a heartbeat, at least [s]."""
+"""Maximum time [s] between two heartbeats of a worker."""
 GLANCE_INTERVAL = 5.0
-"""How often a worker that runs something looks whether that was cancelled, at least [s]."""
+"""Maximum time [s] between two checks of a busy worker whether its attempts were cancelled."""
 
 
 class Heartbeat:
@@ -34,9 +34,10 @@ class Heartbeat:
     lease:
         Heartbeat age that makes an attempt stalled [s]; heartbeats come five times as often.
     held:
-        What the worker believes to hold; only ever added to after the claim is committed.
+        Ids of the attempts that the worker holds. An id is added only after its claim is committed:
+        otherwise a heartbeat would report the attempt as lost.
     on_lost:
-        Called for each attempt that is not the worker's any more: stalled, or cancelled.
+        Called for each attempt that the worker has lost because it was cancelled or counted as stalled.
     """
 
     def __init__(
@@ -87,12 +88,12 @@ class Heartbeat:
                 elif self._held:
                     self._glance()
             except Exception as error:
-                # A database that is away for a moment must not end the worker: the lease decides.
+                # A short outage of the database must not stop the worker: its leases stay valid for a while.
                 LOG.warning("no heartbeat: %s", error)
 
     def _one_beat(self) -> None:
         held = set(self._held)
-        # The time of the try that succeeds: the database may have been away for a while.
+        # now() is evaluated inside the transaction: a repeated try must write its own time, not that of the first.
         kept = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, self.database.now()))
         self._lose(held - kept)
 
@@ -107,7 +108,7 @@ class Heartbeat:
                 self._on_lost(attempt_id)
 
     def _run_maintenance(self) -> None:
-        """Reap and sweep, apart from the heartbeats: a broker that is away must not hold those up."""
+        """Run maintenance in a separate thread: a broker that does not answer must not delay heartbeats."""
         while not self._ended.wait(min(self.lease / 2, reaper.LONGEST_INTERVAL)):
             try:
                 reaper.run_due(self.database, self.queue, self.lease, self.store)

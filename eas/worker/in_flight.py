@@ -1,4 +1,4 @@
-"""An attempt on its way through a child: what is known of it so far, and the result made of that."""
+"""A pending attempt: its state while a child runs it, and the result built from that state."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class PendingAttempt:
     Attributes
     ----------
     operation:
-        What the child is asked for: ``run``, or ``check`` after the code has crashed.
+        Requested operation: ``run``, or ``check`` (QC alone) after the code has crashed.
     began:
-        Unix time [s] at which its turn came.
+        Unix time [s] at which the child started it.
     since:
-        The same on the monotonic clock; 0 while it waits for its turn.
+        The same on the monotonic clock; 0 before the start.
     deadline, next_sample:
-        Monotonic times [s]: when to kill it, when to look at its memory.
+        Monotonic times [s] at which to kill it and to sample its memory.
     limit:
         Seconds that led to ``deadline``.
     ran:
-        The child's message that the code has ended and QC has begun.
+        The child's ``ran`` message: the code has ended and QC has started.
     failure:
         Why the code failed, once its process has been lost.
     usage:
@@ -52,7 +52,7 @@ class PendingAttempt:
 
     @property
     def attempt_id(self) -> int:
-        """Its attempt's id."""
+        """Id of the scheduling attempt."""
         return self.work.attempt.attempt_id
 
     def to_message(self) -> Message:
@@ -60,14 +60,14 @@ class PendingAttempt:
         return self.work.to_message(self.operation)
 
     def begin(self, judging_limit: float, first_sample: float) -> None:
-        """Its turn has come: limits and samples count from now. Both parameters in seconds."""
+        """Start the clock of the time limit and of sampling. Both parameters are in seconds."""
         self.since = time.monotonic()
         self.began = self.began or time.time()
         self.restrict(self.work.time_limit if self.operation == "run" else judging_limit)
         self.next_sample = self.since + first_sample
 
     def restrict(self, limit: float | None) -> None:
-        """Let what it does now take ``limit`` [s] from now on; None for no limit."""
+        """Set the deadline of the current step to ``limit`` [s] from now; None for no deadline."""
         self.limit = limit or 0.0
         self.deadline = None if limit is None else time.monotonic() + limit
 
@@ -76,7 +76,7 @@ class PendingAttempt:
         self.log.append(LogEntry(time.time(), level, "eas.worker", message))
 
     def finish(self, message: Message) -> AttemptResult:
-        """Return the result that the child's ``result`` message makes."""
+        """Return the result, built from the child's ``result`` message."""
         usage = self._total(Usage(*message["usage"]))
         checks, new = _checks(message), self._new_files(message)
         if self.operation == "check":
@@ -85,7 +85,7 @@ class PendingAttempt:
         return self._result(reason, message["metadata"], checks, message["started"], message["ended"], usage, new)
 
     def crash(self, reason: str, usage: Usage) -> AttemptResult | None:
-        """Return the result of a lost process; None if QC has still to look at what it left."""
+        """Return the result after the process was lost; None if QC must still check the files it left."""
         if self.ran is None and self.operation == "run":
             self.operation, self.failure, self.usage = "check", reason, usage
             self.since = 0.0
@@ -102,7 +102,7 @@ class PendingAttempt:
         return replace(result, interrupted=True)
 
     def _total(self, usage: Usage) -> Usage:
-        """Return ``usage`` with that of a lost process and with what the samples have seen."""
+        """Return ``usage`` plus that of a process lost earlier, with the peak memory found by sampling."""
         lost = self.usage
         return Usage(
             usage.wall + lost.wall,
@@ -112,7 +112,7 @@ class PendingAttempt:
         )
 
     def _new_files(self, message: Message) -> tuple[NewFile, ...]:
-        """Return the files that the chain does not name: wherever the child says, they are in their directory."""
+        """Return the dynamic outputs. The directory is the attempt's own: the child could name any path."""
         folder = self.work.new_directory
         if folder is None:
             return ()

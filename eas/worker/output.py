@@ -1,4 +1,4 @@
-"""What a child prints, read by the parent: bounded, and cut where one attempt ends."""
+"""Reads a child's standard output and error in the parent, split by attempt and limited in size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEEP = 1 << 15
 
 
 class _Clip:
-    """The first and the last of a stream of bytes, and how much went by in between."""
+    """Keeps the first and the last bytes of a stream, and counts those in between."""
 
     def __init__(self) -> None:
         self.began = 0.0
@@ -36,7 +36,7 @@ class _Clip:
                 self._tail_size -= len(self._tail.popleft())
 
     def text(self) -> str:
-        """Return it as text: of a line that was written over (progress bars) what was seen last."""
+        """Return the output as text; of lines overwritten by a carriage return only the last version."""
         if not self._head:
             return ""
         tail = b"".join(self._tail)
@@ -57,7 +57,7 @@ class OutputStream:
     name, level:
         Logger name and level of its log entries.
     marker:
-        What the child writes after each attempt's output.
+        Bytes that the child writes after the output of each attempt.
     """
 
     def __init__(self, fd: int, name: str, level: int, marker: bytes) -> None:
@@ -103,7 +103,7 @@ class OutputStream:
             pass
         if self._complete:
             clip = self._complete.popleft()
-        else:  # its process died, or lost the stream: all that there is
+        else:  # the process died or closed the stream: no marker will follow
             clip, self._current = self._current, _Clip()
         text = clip.text()
         return LogEntry(clip.began, self._level, self._name, text) if text else None

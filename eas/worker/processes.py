@@ -1,4 +1,4 @@
-"""A child's processes as its parent sees them: starting, sampling, killing all of them."""
+"""The parent's functions for a child and its descendants: environment, sampling, killing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def environment(
 
     ``tag`` marks all descendants, ``family`` those of all children of the worker.
     ``temporary`` is the directory for their temporary files;
-    ``python_path`` comes first among the directories that modules are looked for in.
+    ``python_path`` comes first in the module search path.
     """
     kept = {
         name: value
@@ -60,8 +60,8 @@ def environment(
 def sample(pid: int, known_peak: float) -> tuple[float, float]:
     """Return the memory [MB] that process ``pid`` and its descendants use now, and its own CPU time [s].
 
-    Resident memory; where several processes together exceed ``known_peak`` [MB], what they share
-    is counted once (costlier to find out). Zeros when it is gone.
+    The memory is the resident set size. If several processes together exceed ``known_peak`` [MB], shared pages
+    are counted once, which takes longer to read. Returns zeros if the process is gone.
     """
     try:
         root = psutil.Process(pid)
@@ -83,7 +83,7 @@ def _resident(process: psutil.Process) -> float:
 
 
 def _proportional(pid: int) -> float:
-    """Return the proportional set size of ``pid`` [MB], or 0 where the kernel does not tell."""
+    """Return the proportional set size of ``pid`` [MB], or 0 where the kernel does not report it."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -94,7 +94,7 @@ def _proportional(pid: int) -> float:
 def kill_family(pid: int, tag: str) -> None:
     """Kill process ``pid`` (not yet waited for), its process group and all its descendants.
 
-    Also those that have left the group and whose parents are gone, as far as they carry ``tag``.
+    Finds descendants that left the group and lost their parents by ``tag``.
     """
     descendants: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
@@ -104,7 +104,7 @@ def kill_family(pid: int, tag: str) -> None:
     for each in descendants:
         with contextlib.suppress(psutil.Error):
             each.kill()
-    for _ in range(3):  # one that is just forking may escape the first look
+    for _ in range(3):  # one pass can miss a process that is forking at that moment
         if not _kill_all(_tagged(tag, besides=pid)):
             return
 
@@ -133,7 +133,7 @@ def _kill_all(processes: Iterator[psutil.Process]) -> bool:
 
 
 def describe_end(process: subprocess.Popen[bytes], status: int) -> str:
-    """Return how a process ended, by its wait ``status``, and tell ``process`` so."""
+    """Return how a process ended, from its wait ``status``; set ``process.returncode``."""
     code = process.returncode = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"the task's process ended with exit code {code} before its code had returned"

@@ -2,8 +2,8 @@
 
 Each message is a JSON object behind its length (4 bytes, big-endian), on a socket of its own: the
 task's code may print what it likes. Never pickle: the child runs code of third parties. The child
-takes ``run``, ``check`` and ``halt``; it says ``ready``, ``log``, ``ran``, ``result`` and ``halted``
-(``answers`` checks what it says). This module is imported by the child, so it imports little.
+receives ``run``, ``check`` and ``halt``; it sends ``ready``, ``log``, ``ran``, ``result`` and ``halted``
+(``answers`` validates them). This module is imported by the child, so it imports little.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LOST_CONNECTION = 113
 MEGABYTE = 1_000_000
 MAX_MESSAGE = 64 * MEGABYTE
 TAG = "EAS_WORKER_CHILD"
-"""Environment variable by which every descendant of a child can be known again."""
+"""Environment variable that marks every descendant of one child."""
 
 FAMILY = "EAS_WORKER_FAMILY"
-"""Environment variable by which every descendant of all children of a worker can be known again."""
+"""Environment variable that marks every descendant of all children of one worker."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -98,13 +98,13 @@ def to_context(message: Message, input_directory: Path, threads: int) -> TaskCon
 
 
 def encode(message: Message) -> bytes:
-    """Return ``message`` as it goes over the socket."""
+    """Return ``message`` encoded for the socket."""
     body = json.dumps(message, separators=(",", ":")).encode("ascii")
     return _LENGTH.pack(len(body)) + body
 
 
 class Decoder:
-    """Cuts a stream of bytes into messages."""
+    """Decodes messages from a stream of bytes."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -112,7 +112,7 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Message]:
         """Add ``data`` and yield the messages that are complete now.
 
-        Raises ValueError or RecursionError at the first that cannot be our protocol.
+        Raises ValueError or RecursionError at the first message that violates the protocol.
         """
         self._buffer += data
         start = 0

@@ -1,7 +1,7 @@
-"""Results of attempts on their way into SQL: committed together, while the next tasks run.
+"""Commits the results of attempts to the task database, several at a time, while the next tasks run.
 
-Where a server commits, a thread of its own waits for it. sqlite has one writer at a time, and a commit that is a
-matter of microseconds: there the worker's thread does it, as a second writer of the same process would only wait.
+With a database server, a separate thread commits. With sqlite the worker's main thread does: a commit takes
+microseconds, and sqlite allows one writer at a time, so that a second thread would only wait.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from eas.wakeups import channel_of
 LOG = logging.getLogger("eas.worker")
 
 FLUSH_SECONDS = 0.05
-"""Results wait at most so long for others to be committed with them [s]."""
+"""Maximum time [s] that a result waits for others to share its commit."""
 
 Results = Sequence[tuple[ClaimedAttempt, AttemptResult]]
 
 
 @dataclass
 class RunStats:
-    """What a worker did: attempts *done* and *failed*, and results that came too late (*lost*)."""
+    """Numbers of attempts *done* and *failed*, and of results dropped because the claim was *lost*."""
 
     done: int = 0
     failed: int = 0
@@ -48,7 +48,7 @@ class Recorder:
     held:
         Ids of the attempts that the worker holds; those whose result is committed are removed.
     wake:
-        Called from another thread when a commit is over: ``poll`` is to be called soon.
+        Called by the commit thread when a commit has ended; the main thread must then call ``poll``.
     """
 
     def __init__(
@@ -84,16 +84,16 @@ class Recorder:
             self._thread.shutdown()
 
     def add(self, attempt: ClaimedAttempt, result: AttemptResult) -> None:
-        """Record a result, with others that come soon."""
+        """Add a result to the next commit."""
         if not self._waiting:
             self._due = max(self._due, time.monotonic())
         self._waiting.append((attempt, result))
 
     def poll(self) -> float:
-        """Commit what waited long enough; return when to call again [s], infinity where nothing waits."""
+        """Commit results that have waited long enough; return the seconds until the next call, or infinity."""
         if self._commit is not None:
             if not self._commit.done():
-                return math.inf  # it wakes us
+                return math.inf  # ``wake`` is called when the commit ends
             self._settle()
         if not self._waiting:
             return math.inf
@@ -104,7 +104,7 @@ class Recorder:
         return 0.0 if self._commit is None else math.inf
 
     def finish(self) -> None:
-        """Commit all that waits."""
+        """Commit all waiting results."""
         if self._commit is not None:
             self._settle()
         if self._waiting:
@@ -121,7 +121,7 @@ class Recorder:
             self._commit.add_done_callback(lambda _: self._wake())
 
     def _settle(self) -> None:
-        """Wait for the commit that is under way, and do what follows from it."""
+        """Wait for the running commit and handle its outcome."""
         commit, self._commit = self._commit, None
         assert commit is not None
         self._after(commit.result())
@@ -136,7 +136,7 @@ class Recorder:
         return closed
 
     def _after(self, closed: results.Closed) -> None:
-        """Do what follows from a commit: products are published, and new tries are."""
+        """Publish the products of the committed results, and send the attempts to retry to the queue."""
         self._held.difference_update(result.attempt_id for _, result in self._taken)
         for attempt, result in self._taken:
             self._follow(attempt, result, result.attempt_id in closed.accepted)

@@ -1,4 +1,4 @@
-"""Turns what a task's code returns into what may be recorded. Imported by the child."""
+"""Validates and converts what a task's code returns, before it is recorded. Imported by the child."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _kind(value: object) -> str:
 
 
 def to_checks(returned: object) -> list[tuple[str, bool, str]]:
-    """Return QC's findings as (name, passed, detail); raise TaskFailure if they are something else."""
+    """Return the checks as (name, passed, detail); raise TaskFailure if ``returned`` is no sequence of Check."""
     found = [each for each in returned if isinstance(each, Check)] if isinstance(returned, Sequence) else []
     if not isinstance(returned, Sequence) or len(found) != len(returned):
         raise TaskFailure(f"check() returned {_kind(returned)} instead of a sequence of Check")

@@ -1,7 +1,7 @@
-"""What surrounds the task's code inside the child: limits, signals, standard output.
+"""Isolates attempts from each other inside one child: memory limit, signals, log handlers, output streams.
 
-Set up once, and put back after each attempt, whatever the task's code has changed. Imported by the
-child only.
+The state is saved once and restored after each attempt, whatever the task's code has changed. Imported by
+the child only.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGUSR1")
 _HEADROOM = 1.25
-"""Private memory that is mapped but never touched is no fault: so much more of it may be mapped."""
+"""Factor by which mapped private memory may exceed the limit: mapped but unused pages cost nothing."""
 _RESERVE = 256 * MEGABYTE
-"""Further memory for the child's own bookkeeping after a MemoryError [bytes]."""
+"""Memory [bytes] added to the limit after a MemoryError, so that the child can report the error."""
 _MAX_DAEMONS = 16
 
 
 def die_with(parent: int) -> None:
     """Make the kernel kill this process when ``parent`` (the thread that started it) ends.
 
-    Elsewhere than on Linux, the end of the connection has to do.
+    On other systems, the child exits when the connection closes.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         # Processes that the task leaves behind become children of this process, which can then see them.
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel knew
+    if os.getppid() != parent:  # the parent died before prctl() took effect
         os._exit(0)
 
 
 class Sandbox:
-    """The state of the process that an attempt must not change for those after it.
+    """Saves and restores the state of the process that an attempt must not change for later attempts.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ class Sandbox:
 
     def __init__(self, memory_limit: float | None, marker: bytes, home: str) -> None:
         self._marker, self._home = marker, home
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's matter
-        faulthandler.enable()  # says on standard error where a segmentation fault happened
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+        faulthandler.enable()  # prints the traceback of a segmentation fault to standard error
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         self._limit = _limit_memory(memory_limit)
         self._signals = {number: signal.getsignal(number) for number in map(_signal, _SIGNALS)}
@@ -78,12 +78,12 @@ class Sandbox:
                 os.close(saved)
 
     def make_room(self) -> None:
-        """Let the child's own bookkeeping have memory after a MemoryError."""
+        """Raise the memory limit after a MemoryError, so that the child can report the error."""
         if self._limit is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (self._limit + _RESERVE, self._limit + _RESERVE))
 
     def restore(self, handler: logging.Handler) -> None:
-        """Put back what the task's code may have changed: signals, log handlers, limits."""
+        """Restore what the task's code may have changed: signals, log handlers, limits."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, action in self._signals.items():
             if signal.getsignal(number) is not action:
@@ -113,7 +113,7 @@ class Sandbox:
                 os.write(saved, self._marker)
 
     def leftovers(self) -> str:
-        """Reap what has ended; say which threads or processes the task left running, if any."""
+        """Reap ended processes; return which of "processes" and "threads" the task left running."""
         found = []
         if _children_alive():
             found.append("processes")
@@ -125,7 +125,7 @@ class Sandbox:
         return " and ".join(found)
 
     def go_home(self) -> None:
-        """Make a directory that will not vanish the working directory."""
+        """Change to a working directory that is not removed after the attempt."""
         try:
             os.chdir(self._home)
         except OSError:
@@ -151,7 +151,7 @@ def _limit_memory(megabytes: float | None) -> int | None:
     limit = int(megabytes * MEGABYTE * _HEADROOM)
     try:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit + _RESERVE))
-    except (OSError, ValueError):  # the parent's sampling remains
+    except (OSError, ValueError):  # sampling by the parent still enforces the limit
         return None
     return limit
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 
 class Scratch:
-    """The scratch directory that a child is in.
+    """Creates, reuses and removes the scratch directory of attempts.
 
-    Making and removing a directory takes up to 1.5 ms, five times as long as an empty task: one that stayed empty
-    is kept for the next attempt, if that asks for the same.
+    Creating and removing a directory takes up to 1.5 ms, five times as long as an empty task: a directory that
+    stayed empty is reused by the next attempt if it has the same path.
 
     Parameters
     ----------
     go_home:
-        Makes another directory the working directory.
+        Changes to another working directory.
     """
 
     def __init__(self, go_home: Callable[[], None]) -> None:
@@ -33,7 +33,7 @@ class Scratch:
             _make(path, afresh)
         try:
             os.chdir(path)
-        except FileNotFoundError:  # the one that was kept has been removed since
+        except FileNotFoundError:  # the kept directory has been removed meanwhile
             _make(path, afresh)
             os.chdir(path)
 

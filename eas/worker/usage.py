@@ -1,4 +1,4 @@
-"""What an attempt used, measured inside the child process. Imported by the child.
+"""Measures the CPU time and memory of attempts, inside the child process. Imported by the child.
 
 Reading ``/proc`` and resetting the high-water mark takes 50 us, a fifth of an empty task, so this is done only
 after attempts that can have moved the mark.
@@ -35,7 +35,7 @@ class Meter:
     Attributes
     ----------
     resident:
-        Resident memory [MB] when last looked at.
+        Resident memory [MB] at the last reading.
     totals:
         CPU time [s] over the life of this process: its own, its children's.
     """
@@ -73,7 +73,7 @@ class Meter:
                 elif line.startswith("VmRSS:"):
                     self.resident = int(line.split()[1]) * 1024 / MEGABYTE
                     break
-        except OSError:  # not Linux: the high-water mark of the process's life is what there is
+        except OSError:  # not Linux: only the peak since the start of the process is available
             unit = 1 if sys.platform == "darwin" else 1024
             self.resident = peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
         with contextlib.suppress(OSError):

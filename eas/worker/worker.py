@@ -1,8 +1,8 @@
-"""A worker: claims attempts, has them run in its child process, and records what came of them.
+"""A worker: claims attempts, runs them in its child process, and records their results.
 
 The main thread claims and runs; another one commits results where a server keeps them (``recorder``).
 A third thread (``heartbeat``) writes heartbeats, so that a task which holds the processor, or this
-process's interpreter, is not taken for dead; and it tells the main thread when an attempt no longer
+process's interpreter, is not considered dead; it also notifies the main thread when an attempt no longer
 belongs to this worker.
 """
 
@@ -40,36 +40,36 @@ from eas.worker.recorder import Recorder, RunStats
 LOG = logging.getLogger("eas.worker")
 
 BATCH_SECONDS = 0.25
-"""A worker holds several short tasks at once, up to so much work [s]: each commit serves many."""
+"""Maximum duration [s] of the short tasks that a worker holds at once, so that one commit serves many."""
 BATCH_LIMIT = 256
 LOOK_SECONDS = 1.0
-"""While short tasks of one type follow each other, a worker looks so often [s] whether another type is more urgent."""
+"""Interval [s] at which a worker that runs a series of short tasks checks whether another type is more urgent."""
 STREAM_SECONDS = 5.0
-"""They follow each other for so long [s] at most: then what was copied for them is removed."""
+"""Maximum duration [s] of such a series; after it, the copies of its inputs are removed."""
 SCHEMA_CHECK = 5.0
-"""How often a worker checks that the schema still is the one of its release, at least [s]."""
+"""Maximum time [s] between two checks that the schema still matches the worker's release."""
 INPUTS = "inputs"
-"""Where a batch's inputs are copied to from a remote file store, below the scratch folder."""
+"""Subfolder of the scratch folder for the inputs of a batch, copied from a remote file store."""
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker behaves.
+    """Options of a worker.
 
     Attributes
     ----------
     worker_types:
-        It runs the task types of all of these, and of ``eas-base``.
+        The worker runs the task types of all of these and of ``eas-base``.
     lease:
         Heartbeat age that makes an attempt stalled [s]; heartbeats come five times as often.
     idle_exit:
-        Leave when there was nothing to do for so long [s]; None to stay.
+        Exit after this time [s] without work; None to keep waiting.
     time_limit:
-        Claim nothing any more after so long [s]; None for no limit.
+        Stop claiming after this time [s]; None for no limit.
     parent:
-        Leave when this process is gone; None to stay.
+        Id of a process; the worker exits when that process has ended. None for no such process.
     memory_limits:
-        Hold tasks to the memory of the worker type.
+        Whether to limit the memory of tasks to that of the worker type.
     """
 
     worker_types: tuple[str, ...]
@@ -91,7 +91,7 @@ class _Batch:
 
 
 class Worker:
-    """One worker under an id of its own. ``run`` returns when it leaves; ``leave`` asks it to."""
+    """One worker with its own id. ``run`` returns when the worker exits; ``leave`` requests that."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Worker:
         return self.recorder.stats
 
     def leave(self, why: str = "it was asked to") -> None:
-        """Finish the running task, hand back the others and leave. Fit for signal handlers."""
+        """Finish the running task, return the other claimed ones to the queue, and exit. Safe in signal handlers."""
         self._why = why
         self._leaving.set()
         self.executor.drain()
@@ -160,7 +160,7 @@ class Worker:
         return self.stats
 
     def _serve_unless_outdated(self, scratch: Path) -> None:
-        """Serve; an error because of a schema of a later release is no failure."""
+        """Serve; exit normally on an error that a schema of a later release has caused."""
         try:
             self._serve(scratch)
         except Exception as error:
@@ -223,7 +223,7 @@ class Worker:
         return claimed
 
     def _claim_more(self, batch: _Batch) -> list[ClaimedAttempt]:
-        """Claim more of the same type where these are short; the child is at the others meanwhile."""
+        """Claim more attempts of the same type, if they are short, while the child runs the current ones."""
         most = self.executor.window = self._how_many(batch.task_type)
         now = time.monotonic()
         if most == 1 or self._leaving.is_set() or now - batch.began >= STREAM_SECONDS:
@@ -235,7 +235,7 @@ class Worker:
         return self._claim([batch.task_type], most - most // 2, 0.0)
 
     def _how_many(self, task_type: str) -> int:
-        """Return how many attempts of a type to hold at once; one where its speed is unknown."""
+        """Return how many attempts of a type to hold at once; 1 while its typical duration is unknown."""
         seconds = self._seconds.get(task_type)
         return 1 if seconds is None else max(1, min(int(BATCH_SECONDS / max(seconds, 1e-4)), BATCH_LIMIT))
 
@@ -276,7 +276,7 @@ class Worker:
             self.queue.publish(returned)
 
     def _prepare(self, batch: _Batch, claimed: Sequence[ClaimedAttempt], scratch: Path) -> Iterator[Work]:
-        """Yield the work, and more as it is needed; attempts whose inputs are not sound end here, as failed."""
+        """Yield the claimed attempts as work, then claim more; record attempts with invalid inputs as failed."""
         while claimed:
             for attempt in claimed:
                 folders = contextlib.ExitStack()
@@ -323,7 +323,7 @@ class Worker:
         return replace(result, reason=result.reason or trouble, versions=tuple(versions))
 
     def _store(self, work: Work, versions: list[NewVersion]) -> str:
-        """Store the outputs that the chain names; return what went wrong."""
+        """Store the outputs that the chain names; return the error message, or an empty string."""
         for name, path in work.outputs.items():
             if not os.path.lexists(path):
                 continue
@@ -334,7 +334,7 @@ class Worker:
         return ""
 
     def _store_new(self, work: Work, files: Sequence[NewFile], versions: list[NewVersion]) -> str:
-        """Store files that the chain does not name; return what went wrong with the last bad one."""
+        """Store the dynamic outputs; return the error message of the last failure, or an empty string."""
         trouble = ""
         for each in files:
             try:

@@ -16,7 +16,7 @@ ATTEMPTS, RESULTS, TASKS, WORKERS = tables.attempts, tables.attempt_results, tab
 ENDED = [state for state in AttemptState if state.final]
 
 LAST = 10_000
-"""Attempts that the summary of timings is about, at most."""
+"""Maximum number of attempts in the summary of timings."""
 
 
 def page(connection: Connection, *, job_id: int | None = None, after: str | None = None, limit: int = 50) -> Page:
@@ -88,6 +88,6 @@ def _newest(connection: Connection, job_id: int | None, after: int | None, limit
         ranges: list[keyset.Conditions] = [(ATTEMPTS.c.job_id == job_id, ATTEMPTS.c.state == each) for each in ENDED]
         return keyset.first_ids(connection, ATTEMPTS.c.id, ranges, after=after, limit=limit, descending=True)
     query = select(ATTEMPTS.c.id).where(ATTEMPTS.c.state.not_in([AttemptState.QUEUED, AttemptState.RUNNING]))
-    # A bound in any case: engines then read the index from its end and no whole table.
+    # Always with a bound, so that engines read the index from its end, not the whole table.
     query = query.where(ATTEMPTS.c.id > 0 if after is None else ATTEMPTS.c.id < after)
     return list(connection.execute(query.order_by(ATTEMPTS.c.id.desc()).limit(limit)).scalars())

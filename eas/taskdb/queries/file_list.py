@@ -18,7 +18,7 @@ from eas.taskdb.queries.keyset import Page
 PRODUCTS, VERSIONS, ATTEMPTS = tables.products, tables.product_versions, tables.attempts
 
 BUDGET = 20_000
-"""Attempts that are examined for one page: those of searches make no files."""
+"""Maximum number of attempts examined for one page: many attempts make no files."""
 
 
 def page(connection: Connection, *, job_id: int | None = None, after: str | None = None, limit: int = 50) -> Page:
@@ -30,7 +30,7 @@ def page(connection: Connection, *, job_id: int | None = None, after: str | None
     if job_id is not None:
         return _of_job(connection, job_id, after, limit)
     beyond = keyset.cursor(after)
-    # A bound in any case: engines then read the index from its end and no whole table.
+    # Always with a bound, so that engines read the index from its end, not the whole table.
     query = select(VERSIONS.c.id).where(VERSIONS.c.id > 0 if beyond is None else VERSIONS.c.id < beyond)
     ids = list(connection.execute(query.order_by(VERSIONS.c.id.desc()).limit(limit + 1)).scalars())
     found = {row.id: row for row in _rows(connection, VERSIONS.c.id, ids[:limit])}

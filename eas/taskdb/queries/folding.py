@@ -1,4 +1,4 @@
-"""At which period a light curve can be folded: its maker knows, or a search has found one."""
+"""The period at which to fold a light curve: from the task that made it, or from a search of it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ATTEMPTS, RESULTS, TASKS = tables.attempts, tables.attempt_results, tables.tasks
 VERSIONS, LINKS = tables.product_versions, tables.task_products
 
 SEARCHES = 20
-"""Readers of the file that are asked for a period."""
+"""Maximum number of searches of the file that are read for a period."""
 
 
 class Ephemeris(NamedTuple):
-    """``period`` and ``epoch`` (a transit's time, None where unknown) [days]; ``source``: who says so."""
+    """``period`` and ``epoch`` (time of a transit, None if unknown) [days]; ``source``: where both come from."""
 
     period: float
     epoch: float | None
@@ -28,7 +28,7 @@ class Ephemeris(NamedTuple):
 
 
 def ephemeris(connection: Connection, version_id: int) -> Ephemeris | None:
-    """Return at which period to fold a version of a light curve, None where no task knows one."""
+    """Return the period at which to fold a version of a light curve, or None if no task gives one."""
     version = connection.execute(select(VERSIONS).where(VERSIONS.c.id == version_id)).one_or_none()
     if version is None:
         return None

@@ -1,4 +1,4 @@
-"""Jobs, a page at a time, with their counts and speed; and the one way in which users name a job."""
+"""Jobs by page, with task counts and speed; and the lookup of a job by id or name."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from eas.taskdb.queries.progress import Counts
 JOBS, TASKS, ATTEMPTS = tables.jobs, tables.tasks, tables.attempts
 
 COLUMNS = tuple(column for column in JOBS.c if column.name != "chain")
-"""All of a job but its chain, which may be long."""
+"""All columns of a job except its chain, which may be long."""
 
 RECENT = 200
 """Finished attempts from which the speed of a job is estimated."""
 
 
 class Speed(NamedTuple):
-    """How fast a job goes: ``rate`` in leaf tasks per second over its last finished attempts; ``eta`` [s] until
-    the leaf tasks that are known are over, None where that cannot be said.
+    """Speed of a job: ``rate`` in leaf tasks per second over its last finished attempts; ``eta`` [s] until the
+    known leaf tasks have ended, None if it cannot be estimated.
     """
 
     rate: float
@@ -68,8 +68,8 @@ def page(connection: Connection, *, state: str | None = None, before: str | None
 def find(connection: Connection, name: str) -> AnyRow:
     """Return the job that a user names by its id or by its name, without its chain.
 
-    A name may belong to several jobs: then the only unfinished one of them is meant. Raises
-    UnknownJobError where there is none, RequestError where that is not unique.
+    If several jobs have the name, the only unfinished one is returned. Raises UnknownJobError if there is no
+    such job, RequestError if the name is ambiguous.
     """
     if name.isascii() and name.isdecimal() and len(name) < 19:
         jobs.get(connection, int(name))
@@ -99,7 +99,7 @@ def totals(counted: Counts) -> Totals:
 
 
 def speed(connection: Connection, job_id: int, unfinished: int, now: float) -> Speed:
-    """Return how fast a job goes, by its last finished attempts; ``now``: database time [s]."""
+    """Return the speed of a job over its last finished attempts; ``now`` is database time [s]."""
     ended: list[float] = []
     for state in (AttemptState.DONE, AttemptState.FAILED):
         query = select(ATTEMPTS.c.ended_at).where(ATTEMPTS.c.job_id == job_id, ATTEMPTS.c.state == state)

@@ -1,4 +1,4 @@
-"""How far a job is and how it ended: tasks by state, those that failed, their reasons and logs."""
+"""The outcome of a job: unsuccessful tasks with their reasons and logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ATTEMPTS, TASKS = tables.attempts, tables.tasks
 def unsuccessful(connection: Connection, job_id: int, limit: int = 1000) -> list[AnyRow]:
     """Return the tasks of a job that failed, stalled, or are blocked or cancelled.
 
-    A control task counts only where it has a reason of its own, not where its children are it.
+    A control task is included only if it has its own reason, not if its state follows from its children.
     """
     states = [TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED, TaskState.CANCELLED]
     by_itself = conditions.leaf() | TASKS.c.reason.is_not(None)

@@ -1,4 +1,4 @@
-"""Which jobs an operator's command concerns: by name, with queued, failed, blocked or withdrawn tasks."""
+"""Selects jobs for an operator's command: by name, or with queued, failed, blocked or withdrawn tasks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def jobs_with_queued(connection: Connection) -> list[int]:
 
 
 def has_failed(connection: Connection, job_id: int) -> bool:
-    """Return whether a task of a job failed or stalled, or was taken off the queue."""
+    """Return whether a task of a job failed, stalled or was withdrawn from the queue."""
     bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), conditions.withdrawn())
     return connection.execute(select(TASKS.c.id).where(TASKS.c.job_id == job_id, bad).limit(1)).first() is not None
 
@@ -57,20 +57,20 @@ def jobs_blocked_by(connection: Connection, task_ids: Iterable[int], *, may_grow
 
 
 def jobs_with_failures(connection: Connection) -> list[int]:
-    """Return the jobs with tasks that failed or stalled, or were taken off the queue, ascending."""
+    """Return the ids of the jobs with tasks that failed, stalled or were withdrawn from the queue, ascending."""
     bad = or_(TASKS.c.state.in_([TaskState.FAILED, TaskState.STALLED]), conditions.withdrawn())
     return sorted(connection.execute(select(TASKS.c.job_id).where(bad).distinct()).scalars())
 
 
 class Held(NamedTuple):
-    """How many tasks of a job an operator took off the queue, at which revision of the job."""
+    """Number of withdrawn tasks of a job, and the job's revision at that moment."""
 
     tasks: int
     revision: int
 
 
 def held(connection: Connection, job_id: int) -> Held:
-    """Return how many tasks of a job wait to be put back by an operator."""
+    """Return the number of tasks of a job that wait until an operator reschedules them."""
     revision = jobs.get(connection, job_id).revision
     query = select(func.count()).where(TASKS.c.job_id == job_id, conditions.withdrawn())
     return Held(connection.execute(query).scalar_one(), revision)

@@ -1,4 +1,4 @@
-"""What an orchestrator reads of its job: the tasks with their links, and what has ended since."""
+"""Queries of the orchestrator: the tasks of its job with their links, and newly ended attempts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def of_job(connection: Connection, job_id: int) -> list[AnyRow]:
 def product_links(connection: Connection, job_id: int) -> list[AnyRow]:
     """Return which product each task of a job reads or makes, as the chain says.
 
-    Dynamic outputs are left out: they are available when they are there, whichever attempt made them.
+    Dynamic outputs are left out: their readers depend on the product, not on the task that made it.
     """
     link, product = tables.task_products, tables.products
     query = (
@@ -73,9 +73,9 @@ def types_of(connection: Connection, task_ids: Iterable[int]) -> set[str | None]
 
 
 def news(connection: Connection, job_id: int, limit: int = 10_000) -> tuple[int, list[AnyRow]]:
-    """Return a job's revision, and its ended attempts that its orchestrator has not looked at yet."""
+    """Return a job's revision, and its ended attempts that the orchestrator has not processed yet."""
     task, job = tables.tasks, tables.jobs
-    # One query for both: it is asked several times a second for each job that runs.
+    # One query for both, because it runs several times a second for each running job.
     query = (
         select(job.c.revision, ATTEMPTS.c.id, ATTEMPTS.c.task_id, task.c.state.label("task_state"))
         .select_from(job)

@@ -1,4 +1,4 @@
-"""Pages of rows in the order of their ids, read by index alone however large the table is.
+"""Keyset pagination: pages of rows in the order of their ids, read by index however large the table is.
 
 An index on ``(job, type, state)`` gives the rows of one type and state of a job in the order of their
 ids. A page over several types or states merges the first rows of each such range.
@@ -20,13 +20,13 @@ RANGES = 200
 """Ranges of one statement."""
 
 LONGEST = 0.06
-"""Time after which the search for rows of one page ends [s]: the next page continues there."""
+"""Maximum time [s] to search for the rows of one page; the next page continues from there."""
 
 Conditions = Sequence[ColumnElement[bool]]
 
 
 class Page(NamedTuple):
-    """Some rows, and where the next page begins: None where there are no more.
+    """Rows of one page, and the cursor of the next page; None if there are no more rows.
 
     ``looked_at``: rows that were examined for it, where a condition has no index; 0 where all have.
     """
@@ -110,9 +110,9 @@ def scan(
     limit: int,
     budget: int,
 ) -> Page:
-    """Return a page of the rows that ``matching`` chooses among ``ids``, after looking at ``budget`` at most.
+    """Return a page of the rows that ``matching`` selects among ``ids``; examine at most ``budget`` rows.
 
-    The search also ends after ``LONGEST``, so that the page of a busy machine comes in time.
+    The search also ends after ``LONGEST`` seconds, so that pages load quickly on a busy machine.
 
     ``ids(after, count)`` gives the next candidates; ``matching`` rows in their order, each with ``id``.
     """

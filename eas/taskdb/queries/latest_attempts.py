@@ -1,4 +1,4 @@
-"""When tasks ran: the running attempts of a job, and the latest attempt of each task."""
+"""Times of attempts: the running attempts of a job, and the latest attempts of tasks."""
 
 from __future__ import annotations
 

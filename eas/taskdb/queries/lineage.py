@@ -1,4 +1,4 @@
-"""Who makes a file product and who reads it, over any number of steps, with a limit."""
+"""Lineage of file products: the tasks that make and read them, over any number of steps, up to a limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINKS, PRODUCTS, VERSIONS = tables.task_products, tables.products, tables.produc
 Direction = Literal["up", "down"]
 
 LIMIT = 200
-"""Tasks of one lineage, unless the caller wants more."""
+"""Default limit on the number of tasks in one lineage."""
 
 
 class Edge(NamedTuple):
@@ -44,7 +44,7 @@ class Lineage:
     files:
         Row of ``products`` of each file product, by id.
     edges:
-        Who reads and makes what, the nearest first.
+        Which task reads or makes which product, nearest first.
     truncated:
         Whether there is more than the limit allowed.
     """
@@ -123,7 +123,7 @@ def readers(connection: Connection, product_id: int, *, after: int = 0, limit: i
 def lineage(
     connection: Connection, product_id: int, direction: Direction, *, depth: int | None = None, limit: int = LIMIT
 ) -> Lineage:
-    """Return what a file product was made from (``up``) or what was made from it (``down``).
+    """Return the ancestors (``up``) or descendants (``down``) of a file product.
 
     Goes breadth first over at most ``depth`` tasks in a row (None: any number) and ``limit`` tasks in
     all. A product's maker is the task that made its current version.

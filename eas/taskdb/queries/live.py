@@ -1,4 +1,4 @@
-"""What reports read about the present: trees of tasks, queues, workers, and who runs what.
+"""Queries of reports about the current state: task trees, queues, workers and running attempts.
 
 As in ``reports``: functions of a snapshot's connection that lock nothing.
 """
@@ -44,9 +44,9 @@ def matching_tasks(connection: Connection, filters: Filters) -> list[int]:
 def queues(connection: Connection, filters: Filters, now: float) -> list[AnyRow]:
     """Return ``(task_type, worker_type, queued, due, held_back, running, oldest, paused_at)`` of each queue.
 
-    ``due``: those queued that may be claimed at ``now``; ``held_back``: tasks that no worker may have
-    yet, as their next try is not due or an operator took them off the queue; ``oldest``: when the one
-    that has waited longest was queued [Unix s].
+    ``due``: queued attempts that may be claimed at ``now``; ``held_back``: tasks that no worker may claim
+    yet, because their retry is not due or an operator withdrew them; ``oldest``: when the attempt that has
+    waited longest was queued [Unix s].
     """
     counts, taken = _open_attempts(filters, now).subquery(), _taken_off(filters).subquery()
     kind, paused = tables.task_types, tables.queue_settings
@@ -88,8 +88,8 @@ def _open_attempts(filters: Filters, now: float) -> AnySelect:
 
 
 def _taken_off(filters: Filters) -> AnySelect:
-    """Select how many tasks of each type an operator took off the queue."""
-    # Only jobs that are not over have any: the others need not be looked through.
+    """Select the number of withdrawn tasks of each type."""
+    # Only unfinished jobs have withdrawn tasks, so finished ones need not be read.
     job = select(JOBS.c.id).where(JOBS.c.state.not_in(FINAL_JOB_STATES))
     held = conditions.withdrawn()
     query = select(TASKS.c.task_type, func.count().label("total"))
@@ -97,7 +97,7 @@ def _taken_off(filters: Filters) -> AnySelect:
 
 
 def workers(connection: Connection, filters: Filters) -> list[AnyRow]:
-    """Return all workers, newest first, with how many attempts each ended; ``since``: heard of after it."""
+    """Return all workers, newest first, with numbers of ended attempts; ``since``: last heartbeat after it."""
     hosts = tables.hosts
     states = select(
         ATTEMPTS.c.worker_id,

@@ -1,4 +1,4 @@
-"""What the metrics of the supervisor show, in a few statements that read no finished job twice."""
+"""Queries of the supervisor's metrics; attempts of finished jobs are read only once."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ OVER = (AttemptState.DONE, AttemptState.FAILED, AttemptState.STALLED, AttemptSta
 
 @dataclass(frozen=True)
 class Durations:
-    """Attempts of one type and outcome that are over: how many, their wall-clock time, and how many were at
-    most as long as each of ``BUCKETS`` [s].
+    """Ended attempts of one type and outcome: their number, their total wall-clock time [s], and the number of
+    those at most as long as each of ``BUCKETS``.
     """
 
     count: int
@@ -46,7 +46,7 @@ NONE = Durations(0, 0.0, (0,) * len(BUCKETS))
 
 
 class QueueState(NamedTuple):
-    """One queue: attempts that are due, and that workers hold; since when the first due one waits [Unix s]."""
+    """One queue: numbers of due and of running attempts, and when the oldest due one was queued [Unix s]."""
 
     due: int
     running: int
@@ -74,9 +74,9 @@ class Snapshot:
 
 @dataclass
 class History:
-    """What a process remembers of ended attempts: those of jobs that are over need not be read again.
+    """Cache of ended attempts, so that those of finished jobs are not read again.
 
-    It begins empty: like every counter of a process, the numbers start at its start.
+    It starts empty: Prometheus counters start at 0 with the process.
     """
 
     newest_job: int | None = None
@@ -106,7 +106,7 @@ def read(connection: Connection, history: History, now: float, lease: float) -> 
 
 
 def _jobs(connection: Connection, history: History) -> list[AnyRow]:
-    """Return unfinished jobs, those that were at the last look, and those that came since."""
+    """Return unfinished jobs, jobs that were unfinished at the last reading, and jobs submitted since."""
     if history.newest_job is None:
         history.newest_job = connection.execute(select(func.max(JOBS.c.id))).scalar() or 0
     columns = (JOBS.c.id, JOBS.c.state, JOBS.c.driver, JOBS.c.driver_seen_at)

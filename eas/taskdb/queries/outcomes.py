@@ -22,7 +22,7 @@ PASS, FAIL, UNDEFINED = OUTCOMES = ("PASS", "FAIL", "UNDEFINED")
 """Outcomes of a search. Any other text counts as the last."""
 
 SAMPLE = 20
-"""Done tasks of a type that tell whether the type has outcomes, and which loops it is in."""
+"""Number of done tasks of a type that are read to find whether it has outcomes, and its loops."""
 
 
 class Rate(NamedTuple):
@@ -39,7 +39,7 @@ class Rate(NamedTuple):
 def types(connection: Connection, job_id: int) -> dict[str, list[str]]:
     """Return the task types of a job whose tasks have outcomes, with the names of the loops around them.
 
-    The last ``SAMPLE`` done tasks of each type are looked at.
+    Reads the last ``SAMPLE`` done tasks of each type.
     """
     found: dict[str, list[str]] = {}
     for kind in task_list.types(connection, job_id):
@@ -71,7 +71,7 @@ def results(connection: Connection, attempt_ids: Iterable[int | None]) -> dict[i
 def rates(connection: Connection, job_id: int, task_type: str, parameters: Sequence[str]) -> list[Rate]:
     """Return how often a search passed for each value of one or two loop parameters, by these values.
 
-    Reads every outcome of the job: some seconds for 10^6 tasks. Keep the result.
+    Reads every outcome of the job, which takes some seconds for 10^6 tasks: callers cache the result.
     """
     row = _value(TASKS.c.metadata, parameters[0])
     column = _value(TASKS.c.metadata, parameters[1]) if len(parameters) > 1 else literal(None)

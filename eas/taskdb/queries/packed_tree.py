@@ -1,4 +1,4 @@
-"""Tasks and their parents as numbers in one text: encoded in SQL, decoded with numpy.
+"""Encodes tasks and their parents as numbers in one string, in SQL, and decodes them with numpy.
 
 A row of Python objects for each of a million tasks takes four times as long (``make bench``,
 ``tree of 1,000,000 tasks``); so the engine joins thousands of numbers to one text where it can.
@@ -25,7 +25,7 @@ JOBS, TASKS = tables.jobs, tables.tasks
 _CODES = 16
 _CONTROL = 8
 PACKED = 50_000
-"""Task ids whose links come as one text."""
+"""Number of task ids per encoded string."""
 
 SHARE = 0.1
 """Jobs with fewer of all tasks than this are found by index; else the whole table is read as texts.

@@ -1,4 +1,4 @@
-"""What SQL knows of file products: their makers, current versions, and where versions are stored."""
+"""Status of file products: their makers, current versions, and where versions are stored."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from eas.taskdb.products import Product, find
 
 
 class ProductStatus(NamedTuple):
-    """What SQL knows of a product: its current version, and who makes it.
+    """Status of a product: its current version, and the task that makes it.
 
     ``maker_task_id``, ``maker_job_id`` and ``maker_job`` name the newest task that makes it;
-    ``maker_state`` is that task's state. All None where nothing ever did.
+    ``maker_state`` is that task's state. All are None if no task makes it.
     """
 
     product_id: int
@@ -33,7 +33,7 @@ class ProductStatus(NamedTuple):
 def status(
     connection: Connection, products: Iterable[Product], *, except_job: int | None = None
 ) -> dict[Product, ProductStatus]:
-    """Return what is known of those ``products`` that SQL has heard of."""
+    """Return the status of those ``products`` that are in the task database."""
     ids = find(connection, products)
     by_id = status_by_id(connection, ids.values(), except_job=except_job)
     return {product: by_id[product_id] for product, product_id in ids.items()}
@@ -42,7 +42,7 @@ def status(
 def status_by_id(
     connection: Connection, product_ids: Iterable[int], *, except_job: int | None = None
 ) -> dict[int, ProductStatus]:
-    """Return what is known of products by id; makers of job ``except_job`` do not count."""
+    """Return the status of products by id, ignoring makers in the job ``except_job``."""
     product, link, task = tables.products, tables.task_products, tables.tasks
     found: dict[int, ProductStatus] = {}
     for part in chunks(product_ids):
@@ -67,7 +67,7 @@ def status_by_id(
                 found.setdefault(row.id, ProductStatus(row.id, row.current_version_id, None, None, None, None))
                 continue
             known = found.get(row.id)
-            # The newest maker counts; one that may still deliver counts more.
+            # The newest maker counts, but an unfinished one takes precedence over an ended one.
             if known and known.maker_state not in (None, *FINAL_TASK_STATES) and row.state in FINAL_TASK_STATES:
                 continue
             found[row.id] = ProductStatus(
@@ -81,7 +81,7 @@ def accepted_versions(
 ) -> dict[tuple[int, int], int]:
     """Return, by job and product, the version that the job's own task made and had accepted.
 
-    It is what the job's other tasks read, also when another job has made a newer version since.
+    Tasks of the job read this version even if another job has made a newer one.
     """
     link, task, version = tables.task_products, tables.tasks, tables.product_versions
     jobs = list(job_ids)
@@ -120,7 +120,7 @@ def stored(connection: Connection, version_ids: Iterable[int]) -> dict[int, Stor
 
 
 class CurrentVersion(NamedTuple):
-    """A current version with what linking its published name needs."""
+    """A current version, with the fields needed to publish it."""
 
     working_directory: str
     name: str

@@ -1,4 +1,4 @@
-"""What tasks of a type have used so far: the newest attempts that succeeded, for estimates."""
+"""Recorded resource usage of task types, from their newest successful attempts, for estimates."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from eas.taskdb.chunks import chunks
 JOBS, TASKS, RESULTS, VERSIONS = tables.jobs, tables.tasks, tables.attempt_results, tables.product_versions
 
 MOST_ATTEMPTS = 1_000
-"""Attempts of a task type that are read, the newest."""
+"""Maximum number of newest attempts of a task type that are read."""
 NAMESAKES = 10
-"""Newest jobs of the wanted name that are looked at first."""
+"""Maximum number of newest jobs with the wanted name that are read first."""
 OTHERS = 50
-"""Newest jobs of any name that are looked at for the task types that those did not run."""
+"""Maximum number of newest jobs of any name that are read for the remaining task types."""
 
 
 class Usage(NamedTuple):
-    """What one attempt used: wall-clock and CPU time with children [s], peak memory [MB], size of its files [B]."""
+    """Usage of one attempt: wall-clock and CPU time with children [s], peak memory [MB], size of its files [B]."""
 
     wall: float
     cpu: float
@@ -40,8 +40,8 @@ class Recorded(NamedTuple):
 def recorded(connection: Connection, job_name: str, task_types: Iterable[str]) -> dict[str, Recorded]:
     """Return what the newest successful attempts of each task type used; a type without any is left out.
 
-    Of a type that jobs called ``job_name`` have run, only their attempts count: settings decide how long a task
-    takes, and those of an earlier run of a chain are nearer than those of other chains.
+    If jobs called ``job_name`` have run a type, only their attempts are used: the duration of a task depends on its
+    settings, which are likely to be those of earlier runs of the same chain.
     """
     named = select(JOBS.c.id).where(JOBS.c.name == job_name).order_by(JOBS.c.id.desc()).limit(NAMESAKES)
     newest = select(JOBS.c.id).order_by(JOBS.c.id.desc()).limit(OTHERS)

@@ -1,4 +1,4 @@
-"""What reports read: queries of one consistent snapshot, streamed in chunks, locking nothing.
+"""Queries of reports: they read one consistent snapshot without locks and stream large results in chunks.
 
 Every function takes the connection of a ``snapshot``. What may have as many rows as there are tasks
 or attempts comes as an iterator of chunks, so memory stays flat whatever the database holds.
@@ -43,14 +43,14 @@ Conditions: TypeAlias = list[ColumnElement[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which part of the database a report is about; None means all.
+    """Restricts a report to a part of the database; None means no restriction.
 
     Attributes
     ----------
     job_name:
         Label of the tasks: that of their job unless a chain gave some of them another one.
     since:
-        Unix time [s]; what exactly must lie after it depends on the report.
+        Unix time [s]; each report documents which time is compared with it.
     """
 
     job_id: int | None = None
@@ -73,7 +73,7 @@ class Filters:
 
 
 def snapshot(database: TaskDatabase) -> AbstractContextManager[Connection]:
-    """Open a transaction in which every query sees the same moment; close it soon.
+    """Open a transaction with a consistent snapshot; keep it short.
 
     It takes no lock. While it lasts, sqlite's write-ahead log keeps growing and MySQL keeps old rows.
     """
@@ -81,7 +81,7 @@ def snapshot(database: TaskDatabase) -> AbstractContextManager[Connection]:
 
 
 def check(connection: Connection, filters: Filters) -> None:
-    """Raise RequestError where a filter names what the database has never seen."""
+    """Raise RequestError if a filter names an unknown job, job name or task type."""
     if filters.job_id is not None and not _any(connection, JOBS.c.id == filters.job_id):
         raise RequestError(f"there is no job {filters.job_id}", hint=jobs.newest(connection))
     name = filters.job_name
@@ -113,7 +113,7 @@ def plain_stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[
     if connection.dialect.name != "sqlite":
         yield from stream(connection, query)
         return
-    # Not streamed by SQLAlchemy, which would take the first row away into a buffer of its own.
+    # Without SQLAlchemy's streaming, which would buffer the first row.
     result = connection.execute(query, execution_options={"stream_results": False})
     assert result.cursor is not None
     with closing(result):
@@ -142,7 +142,7 @@ def chains(connection: Connection, job_ids: Sequence[int]) -> dict[int, str]:
 
 
 def loop_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence[str]]:
-    """Yield, as JSON text, what the first iteration of each loop gives to its children.
+    """Yield the metadata that the first iteration of each loop passes to its children, as JSON text.
 
     All loop parameters of a job are among it, and there are far fewer loops than tasks.
     """
@@ -163,7 +163,7 @@ def leaf_metadata(connection: Connection, filters: Filters) -> Iterator[Sequence
 
 
 def worker_hosts(connection: Connection) -> dict[str, str]:
-    """Return the host's name of every worker that ever was, by worker id."""
+    """Return the host names of all recorded workers, by worker id."""
     query = select(WORKERS.c.id, tables.hosts.c.name).join(tables.hosts, tables.hosts.c.id == WORKERS.c.host_id)
     return {row.id: row.name for row in connection.execute(query)}
 
@@ -192,7 +192,7 @@ def finished_attempts(connection: Connection, filters: Filters) -> Iterator[Sequ
         )
         .join(TASKS, TASKS.c.id == ATTEMPTS.c.task_id)
         .outerjoin(RESULTS, RESULTS.c.attempt_id == ATTEMPTS.c.id)
-        # Said by what they are not: no index is lured away from the order that is asked for.
+        # A negative condition, so that engines do not choose the index on the state, which has another order.
         .where(ATTEMPTS.c.state.not_in(UNFINISHED), *filters.tasks(), *filters.after(ATTEMPTS.c.ended_at))
         .order_by(ATTEMPTS.c.id)
     )

@@ -14,7 +14,7 @@ from eas.taskdb.chunks import chunks
 def would_replace(connection: Connection, job_id: int, task_ids: Sequence[int]) -> dict[int, str]:
     """Return tasks whose products another job has made, with the reason why they must not run.
 
-    Submission has looked at all names that it could know; these became known while running.
+    Submission has checked all names known at that time; this checks names that became known during the run.
     """
     link, product, version = tables.task_products, tables.products, tables.product_versions
     attempt = tables.attempts
@@ -33,7 +33,7 @@ def would_replace(connection: Connection, job_id: int, task_ids: Sequence[int]) 
 
 
 def made_the_same_way(connection: Connection, task_ids: Sequence[int]) -> dict[int, int]:
-    """Return ready tasks whose products were made as they describe, by which attempt."""
+    """Return ready tasks whose products an attempt has made in the same way, with the attempt's id."""
     task, old = tables.tasks.alias("ready"), tables.tasks.alias("old")
     query = (
         select(task.c.id, old.c.accepted_attempt_id)

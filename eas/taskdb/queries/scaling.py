@@ -1,4 +1,4 @@
-"""What scaling reads: what waits in each queue, how fast tasks of a type are, which workers are there."""
+"""Queries for scaling: queued attempts, durations of tasks, and responsive workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eas.taskdb.engine import AnyRow
 ATTEMPTS, RESULTS, WORKERS = tables.attempts, tables.attempt_results, tables.workers
 
 LOOK_BACK = 20_000
-"""Number of newest attempts from which the speed of tasks is estimated: a look must not read the whole table."""
+"""Maximum number of newest attempts from which durations are estimated, so that not all attempts are read."""
 
 
 def queues(connection: Connection, now: float) -> list[AnyRow]:
@@ -68,9 +68,9 @@ def paces(connection: Connection, now: float, since: float, interval: float) -> 
 
 
 def responsive_workers(connection: Connection, since: float) -> list[AnyRow]:
-    """Return ``(id, worker_types, running)`` of the workers that were heard of since a moment [Unix time, s].
+    """Return ``(id, worker_types, running)`` of the workers with a heartbeat since ``since`` [Unix time, s].
 
-    The types as JSON text. The recorded state alone will not do: no process may have checked it lately.
+    The types are JSON text. The recorded state is not sufficient: it is updated only when a process checks it.
     """
     busy = and_(ATTEMPTS.c.worker_id == WORKERS.c.id, ATTEMPTS.c.state == AttemptState.RUNNING)
     query = (

@@ -1,4 +1,4 @@
-"""Warnings about services that are missing: jobs without a driver, queued tasks that no worker will take."""
+"""Warnings about missing services: jobs without a driver, and queued tasks without a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eas.taskdb.service_lease import SCALER, is_alive
 ATTEMPTS, WORKERS, TYPES = tables.attempts, tables.workers, tables.task_types
 
 GRACE = 30.0
-"""A task waits this long before the missing worker is reported [s]: workers take some time to start."""
+"""Time [s] that a task must wait before a missing worker is reported, because workers take time to start."""
 SHOWN = 5
 
 
@@ -30,7 +30,7 @@ class UnservedQueue(NamedTuple):
 
 
 def warnings(connection: Connection, now: float, lease: float) -> list[str]:
-    """Return what is wrong with the services, each as one line with what to do.
+    """Return warnings about missing services, each as one line with a hint.
 
     ``now``: database time [s]; ``lease``: a worker without a heartbeat for this time is not alive [s].
     """
@@ -39,9 +39,9 @@ def warnings(connection: Connection, now: float, lease: float) -> list[str]:
 
 
 def unserved_queues(connection: Connection, now: float, lease: float) -> list[UnservedQueue]:
-    """Return the queues that no process serves: no worker is alive that would, and no scaler that starts one.
+    """Return the queues that have neither a living worker nor a scaler that would start one.
 
-    One look into the index of the queue for each task type, whatever its length. Paused queues are left out.
+    Reads one index entry per task type, however long the queue is. Paused queues are left out.
     """
     if is_alive(connection, SCALER, now):
         return []

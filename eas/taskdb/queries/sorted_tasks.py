@@ -1,4 +1,4 @@
-"""Tasks by filter, sorted by what has no index: only where a filter chooses a bounded number of tasks."""
+"""Filtered tasks sorted by columns without an index; only for filters that select a bounded number of tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eas.taskdb.queries.task_list import TaskFilter
 TASKS, RESULTS = tables.tasks, tables.attempt_results
 
 MOST = 10_000
-"""Tasks that are sorted at most."""
+"""Maximum number of tasks that are sorted."""
 
 LONGEST = 0.3
 """Time after which the search for the tasks to be sorted ends [s]."""
@@ -32,7 +32,7 @@ ORDERS: Final = (*DESCENDING, *ASCENDING)
 def page(
     connection: Connection, wanted: TaskFilter, order: str, *, after: str | None = None, limit: int = task_list.LIMIT
 ) -> Page | None:
-    """Return a page of tasks in one of ``ORDERS``; None where the filter chooses more than ``MOST``, or takes too long.
+    """Return a page of tasks in one of ``ORDERS``; None if the filter selects more than ``MOST`` or takes too long.
 
     The last to end and the longest come first, texts in the order of their characters, tasks without a value last.
     ``after``: ``next`` of the page before, a number of rows: tasks that change in between may come twice or not at all.
@@ -63,7 +63,7 @@ def durations(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, f
 
 
 def _chosen(connection: Connection, wanted: TaskFilter) -> list[int] | None:
-    """Return the ids of all tasks that a filter chooses; None where they are too many or too hard to find."""
+    """Return the ids of all tasks that a filter selects; None if they are too many or the search takes too long."""
     if wanted.job_id is not None and wanted.is_indexed:
         chosen = task_list.first_ids(connection, wanted, MOST + 1)
         return chosen if len(chosen) <= MOST else None

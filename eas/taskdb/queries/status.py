@@ -1,4 +1,4 @@
-"""What an operator wants to see at a glance, in a few cheap queries."""
+"""Cheap queries for ``eas status``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eas.taskdb.engine import AnyRow
 
 
 def workers_in_pods(connection: Connection, host_prefix: str) -> dict[str, str]:
-    """Return the hosts of the workers believed alive on hosts whose names begin so, by worker id."""
+    """Return the hosts of living workers by worker id, for host names that start with ``host_prefix``."""
     worker, host = tables.workers, tables.hosts
     query = (
         select(worker.c.id, host.c.name)

@@ -1,4 +1,4 @@
-"""What the task database knows of one task: its place in the job, attempts, log, files, metadata.
+"""Details of one task: ancestors, children, attempts, log, files and metadata.
 
 Functions of a connection, each a few look-ups by index: their cost does not depend on the size of the job.
 """
@@ -24,7 +24,7 @@ RESULTS, LOG = tables.attempt_results, tables.log_entries
 LINKS, PRODUCTS, VERSIONS = tables.task_products, tables.products, tables.product_versions
 
 MOST_FILES = 1000
-"""Files of one task that are listed; only tasks with dynamic outputs have more."""
+"""Maximum number of files listed for one task; only tasks with dynamic outputs can have more."""
 
 LABEL = (TASKS.c.id, TASKS.c.job_id, TASKS.c.task_type, TASKS.c.name, TASKS.c.state, TASKS.c.metadata, TASKS.c.reason)
 """Columns that ``label`` needs, and the state."""
@@ -122,7 +122,7 @@ def log(connection: Connection, attempt_id: int, *, level: int = 0, after: int =
 
 
 def output_metadata(connection: Connection, task: AnyRow) -> dict[str, Any]:
-    """Return the output metadata of the attempt that counts, empty where none does."""
+    """Return the output metadata of the accepted attempt; empty if there is none."""
     if task.accepted_attempt_id is None:
         return {}
     query = select(RESULTS.c.output_metadata).where(RESULTS.c.attempt_id == task.accepted_attempt_id)
@@ -176,7 +176,7 @@ def makers_of(connection: Connection, rows: Iterable[AnyRow]) -> dict[int, int]:
 
 
 def _last_attempt(connection: Connection, task: AnyRow) -> int | None:
-    """Return the attempt whose products count, or else the last one that a worker began."""
+    """Return the accepted attempt, or else the last one that a worker claimed."""
     if task.accepted_attempt_id is not None:
         return int(task.accepted_attempt_id)
     begun = ATTEMPTS.c.state.not_in([AttemptState.QUEUED])
@@ -201,5 +201,5 @@ def _any_maker(connection: Connection, product_id: int) -> int | None:
 
 
 def checks(attempt: AnyRow) -> Sequence[tuple[str, bool, str]]:
-    """Return the QC checks of an attempt: name, whether it passed, what was seen."""
+    """Return the QC checks of an attempt: name, whether it passed, and details."""
     return [(str(name), bool(passed), str(detail)) for name, passed, detail in json.loads(attempt.checks or "[]")]

@@ -1,4 +1,4 @@
-"""Tasks by filter, a page at a time: at most a bounded number of rows is read, however large the jobs are."""
+"""Filtered tasks by page; the number of rows read is bounded, however large the jobs are."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ COLUMNS = (*LABEL, TASKS.c.job_name, TASKS.c.created_at, TASKS.c.ended_at, TASKS
 
 LIMIT = 50
 BUDGET = 10_000
-"""Tasks that are examined for one page where a condition has no index."""
+"""Maximum number of tasks examined for one page if a condition has no index."""
 
 MOST_JOBS = 30
-"""Jobs that are looked through for one page, where the filter names none."""
+"""Maximum number of jobs examined for one page if the filter names no job."""
 
 ANY_OUTCOME = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks are wanted; None and an empty text mean all.
+    """Selects tasks; None and empty strings mean no restriction.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class TaskFilter:
     worker_id:
         Tasks of which this worker claimed an attempt.
     text:
-        Occurs in name, type, metadata, settings or reason, whatever the case of its letters.
+        Substring of name, type, metadata, settings or reason, ignoring case.
     parameters:
-        Values of loop parameters, as texts. A number agrees if its first four digits do, as they are displayed.
+        Values of loop parameters as strings. Numbers are compared to four digits, as they are displayed.
     """
 
     job_id: int | None = None
@@ -64,7 +64,7 @@ class TaskFilter:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether job, type and state are all it asks for."""
+        """Whether the filter uses only job, type and state."""
         return not (self.outcome or self.worker_id or self.text or self.parameters)
 
 
@@ -104,7 +104,7 @@ def rows_of(connection: Connection, task_ids: Sequence[int]) -> list[AnyRow]:
 
 
 def agrees(wanted: Mapping[str, str], metadata: Mapping[str, Any], *, partly: bool = False) -> bool:
-    """Return whether metadata have the wanted loop values; ``partly``: as far as they have these loops."""
+    """Return whether metadata have the wanted loop values; ``partly`` ignores loops that they do not have."""
     for name, text in wanted.items():
         key = name if name in metadata else index_name(name)
         if key not in metadata:
@@ -221,7 +221,7 @@ class _Claimed:
 
 
 def _in_tree(connection: Connection, wanted: TaskFilter, after: str | None, limit: int) -> Page:
-    """Descend from the job's root into those iterations only that have the wanted loop values."""
+    """Walk the job's tree, entering only iterations that have the wanted loop values."""
     budget = task_tree.Budget()
     rows: list[AnyRow] = []
 
@@ -237,7 +237,7 @@ def _in_tree(connection: Connection, wanted: TaskFilter, after: str | None, limi
 
 
 def _of_all_jobs(connection: Connection, wanted: TaskFilter, after: str | None, limit: int, newest: bool) -> Page:
-    """Go from job to job, the newest first; those whose state shows that they have no such task are left out."""
+    """Search jobs one after the other, newest first; skip jobs whose state excludes such tasks."""
     before, _, inner = (after or "").partition("~")
     rows: list[AnyRow] = []
     looked_at = 0

@@ -1,4 +1,4 @@
-"""All that is known of a task as plain data: what its page, ``eas show`` and ``eas show --json`` display."""
+"""Full report on a task as plain data, for its web page, ``eas show`` and ``eas show --json``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHILDREN = 50
 
 
 def task_report(connection: Connection, task_id: int, now: float, lease: float, *, level: int = 0) -> dict[str, Any]:
-    """Return what is known of a task, as JSON data. Raises UnknownTaskError.
+    """Return the report on a task as JSON data. Raises UnknownTaskError.
 
     Times are Unix times [s], ``lease`` is that of workers [s]; ``log`` has the first ``LOG`` entries of each attempt
     with at least ``level``.

@@ -1,4 +1,4 @@
-"""The leaf tasks of a job in the order of its tree, from any place on, with a budget."""
+"""Iterates over the leaf tasks of a job in the order of its tree, from any position, within a budget."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Place = tuple[int, ...]
 
 @dataclass
 class Budget:
-    """How much may be read for one page, and how much was.
+    """Limits of the queries and rows read for one page, and the numbers used so far.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Unfinished jobs that no process drives, while no supervisor is alive that would."""
+"""Unfinished jobs that no process drives, while no supervisor is alive."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SHOWN = 5
 
 
 def undriven_jobs(connection: Connection, now: float) -> list[AnyRow]:
-    """Return ``(id, name)`` of the jobs that make no progress for want of a driver, oldest first.
+    """Return ``(id, name)`` of the jobs that make no progress because no process drives them, oldest first.
 
-    There are none while a supervisor is alive: it gets to them. Jobs that wait for an operator to
-    reschedule withdrawn tasks do not count. ``now``: database time [s].
+    The list is empty while a supervisor is alive, because it will adopt them. Jobs that are paused on withdrawn
+    tasks are left out. ``now`` is database time [s].
     """
     if is_alive(connection, SUPERVISOR, now):
         return []

@@ -33,14 +33,14 @@ def not_expanded(connection: Connection, working_directory: str) -> list[AnyRow]
 
 
 def open_leases(connection: Connection, job_id: int | None = None) -> list[AnyRow]:
-    """Return who drives each job that is submitted or running, or this one if it is: what supervisors often look at."""
+    """Return the leases of all unfinished jobs, or of ``job_id`` if it is unfinished. Supervisors run this often."""
     columns = (JOBS.c.id, JOBS.c.name, JOBS.c.priority, JOBS.c.revision, JOBS.c.driver, JOBS.c.driver_seen_at)
     query = select(*columns).where(JOBS.c.state.in_(OPEN_JOB_STATES)).order_by(JOBS.c.id)
     return list(connection.execute(query if job_id is None else query.where(JOBS.c.id == job_id)).all())
 
 
 def other_jobs_may_grow(connection: Connection, job_id: int, open_types: Collection[str]) -> bool:
-    """Return whether another unfinished job may still turn out to make a product that this one waits for.
+    """Return whether another unfinished job may still add tasks or products that this job waits for.
 
     It may where it has control tasks that are not expanded yet, or unfinished tasks of ``open_types``,
     whose products are known only when they have run.

@@ -1,4 +1,4 @@
-"""Why a task does not run: what it waits for, who makes that, and what that one does now."""
+"""Explains why a task does not run: what it waits for, and the state of the tasks that provide it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 LINKS, PRODUCTS = tables.task_products, tables.products
 
 MOST_AHEAD = 1000
-"""Attempts ahead in the queue that are counted."""
+"""Maximum number of attempts ahead in the queue that are counted."""
 
 MOST_CHILDREN = 5000
-"""Children of a control task that are looked at."""
+"""Maximum number of children of a control task that are examined."""
 
 
 class Obstacle(NamedTuple):
@@ -41,7 +41,7 @@ class Obstacle(NamedTuple):
 
 
 def why_waiting(connection: Connection, task: AnyRow, now: float, lease: float) -> list[Obstacle]:
-    """Return what keeps a task from running, the nearest cause first; empty where it runs or is over.
+    """Return the obstacles that keep a task from running, nearest first; empty if it runs or has ended.
 
     ``task`` as ``task_details.get`` returns it; ``now``: database time [s]; ``lease`` of workers [s].
     """
@@ -84,7 +84,7 @@ def _inputs(connection: Connection, task: AnyRow) -> Iterator[Obstacle]:
 
 
 def _maker(connection: Connection, product_id: int, job_id: int) -> AnyRow | None:
-    """Return the newest task of a job that makes a product; one that is not over counts more."""
+    """Return the newest task of a job that makes a product, preferring unfinished tasks."""
     query = select(*task_details.LABEL).join(LINKS, LINKS.c.task_id == TASKS.c.id)
     query = query.where(LINKS.c.product_id == product_id, LINKS.c.direction == "out", TASKS.c.job_id == job_id)
     rows = connection.execute(query.order_by(LINKS.c.task_id.desc()).limit(20)).all()
@@ -106,7 +106,7 @@ def _described(maker: AnyRow) -> str:
 
 
 def _metadata(connection: Connection, task: AnyRow) -> Iterator[Obstacle]:
-    """Yield an obstacle for each earlier sibling whose output metadata are not here yet."""
+    """Yield an obstacle for each earlier sibling whose output metadata are not available yet."""
     for name in json.loads(task.requires):
         query = select(*task_details.LABEL).where(TASKS.c.parent_id == task.parent_id, TASKS.c.ordinal < task.ordinal)
         query = query.where(TASKS.c.name == name).order_by(TASKS.c.ordinal.desc()).limit(1)
@@ -128,7 +128,7 @@ def _driver(connection: Connection, task: AnyRow, now: float) -> Iterator[Obstac
 
 
 def driver_of(connection: Connection, job: AnyRow, now: float) -> str | None:
-    """Return which process drives a job; empty where none does; None for a job that is over.
+    """Return the process that drives a job; an empty string if none does; None for an ended job.
 
     ``job`` needs ``state``, ``driver`` and ``driver_seen_at``.
     """
@@ -140,7 +140,7 @@ def driver_of(connection: Connection, job: AnyRow, now: float) -> str | None:
 
 
 def _queued(connection: Connection, task: AnyRow, now: float, lease: float) -> Iterator[Obstacle]:
-    """Yield what keeps workers from taking a task that is in the queue."""
+    """Yield the obstacles of a queued task: paused queue, backoff, missing workers, attempts ahead of it."""
     mine = select(ATTEMPTS).where(ATTEMPTS.c.task_id == task.id, ATTEMPTS.c.state == AttemptState.QUEUED)
     attempt = connection.execute(mine.order_by(ATTEMPTS.c.number.desc()).limit(1)).one_or_none()
     if attempt is None:
@@ -166,7 +166,7 @@ def _queued(connection: Connection, task: AnyRow, now: float, lease: float) -> I
 
 
 def _ahead(connection: Connection, attempt: Any) -> int:
-    """Return how many attempts of the same type a worker would take earlier; ``MOST_AHEAD + 1`` means more."""
+    """Return the number of attempts of the same type ahead in the queue; ``MOST_AHEAD + 1`` means more."""
     earlier = or_(
         ATTEMPTS.c.priority < attempt.priority,
         and_(ATTEMPTS.c.priority == attempt.priority, ATTEMPTS.c.id < attempt.id),
