@@ -40,12 +40,12 @@ class EASFileStore(Block):
     )
     options: SecretDict = Field(
         default_factory=lambda: SecretDict({}),
-        description="What fsspec needs to open that URL, as JSON: endpoint, keys, ... Kept secret.",
+        description="Options for fsspec as JSON: endpoint, keys, ... Kept secret.",
     )
     data_directory: str | None = Field(
         default=None,
         description="Folder of external input, reports, logs and scratch files, where flows and workers run; "
-        "default: what the settings there say.",
+        "default: from the settings of that machine.",
     )
 
     @field_validator("data_directory")

@@ -68,7 +68,7 @@ def _answer(name: str, check: Check, answers: queue.SimpleQueue[tuple[str, list[
     except Exception as error:  # one broken check must not hide the others
         # Without the text: it may hold a URL with its password.
         message = f"the check failed with {type(error).__name__}"
-        findings = [Finding(name, Level.PROBLEM, message, "try again; if it stays like this, report it")]
+        findings = [Finding(name, Level.PROBLEM, message, "try again; if the problem persists, report it")]
     answers.put((name, findings))
 
 

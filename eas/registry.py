@@ -272,6 +272,6 @@ def load() -> Registry:
         except Exception as error:
             raise SettingsError(
                 f"the entry point {point.name} = {point.value} of group {ENTRY_POINT_GROUP} cannot be loaded: {error}",
-                hint="mend or uninstall that package",
+                hint="repair or uninstall that package",
             ) from error
     return build(parts)

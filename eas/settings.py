@@ -24,8 +24,8 @@ VARIABLES = {
     "EAS_PSLS_DATA": "Folder of the data tables of psls; default: `share/eas/psls` in the Python environment.",
     "EAS_CSV_FORMULA_PREFIX": "`false`, `no`, `off` or `0`: texts in CSV files stay as they are, without the apostrophe"
     " that keeps spreadsheets from running them as formulas; default: `true`.",
-    "EAS_MOST_WORKERS": "Kubernetes: most workers of each type that the scaler starts; default: 8.",
-    "EAS_METRICS_PORT": "Kubernetes: port at which the supervisor serves metrics; empty: it serves none.",
+    "EAS_MOST_WORKERS": "Kubernetes: maximum number of workers of each type that the scaler starts; default: 8.",
+    "EAS_METRICS_PORT": "Kubernetes: port for the supervisor's metrics; empty: no metrics.",
 }
 """Environment variables for users other than settings, with their meaning."""
 
@@ -68,11 +68,11 @@ class Settings(BaseSettings):
     queue_url: SecretStr = Field(default=SecretStr("sql:"), description="`sql:` or `amqp://...`.")
     data_dir: Path | None = Field(default=None, description="File store, input directory and reports.")
     store_url: str = Field(default="", description="File store, if not in `data_dir`: a path or any fsspec URL.")
-    store_options: SecretStr = Field(default=SecretStr(""), description="What fsspec needs besides: a JSON object.")
+    store_options: SecretStr = Field(default=SecretStr(""), description="Options for fsspec: a JSON object.")
     lease: float = Field(
         default=300.0, ge=2.0, allow_inf_nan=False, description="Heartbeat age [s] beyond which an attempt is stalled."
     )
-    max_stalls: int = Field(default=5, ge=0, description="Stalled attempts of a task before it is given up.")
+    max_stalls: int = Field(default=5, ge=0, description="Number of stalled attempts of a task that are retried.")
     web_url: str = Field(default="", description="Address of `eas web`, for links to its pages; empty: no links.")
     server_idle: float = Field(
         default=600.0,

@@ -184,7 +184,7 @@ class Job:
             while not JobState(self.state).final:
                 waited = time.monotonic() - began
                 if timeout is not None and waited >= timeout:
-                    hint = "wait for longer, or see what it does: progress(), and `eas doctor`"
+                    hint = "wait longer, or check progress() and `eas doctor`"
                     raise EASError(f"job {self.id} is not over after {timeout:g} s", hint=hint)
                 if not warned and waited >= GRACE and self._is_undriven():
                     warned = True

@@ -199,6 +199,6 @@ def _read(chain: AnyChain, registry: Registry) -> Chain:
         text = json.dumps(chain, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise RequestError(
-            f"the chain is no JSON data: {error}", hint="use dictionaries, lists, strings, numbers, booleans and None"
+            f"the chain is not JSON data: {error}", hint="use dictionaries, lists, strings, numbers, booleans and None"
         ) from None
     return parse_chain(text, "job.json", registry)

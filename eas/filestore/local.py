@@ -44,7 +44,7 @@ class LocalFileStore(FileStore):
         except OSError as error:
             raise StoreError(
                 f"the file store {self.name} cannot be written: {error.strerror}",
-                hint="see who owns that folder and whether its disk is full, or set EAS_STORE_URL or EAS_DATA_DIR",
+                hint="check the owner of that folder and the free disk space, or set EAS_STORE_URL or EAS_DATA_DIR",
             ) from None
 
     def _take(self, source: Path, store_path: str) -> None:

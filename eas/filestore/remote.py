@@ -189,13 +189,13 @@ class RemoteFileStore(FileStore):
         except REFUSALS as error:
             raise StoreError(
                 f"the file store {self.name} cannot {what}: {self._said(error)}",
-                hint="see whether its bucket or folder exists and what its credentials permit (EAS_STORE_OPTIONS)",
+                hint="check that its bucket or folder exists and what its credentials permit (EAS_STORE_OPTIONS)",
             ) from error
         except Exception as error:
             # Not chained: the client's own traceback may contain secrets that the message masks.
             raise ServiceError(
                 f"the file store {self.name} cannot {what}: {self._said(error)}",
-                hint="see whether its server runs; nothing is lost: what could not be stored is run again",
+                hint="check that its server runs; tasks whose outputs could not be stored run again",
             ) from None
 
     def _tell(self, state: RetryCallState) -> None:
@@ -223,12 +223,12 @@ def open_files(url: str, options: dict[str, Any]) -> DirFileSystem:
     except (ImportError, ValueError, TypeError) as error:
         raise SettingsError(
             f"the file store {url} cannot be used: {_masked(error, _texts(options))}",
-            hint="see the URL; a kind of store may need a package of its own, such as s3fs, gcsfs or adlfs",
+            hint="check the URL; some kinds of store need an extra package such as s3fs, gcsfs or adlfs",
         ) from None
     except Exception as error:  # some connect at once: SFTP, FTP
         raise ServiceError(
             f"the file store {url} cannot be reached: {_masked(error, _texts(options))}",
-            hint="see whether its server runs, and the credentials (EAS_STORE_OPTIONS)",
+            hint="check that its server runs, and the credentials (EAS_STORE_OPTIONS)",
         ) from None
     return DirFileSystem(path, files)
 

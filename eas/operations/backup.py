@@ -109,7 +109,7 @@ def restore(database: TaskDatabase, registry: Registry, path: Path, *, force: bo
         if held and not force:
             raise RequestError(
                 f"the task database {database.safe_url} is not empty: it has {', '.join(held)}; nothing was changed",
-                hint="stop its workers and flows and use --force to replace all of it, or restore into another one",
+                hint="stop its workers and flows and use --force to replace its contents, or restore into another one",
             )
         _empty(connection)
         _fill(connection, path)

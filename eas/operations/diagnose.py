@@ -118,7 +118,7 @@ def check_store(settings: Settings) -> list[Finding]:
     if path is not None and not path.exists():
         folder = _existing(path)
         if not os.access(folder, os.W_OK | os.X_OK):
-            hint = "see who owns that folder, or set EAS_STORE_URL or EAS_DATA_DIR"
+            hint = "check the owner of that folder, or set EAS_STORE_URL or EAS_DATA_DIR"
             return [problem(f"the file store cannot be created: {folder} cannot be written", hint)]
         return [note(f"there is no folder {path} yet", "the first task that stores a file creates it")]
     store = open_store(

@@ -115,7 +115,7 @@ class LocalWorkers:
         if self._given_up and not self._stopping.is_set():
             raise EASError(
                 f"the local workers died {self.died} times; none is started any more",
-                hint=f"{self.log_file} says why; then go on: what is done is not run again",
+                hint=f"see {self.log_file} for the reason, then resume the job: tasks that are done do not run again",
             )
 
     def stop(self, patience: float = 10.0) -> None:

@@ -68,7 +68,7 @@ class RabbitMQQueue(JobQueue):
         try:
             self._send(due)
         except BrokerGoneError as error:
-            LOG.warning("%d messages wait for the next sweep: RabbitMQ is away (%s)", len(due), error)
+            LOG.warning("RabbitMQ is unreachable (%s): %d messages wait for the next sweep", error, len(due))
 
     def _send(self, messages: Sequence[QueuedAttempt]) -> None:
         for start in range(0, len(messages), PUBLISH_CHUNK):
@@ -201,7 +201,7 @@ class RabbitMQQueue(JobQueue):
         try:
             return self._sweep()
         except BrokerGoneError as error:
-            LOG.warning("no sweep: RabbitMQ is away (%s)", error)
+            LOG.warning("sweep skipped: RabbitMQ is unreachable (%s)", error)
             return 0
 
     def _sweep(self) -> int:
@@ -237,7 +237,7 @@ class RabbitMQQueue(JobQueue):
             # If the process dies between these two lines, the next sweep of any worker publishes.
             self._sweep()
         except (BrokerGoneError, ServiceError) as error:
-            LOG.warning("messages are left to find nothing: RabbitMQ is away (%s)", error)
+            LOG.warning("obsolete messages remain: RabbitMQ is unreachable (%s)", error)
 
     def message_counts(self, task_types: Iterable[str]) -> dict[str, int]:
         """Return how many messages the broker has for each task type, delivered ones not counted."""
@@ -251,7 +251,7 @@ class RabbitMQQueue(JobQueue):
             self.broker.declare(queues, PATIENCE)
         except BrokerGoneError as error:
             raise ServiceError(
-                f"RabbitMQ at {self.broker.safe_url} does not declare our queues: {error}",
+                f"RabbitMQ at {self.broker.safe_url} does not declare the queues: {error}",
                 hint="check that its user may configure, write and read queues",
             ) from error
         return len(queues)

@@ -123,11 +123,11 @@ def explained(error: DBAPIError, safe_url: str) -> EASError:
     if isinstance(error, IntegrityError):
         return EASError(
             f"the task database {safe_url} refuses a row{_place(said)}: it contradicts another one",
-            hint="try again; if it happens again, save the database (`eas db save`) and report it",
+            hint="try again; if the error persists, save the database (`eas db save`) and report the problem",
         )
     return ServiceError(
         f"the task database {safe_url} cannot be used: {said}",
-        hint="check that it runs and that EAS_DATABASE_URL (or `eas db init`) names it; then `eas db init`",
+        hint="check that it runs and that EAS_DATABASE_URL is correct; then run `eas db init`",
     )
 
 
@@ -142,7 +142,7 @@ def _file_error(said: str, safe_url: str) -> EASError | None:
     if any(text in said for text in _NO_ROOM):
         return ServiceError(
             f"the file of the task database {safe_url} cannot be used: {said}",
-            hint="free space where it is; see whether this user may write to its folder, and how large files may be "
+            hint="free disk space; check that this user may write to its folder, and the limit on file sizes "
             "(`ulimit -f`)",
         )
     return None

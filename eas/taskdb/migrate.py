@@ -62,7 +62,7 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
         if before is not None and before not in _known_revisions():
             raise RequestError(
                 f"the task database {database.safe_url} has schema {before}, which this release does not know",
-                hint="use the release of eas that made it, or a later one",
+                hint="use the release of eas that created it, or a later one",
             )
         if not database.is_sqlite:
             _check_server(connection, database)
@@ -167,7 +167,7 @@ def schema_mismatch(database: TaskDatabase) -> str:
     found = database.fetch(current_revision)
     if found is None or found == head_revision():
         return ""
-    return f"the task database has schema {found} by now, and this release works with {head_revision()}"
+    return f"the task database now has schema {found}, but this release needs {head_revision()}"
 
 
 def ensure_schema(database: TaskDatabase, registry: Registry) -> None:

@@ -145,7 +145,7 @@ class SavedFile:
         rows = header.get("rows")
         names = {table.name for table in saved_tables()}
         if not isinstance(rows, dict) or rows.keys() != names or not all(type(each) is int for each in rows.values()):
-            self._damaged("its header does not number the rows of each table")
+            self._damaged("its header does not have the number of rows of each table")
         self._header = header
         self._digest.update(text)
 
@@ -153,7 +153,7 @@ class SavedFile:
         name, columns = value.get("table"), value.get("columns")
         expected = [each for each in saved_tables() if each.name not in self._counted]
         if not expected or name != expected[0].name:
-            self._damaged("it begins another table than the next one")
+            self._damaged("its tables are not in the expected order")
         table = expected[0]
         if columns != [column.name for column in table.columns]:
             self._damaged(f"its columns are not those of {table.name}")

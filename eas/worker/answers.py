@@ -69,10 +69,10 @@ _FIELDS: Mapping[str, Mapping[str, _Test]] = {
 def checked(message: object) -> Message:
     """Return ``message`` if it is one that a child sends, with all its fields; else raise ValueError."""
     if not isinstance(message, dict):
-        raise ValueError("a message is no object")
+        raise ValueError("the message is not a JSON object")
     fields = _FIELDS.get(said) if isinstance(said := message.get("say"), str) else None
     if fields is None:
-        raise ValueError("a message is of no known kind")
+        raise ValueError("the message has an unknown kind")
     for name, test in fields.items():
         if not test(message.get(name, Ellipsis)):
             raise ValueError(f"the field {name} of the message {said} is not what it should be")

@@ -225,7 +225,7 @@ class ChildProcess:
             _, status, used = os.wait4(self.pid, 0)
         except ChildProcessError:  # other code in this process has already reaped it
             self._process.returncode = -9
-            return End(reason or "the task's process ended in an unknown way", 0.0, 0.0)
+            return End(reason or "the task's process ended for an unknown reason", 0.0, 0.0)
         described = describe_end(self._process, status)
         if self._process.returncode == LOST_CONNECTION:
             reason = "the task's code closed the worker's connection"

@@ -156,7 +156,7 @@ class Executor:
         """Run one attempt. Raises EASError if no child can be started, or after ``drain``."""
         result = next(self.run_many([work]), None)
         if result is None:
-            raise EASError(f"attempt {work.attempt.attempt_id} was not begun, because the worker is stopping")
+            raise EASError(f"attempt {work.attempt.attempt_id} was not started, because the worker is stopping")
         return result
 
     def run_many(self, works: Iterable[Work]) -> Iterator[AttemptResult]:
@@ -376,5 +376,5 @@ class Executor:
             said = " | ".join(entry.message for entry in pending.log[-2:])
             raise EASError(
                 f"cannot start the worker's child process: {reason}; it said: {said or 'nothing'}",
-                hint="see that `python -m eas.worker.child` can start on this host",
+                hint="check that `python -m eas.worker.child` can start on this host",
             )

@@ -147,7 +147,7 @@ def _queued(connection: Connection, task: AnyRow, now: float, lease: float) -> I
         return
     paused = select(tables.queue_settings.c.paused_at).where(tables.queue_settings.c.task_type == attempt.task_type)
     if connection.execute(paused).scalar() is not None:
-        hint = f"`eas queue resume {attempt.task_type}` opens it"
+        hint = f"`eas queue resume {attempt.task_type}` resumes it"
         yield Obstacle("queue", f"an operator paused the queue of {attempt.task_type}", hint)
     if attempt.available_at > now:
         yield Obstacle("backoff", f"attempt {attempt.number} is due in {attempt.available_at - now:.0f} s")
