@@ -110,7 +110,7 @@ def walk(
     working_directory: str,
     max_tasks: int = MAX_TASKS,
 ) -> Planned:
-    """Walk through all that ``chain`` would run. Raises ChainError with all that is wrong."""
+    """Walk through all that ``chain`` would run. Raises ChainError with all problems found."""
     planner = Planner(chain, registry, seed, max_tasks)
     counts = planner.run(job_name, working_directory)
     if problems := [*chain.refused, *planner.problems]:

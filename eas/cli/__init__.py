@@ -1,7 +1,7 @@
-"""The command ``eas``: thin commands, each calling one verb of ``eas.operations``.
+"""The command ``eas``: thin commands, each of which calls a function of ``eas.operations``.
 
-Exit codes: 0 success; 1 ran, but some tasks failed or are blocked; 2 the request was wrong and nothing
-was changed; 3 a service could not be reached.
+Exit codes: 0 success; 1 some tasks failed or are blocked; 2 wrong request, nothing was changed; 3 a service
+could not be reached.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ COMMANDS = {
         "Stop all pods, workers first; volumes (input, output, databases) and Secrets stay.",
     ),
 }
-"""Command to ``module:object`` and the start of its help, so that the list of commands imports none of them."""
+"""``module:object`` and summary of each command, so that listing the commands imports none of them."""
 
 
 def normalise(name: str) -> str:
-    """Accept ``--db_port`` for ``--db-port``, as the prototype spelt it."""
+    """Accept the prototype's spelling ``--db_port`` for ``--db-port``."""
     return name.replace("_", "-")
 
 
@@ -111,7 +111,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is called; of a mistyped one, suggest the nearest names."""
+        """Return the called command; for an unknown one, fail with the nearest names."""
         name = normalise(args[0])
         if name not in COMMANDS and not name.startswith("-"):
             near = " or ".join(repr(each) for each in nearest(name, self.list_commands(ctx)))
@@ -144,7 +144,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; errors are printed without a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        # Where the locale has no character for a text, an escape is shown: no output fails for that.
+        # Characters that the locale cannot encode are escaped, so that output never fails.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -164,11 +164,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         # click replaces the interrupt by its own exception.
         code = 143 if isinstance(error.__cause__, TerminatedError) else 130
-        # CPython notes an interrupt that leaves code run by exec(), as imports do, even if it is caught later, and
-        # then ends the process by SIGINT, whatever code it exits with. The next exec() clears the note.
+        # CPython sets a flag when an interrupt leaves code run by exec(), as in imports, even if it is caught later,
+        # and then ends the process with SIGINT regardless of the exit code. The next exec() clears the flag.
         exec("")  # noqa: S102 - a constant
     except BrokenPipeError:
-        # The reader (head, less) has seen enough.
+        # The reading process (head, less) has closed the pipe.
         sys.stderr.close()
         code = 0
     except (OSError, RuntimeError, MemoryError) as error:

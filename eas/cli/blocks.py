@@ -16,7 +16,7 @@ from eas.errors import ServiceError
 
 @click.group(context_settings={"token_normalize_func": normalise})
 def blocks() -> None:
-    """Keep the settings as blocks on the Prefect server."""
+    """Save the settings as blocks on the Prefect server."""
 
 
 @blocks.command()
@@ -25,7 +25,7 @@ def blocks() -> None:
 def save(name: str, as_json: bool) -> None:
     """Register the block types and save the current settings, passwords as secrets.
 
-    Saving twice changes nothing. Flows use them with their parameter `blocks`.
+    Existing blocks are overwritten. Flows use them with the parameter `blocks`.
     """
     with prefect_server(), App.load() as app:
         from blocks import save_blocks

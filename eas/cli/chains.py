@@ -29,7 +29,7 @@ MERMAID = "mermaid"
 def validate(file: Path, strict: bool) -> None:
     """Check a task chain without running or storing anything.
 
-    Exits with 2 where it cannot run, naming each place and the hint.
+    Exits with 2 if the chain is invalid; lists every problem with its location and a hint.
     """
     with App.load() as app:
         chain, planned = _checked(app, file)
@@ -61,7 +61,7 @@ def validate(file: Path, strict: bool) -> None:
 )
 @json_option
 def plan(file: Path, strict: bool, graph: Path | None, estimated: bool, workers: int | None, as_json: bool) -> None:
-    """Show what a task chain would run, without running it.
+    """Show which tasks a chain would run, without running it.
 
     A picture has a box for each task of the file: loops are folded, with counts, and arrows carry file
     products and metadata; a do-while loop is a cycle.
@@ -147,7 +147,7 @@ def _warn(chain: Chain, planned: Plan, *, strict: bool) -> None:
 
 
 def _checked(app: App, file: Path) -> tuple[Chain, Plan]:
-    """Return a chain that could be submitted, and its plan; the database is read where there is one."""
+    """Return a valid chain and its plan; inputs are checked against the task database if it exists."""
     chain = load_chain(file, app.registry)
     planned = planning.check_chain(chain, app.registry, app.database if app.has_database() else None)
     return chain, planned

@@ -47,9 +47,9 @@ def init(
     db_passwd: str | None,
     db_name: str | None,
 ) -> None:
-    """Create or migrate the task database, fill in the registry, and save the settings.
+    """Create or migrate the task database, write the registry, and save the settings.
 
-    A MySQL database that does not exist yet is created, if the user may do that.
+    A missing MySQL database is created if the user has the privilege.
     """
     refuse_both(url, db_engine=db_engine, db_host=db_host, db_port=db_port, db_user=db_user, db_name=db_name)
     if db_engine == "mysql" or (db_engine is None and any((db_host, db_port, db_user))):
@@ -77,7 +77,7 @@ def init(
 def save(output: Path | None, as_json: bool) -> None:
     """Save a snapshot of the task database in one portable file.
 
-    It may run while the pipeline does. The contents of the file store are not in it.
+    Jobs may run meanwhile. The file does not include the contents of the file store.
     """
     output = output or Path(time.strftime("eas-task-database-%Y%m%d-%H%M%S.jsonl.gz"))
     with App.load() as app:
@@ -106,10 +106,10 @@ def restore(source: Path, force: bool, as_json: bool) -> None:
 def prune(older_than: str, products: bool, apply: bool, as_json: bool) -> None:
     """Remove jobs that ended long ago, with their tasks, attempts and logs; without --apply, only print them.
 
-    A job that made file products stays, without its logs and superseded attempts, unless --products
-    is given; one that another job has read from, or may read from (an unfinished job in the same
-    working directory), stays always. Staging folders of killed workers are removed in any case. It may
-    run while the pipeline does.
+    A job that made file products is kept without its logs and superseded attempts, unless --products is
+    given. A job whose products another job has read, or may read (an unfinished job in the same working
+    directory), is always kept. Staging folders of killed workers are removed in any case. Jobs may run
+    meanwhile.
     """
     from reports.filters import parse_older_than
 

@@ -49,7 +49,7 @@ def _alone(
     namespace: str, context: str | None, command: str, take_over: bool,
     verb: Callable[[Cluster, Progress], Awaitable[R]],
 ) -> R:  # fmt: skip
-    """Call ``verb`` with the cluster, as the only command of an operator that runs in the namespace."""
+    """Call ``verb`` with the cluster while no other operator's command runs in the namespace."""
     from infra.deploy.client import namespace_exists
     from infra.deploy.operator_lease import only_operator
     from infra.deploy.progress import Progress
@@ -131,10 +131,10 @@ fraction_option = click.option(
 @json_option
 def deploy(namespace: str, context: str | None, as_json: bool, take_over: bool, dry_run: bool,
            worker_image: tuple[str, ...], image_registry: str | None, **given: Any) -> None:  # fmt: skip
-    """Deploy EAS to a Kubernetes cluster, and the worker types that are named besides those deployed before.
+    """Deploy EAS to a Kubernetes cluster, with the given worker types in addition to those deployed before.
 
-    All worker types move to the same release. A second call changes nothing. Passwords are generated where
-    there are none, and never shown.
+    All worker types are updated to the same release. A second call has no effect. Missing passwords are
+    generated, and never shown.
     """
     from infra.deploy import deploy as verb
     from infra.deploy.progress import Progress

@@ -1,4 +1,4 @@
-"""How a job's progress looks while it runs: live on a terminal, plain lines elsewhere."""
+"""Displays a job's progress: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from eas.taskdb.queries.outcomes import OUTCOMES
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
 LARGEST_SHARE = 0.02
-"""Of the time, for looking into SQL: counting 10^6 tasks takes 0.1 s or more, which the job would lose each time."""
+"""Maximum share of the time for queries: counting 10^6 tasks takes 0.1 s or more, which slows down the job."""
 LONGEST_PAUSE = 30.0
-"""Between two looks [s], also where an outage delayed one."""
+"""Maximum interval between two queries [s], also if an outage has delayed one."""
 STYLES: Mapping[str, str] = {
     TaskState.DONE: "green",
     TaskState.RUNNING: "cyan",
@@ -37,7 +37,7 @@ STYLES: Mapping[str, str] = {
     TaskState.CANCELLED: "yellow",
 }
 IMPORTANT = ("task type", TaskState.DONE, TaskState.FAILED, "total", *OUTCOMES)
-"""Columns that find room first on a narrow terminal."""
+"""Columns that are kept on a narrow terminal, most important first."""
 FOLDED = 18
 """Width of a folded task type."""
 
@@ -48,7 +48,7 @@ def summary_table(
     """Return the tasks of a job by type and state; only states that occur have a column.
 
     ``outcomes``: number of each outcome by type of search; they have columns where there are any.
-    ``width``: characters of the terminal; what finds no room is left out, and the types are folded.
+    ``width``: characters of the terminal; columns that do not fit are left out, and task types are wrapped.
     """
     types = sorted(summary.counts, key=lambda name: (name in CONTROL_TASKS, name))
     columns = {"task type": types}
@@ -71,7 +71,7 @@ def summary_table(
 
 
 def _with_room(columns: Mapping[str, Sequence[str]], width: int | None) -> list[str]:
-    """Return the columns that a terminal has room for; 3 characters are between two."""
+    """Return the columns that fit on the terminal, with 3 characters between columns."""
     if width is None:
         return list(columns)
     widths = [3 + min(max(map(len, [name, *cells])), FOLDED) for name, cells in columns.items()]
@@ -84,7 +84,7 @@ def _ended(leaves: Mapping[str, int]) -> int:
 
 
 class JobDisplay:
-    """Shows a job's progress from SQL until the block ends; its errors never affect the job."""
+    """Displays a job's progress until the block ends; its errors never affect the job."""
 
     def __init__(self, database: TaskDatabase, job_id: int, console: Console, *, quiet: bool = False) -> None:
         self.database = database
@@ -121,7 +121,7 @@ class JobDisplay:
                 self._print_line(summary)
 
     def _looks(self, interval: float) -> Iterator[JobSummary]:
-        """Yield the job's state at intervals [s], which grow with what a look costs, until the block ends."""
+        """Yield the job's summary at intervals [s] that grow with the cost of the query, until the block ends."""
         pause = interval
         while not self._stop.wait(pause):
             began = time.monotonic()
@@ -151,7 +151,7 @@ class JobDisplay:
             self.console.print(f"{line}; {self._pace(leaves)}", soft_wrap=True, highlight=False)
 
     def _pace(self, leaves: Mapping[str, int]) -> str:
-        """Return the rate since the first task began and the time left, where there is a basis for it."""
+        """Return the rate since the first task began and the time left, if enough tasks have ended."""
         ended, total = _ended(leaves), sum(leaves.values())
         now = time.monotonic()
         if ended <= self._first:

@@ -1,4 +1,4 @@
-"""``eas doctor``: check the installation and say what to do."""
+"""``eas doctor``: checks the installation and prints hints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STYLES = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "red"}
 )
 @json_option
 def doctor(timeout: float, as_json: bool) -> int:
-    """Check settings, database, queue, file store, Prefect, workers, disks and versions; say what to do.
+    """Check settings, database, queue, file store, Prefect, workers, disks and versions; give hints.
 
     Changes nothing, and shows no passwords. Exits with 1 if there is a problem.
     """
@@ -47,7 +47,7 @@ def doctor(timeout: float, as_json: bool) -> int:
 
 
 def _prepare() -> tuple[list[settings.Origin], dict[str, Check], list[Finding]]:
-    """Return the settings, the checks that are possible with them, and what is wrong already."""
+    """Return the settings, the checks that are possible with them, and the problems of loading them."""
     from flows.prefect_checks import check_prefect
 
     findings: list[Finding] = []

@@ -80,7 +80,7 @@ def _version(row: AnyRow) -> dict[str, Any]:
 )
 @json_option
 def lineage_command(file: str, direction: lineage.Direction, depth: int | None, limit: int, as_json: bool) -> None:
-    """Print which tasks a file comes from, or with --down which tasks and files depend on it.
+    """Print the tasks and files that a file was made from, or with --down those that depend on it.
 
     FILE is working_directory/name, the name alone where it is unique, or the id that `eas files` prints.
     """
@@ -160,7 +160,7 @@ def get(file: str, output: Path | None, version: int | None) -> None:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Copy a file to where a user wants it. Raises RequestError where that cannot be written."""
+    """Copy a file to ``target``. Raises RequestError if it cannot be written."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

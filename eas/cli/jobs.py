@@ -16,10 +16,10 @@ from eas.taskdb.queries import job_list
 @click.argument("job", metavar="JOB")
 @json_option
 def cancel(job: str, as_json: bool) -> None:
-    """Cancel a job: drop what is queued, stop what runs, keep the file products made so far.
+    """Cancel a job: drop queued attempts, stop running ones, keep the file products made so far.
 
-    JOB is a job's id, or its name if only one unfinished job has it. Running tasks end at their
-    worker's next heartbeat at the latest. To run the rest later: eas reschedule --job-id JOB.
+    JOB is a job's id, or its name if only one unfinished job has it. Workers stop running tasks at their
+    next heartbeat at the latest. To run the remaining tasks later: eas reschedule --job-id JOB.
     """
     with App.load() as app:
         job_id = app.database.fetch(lambda connection: job_list.find(connection, job)).id

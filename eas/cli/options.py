@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class NumberRange(click.FloatRange):
-    """A number within bounds. ``nan`` is none, though click takes it to be within any."""
+    """A number within bounds. Rejects ``nan``, which click accepts within any bounds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number, or fail with a usage error."""
@@ -51,7 +51,7 @@ def chain_argument(command: F) -> F:
 
 def submit_options(command: F) -> F:
     """Add the options of a job."""
-    # Commands that only read start without what submission needs.
+    # Imported here, so that commands that only read start without the modules of submission.
     from eas.operations.job_options import BOUNDS
     from eas.orchestration.reuse import CHOICES, FAIL
 
@@ -88,6 +88,6 @@ def options_of(values: dict[str, Any], max_stalls: int) -> SubmitOptions:
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
-    # In a locale without the characters of a text, JSON has escapes of its own for them.
+    # If the locale is not UTF-8, use JSON's own escapes for other characters.
     json.dump(data, sys.stdout, indent=2, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
     sys.stdout.write("\n")

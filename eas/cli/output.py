@@ -1,4 +1,4 @@
-"""What commands print and log: nothing that users named can control the terminal or forge a line of the log."""
+"""Output and logging of commands, with control characters escaped: texts of users may contain any."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eas.plain_text import RecordFormatter, visible
 
 
 def echo(text: object = "", *, err: bool = False, **style: Any) -> None:
-    """Print ``text`` with its line breaks; whatever else is not printable is shown as an escape."""
+    """Print ``text``; escape unprintable characters except line breaks."""
     click.secho(visible(str(text)), err=err, **style)
 
 
 def log_to_stderr(form: str, *, verbose: bool) -> None:
-    """Send the log of this process to the standard error, a record a line."""
+    """Write the log of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RecordFormatter(form))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
-    # A database that is made on first use would begin the log with a dozen lines of alembic.
+    # Alembic logs a dozen lines when a database is created on first use.
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What ``eas run`` asks of Prefect's client before and beside its flow: a server that answers, an orderly end."""
+"""Prefect settings, health check of the server, and signal handling for ``eas run``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 from eas.errors import ServiceError
 
 PATIENCE = 30.0
-"""How long a server may take to start [s]."""
+"""Maximum time to wait for a starting server [s]."""
 PAUSE = 0.5
 
 
 def configured_server() -> str:
-    """Return the URL of the API that Prefect's settings name; empty where they name none.
+    """Return the API URL of Prefect's settings; empty if none is configured.
 
-    Prefect is imported, which takes seconds, only where one of its settings' sources may name one.
+    Prefect takes seconds to import, so it is imported only if one of its sources of settings may configure a URL.
     """
     if "prefect" not in sys.modules and not _may_be_configured():
         return ""
@@ -81,9 +81,9 @@ def require_server(say: Callable[[str], None], patience: float = PATIENCE) -> st
 
 
 def _answers(url: str) -> bool:
-    """Whether the server says that it is well, without Prefect's client, which takes seconds to import.
+    """Whether the server's health check succeeds; avoids Prefect's client, which takes seconds to import.
 
-    Only that client knows certificates, so with TLS it is asked.
+    Returns False for TLS, because only Prefect's client handles its certificate settings.
     """
     if not url.startswith("http://"):
         return False
@@ -95,12 +95,12 @@ def _answers(url: str) -> bool:
 
 
 class TerminatedError(KeyboardInterrupt):
-    """SIGTERM arrived: handled as Ctrl-C is."""
+    """SIGTERM was received; it is handled like Ctrl-C."""
 
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does: by an exception in the main thread, so that everything is closed."""
+    """Make SIGTERM raise an exception in the main thread, like Ctrl-C, so that context managers exit."""
     received = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -108,7 +108,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
         received = True
         if callable(signal.getsignal(signal.SIGINT)):
             signal.raise_signal(signal.SIGINT)  # asyncio may have put its own handler there
-        else:  # a shell has started this process in the background, and SIGINT is ignored
+        else:  # SIGINT is ignored, because a shell has started this process in the background
             signal.default_int_handler(number, frame)
 
     previous: Any = signal.signal(signal.SIGTERM, interrupt)
@@ -119,7 +119,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
             raise TerminatedError from error
         raise
     except BaseException as error:
-        # Prefect's engine puts its own handler in the place of ours while a flow runs.
+        # Prefect's engine replaces this handler while a flow runs, and raises its own exception.
         if type(error).__name__ == "TerminationSignal":
             raise TerminatedError from error
         raise

@@ -1,4 +1,4 @@
-"""``eas submit --through-prefect``: a chain from a laptop to a deployment, through Prefect's API alone."""
+"""``eas submit --through-prefect``: submits a chain to a deployment through Prefect's API alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPTIONS = ("if_exists", "retries", "backoff", "max_stalls", "seed", "priority", 
 
 
 def submit_through_prefect(file: Path, values: dict[str, Any]) -> dict[str, str]:
-    """Check a chain here, and start ``run-chain`` with it where Prefect's API is; return the flow run.
+    """Check a chain locally and create a flow run of the deployment ``run-chain`` with it; return the flow run.
 
     Raises RequestError where the chain or the API's address is wrong, ServiceError where the API does not answer.
     """

@@ -75,10 +75,10 @@ def _shown(app: App) -> str:
 @click.option("--job-name", metavar="NAME", help="Only what jobs of this name have queued.")
 @json_option
 def empty(job_name: str | None, as_json: bool) -> None:
-    """Withdraw everything from the job queue that no worker has claimed.
+    """Withdraw all attempts that no worker has claimed from the job queue.
 
-    The tasks wait, and stay out of the queue until you reschedule them (eas reschedule); what runs
-    continues. To prevent more from being queued, cancel the jobs or stop the process that drives them.
+    Their tasks wait until you reschedule them (eas reschedule). Running tasks continue. To prevent further
+    tasks from being queued, cancel the jobs or stop the process that drives them.
     """
     with App.load() as app:
         counts = empty_queue(app.database, app.queue, job_name=job_name)
@@ -126,8 +126,8 @@ def _print_paused(changed: list[str], done: str, paused: list[str], *, as_json: 
 def show(as_json: bool) -> None:
     """Show how many attempts are queued, by task type; with RabbitMQ, its messages too.
 
-    Held back are tasks that no worker may claim yet: queued ones whose retry is not due, and those
-    that were withdrawn from the queue (eas reschedule puts them back).
+    Tasks are held back if no worker may claim them yet: their retry is not due, or they were withdrawn from
+    the queue (eas reschedule queues them again).
     """
     with App.load() as app:
         depths = app.queue.depths()

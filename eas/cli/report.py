@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 LAST = 20
-"""Rows of long tables that a terminal shows."""
+"""Maximum number of rows of long tables on a terminal."""
 
 
 @click.group(context_settings={"token_normalize_func": normalise})
 def report() -> None:
     """Progress, timings, outcomes, errors, trees, queues and workers.
 
-    Reports read a snapshot and do not slow down the pipeline. --csv writes the whole table; a file name
-    ending in .parquet makes it parquet, and - writes CSV to the standard output.
+    Reports read a snapshot and do not slow down running jobs. --csv writes the whole table: as Parquet if
+    the file name ends in .parquet, and to standard output if it is -.
     """
 
 
@@ -42,7 +42,7 @@ csv_option = click.option("--csv", metavar="FILE", type=click.Path(path_type=Pat
 
 
 def filter_options(command: F) -> F:
-    """Add the filters that every report knows."""
+    """Add the filters that all reports share."""
     options = [
         click.option("--job", metavar="JOB", help="Only this job: its id, or its name if that is unique."),
         click.option("--job-name", metavar="NAME", help="Only tasks of jobs of this name."),

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 SHOWN_FAILURES = 20
 PREFECT_PAUSES = (0, 2, 5, 10, 20)
-"""Waits before each try to start the flow [s]: a server on sqlite answers 503 while it is busy."""
+"""Waits before each try to start the flow [s]: a Prefect server with sqlite returns 503 when it is busy."""
 
 
 class _Request(NamedTuple):
-    """How to run a job: number of local workers, URL of a configured Prefect server (or empty), without a display."""
+    """How to run a job: number of local workers, URL of the configured Prefect server or "", no progress display."""
 
     workers: int
     server: str
@@ -68,9 +68,9 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
         **values: Any) -> int:  # fmt: skip
     """Run a task chain to its end with local workers, as a Prefect flow, and wait for it.
 
-    Starts a local Prefect server where none is configured, and keeps it for the next run (eas server).
-    Exits with 1 if a task did not succeed. --resume continues a run that was killed: tasks that are
-    done do not run again.
+    Starts a local Prefect server if none is configured, and keeps it for the next run (eas server).
+    Exits with 1 if a task did not succeed. --resume continues an interrupted run: tasks that are done do
+    not run again.
     """
     console = Terminal(stderr=as_json)
     reports: list[Path] = []
@@ -78,7 +78,7 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
         count = workers if workers is not None else (os.cpu_count() or 1)
         if count and file is not None:
             app.store.check()  # before anything is submitted
-        # What cannot be reached is reported before anything is submitted.
+        # Report an unreachable server before anything is submitted.
         server = require_server(lambda text: console.print(text, highlight=False, soft_wrap=True))
         job_id = _job(app, file, resume, values)
         summary = summarise(app.database, job_id)
@@ -102,7 +102,7 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
 
 
 def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]) -> int:
-    """Return the job to run: a new one, or one that is there."""
+    """Submit the chain, or look up the job to resume; return its id."""
     if (file is None) == (resume is None):
         raise RequestError("give either a FILE or --resume JOB", hint="eas run demo_jobs/detection_limit.json")
     if resume is not None:
@@ -132,7 +132,7 @@ def _flow_of(job_id: int, name: str, workers: int, max_task_runs: int) -> Callab
 
 @contextmanager
 def _resumable(job_id: int) -> Iterator[None]:
-    """Name the command that continues the job in each error that leaves it unfinished."""
+    """Add the command that continues the job to each error that leaves it unfinished."""
     resume = f"eas run --resume {job_id}"
     try:
         yield
@@ -151,7 +151,7 @@ def _run(
 ) -> tuple[JobSummary, list[Path]]:
     """Run the job; return its summary, and the report files that the flow wrote.
 
-    Workers and orchestrator start at once, and the flow drives the job on once Prefect is there.
+    Workers and orchestrator start at once; the flow takes the job over when Prefect has started.
     """
     try:
         with ExitStack() as stack:
@@ -180,7 +180,7 @@ def _shown(
     server: LocalServer | None,
     console: Console,
 ) -> State[Any] | None:
-    """Run the flow, which takes the job over; where the local server does not come up, run the job without it."""
+    """Run the flow, which takes the job over; if the local server does not start, run the job without a flow."""
     # The display shows the progress; the runs' logs still go to the server.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     # The server's automation marks a flow run without heartbeats as crashed.
@@ -240,9 +240,9 @@ def _how_to_go_on(app: App, job_id: int) -> str:
 
 
 def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, State[Any]]]) -> State[Any] | None:
-    """Run the flow; while Prefect's server is too busy, try again: the job continues where it was.
+    """Run the flow, and run it again if Prefect's server is too busy; the job continues where it was.
 
-    Returns its state, or None where the server failed once the job was over. Raises ServiceError.
+    Returns the flow's state, or None if the server failed after the job had ended. Raises ServiceError.
     """
     from httpx import HTTPError
     from prefect.exceptions import PrefectHTTPStatusError
@@ -272,7 +272,7 @@ def _reports(app: App, job_id: int) -> list[Path]:
 
 
 def _remedies(summary: JobSummary) -> Iterator[str]:
-    """Yield what can be done about a job that did not succeed: settings are stored with it, also wrong ones."""
+    """Yield hints about a job that did not succeed: its settings are stored, so wrong ones need a new job."""
     job = summary.job_id
     if summary.state == JobState.FAILED:
         file = shlex.quote(summary.source) if Path(summary.source).is_file() else "FILE"

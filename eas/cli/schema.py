@@ -14,6 +14,6 @@ from eas.registry import load
 def schema(strict: bool) -> None:
     """Print the JSON Schema of task chains, for editors that complete and check JSON files.
 
-    It has the task types that are installed here, those of third parties among them.
+    The schema covers the task types that are installed here, including those of third parties.
     """
     print_json(chain_schema(load(), strict=strict))

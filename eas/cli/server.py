@@ -1,4 +1,4 @@
-"""``eas server``: the Prefect server that ``eas run`` starts where none is configured."""
+"""``eas server``: the Prefect server that ``eas run`` starts if none is configured."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from flows.local_server import LocalServer
 def server() -> None:
     """Show or stop the Prefect server that `eas run` started.
 
-    It is kept for the next run, and stops by itself when nothing has used it for EAS_SERVER_IDLE seconds.
+    It is kept for the next run, and stops after EAS_SERVER_IDLE seconds without use.
     """
 
 
 @server.command()
 @json_option
 def status(as_json: bool) -> int:
-    """Show where the server is, and whether a run uses it. Exits with 1 if none runs."""
+    """Show the server's address, and whether a run uses it. Exits with 1 if no server runs."""
     found = local_server()
     address, in_use = found.address(), found.in_use()
     if as_json:

@@ -23,12 +23,12 @@ def password_of(given: str | None, user: str | None, variable: str, what: str) -
 
 
 def refuse_both(url: str | None, **parts: object) -> None:
-    """Raise SettingsError where a URL is given as well as parts of one."""
+    """Raise SettingsError if both a URL and parts of one are given."""
     given = [f"--{name.replace('_', '-')}" for name, value in parts.items() if value is not None]
     if url is not None and given:
         raise SettingsError(f"--url says it all, but {', '.join(given)} was given too", hint="leave one of them out")
 
 
 def make_url(drivername: str, **parts: str | int | None) -> str:
-    """Return a URL of parts, each quoted as it must be."""
+    """Return the URL of quoted parts."""
     return URL.create(drivername, **parts).render_as_string(hide_password=False)  # type: ignore[arg-type]

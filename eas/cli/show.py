@@ -1,4 +1,4 @@
-"""``eas show``: all that is known of one task."""
+"""``eas show``: the full report on one task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eas.taskdb.queries.task_report import task_report
 def show(task: int, as_json: bool) -> None:
     """Show one task: state, why it waits, settings, metadata, files with their makers, attempts and logs.
 
-    TASK is a task's id, as `eas report tree`, `eas jobs` and every message about a task give it.
+    TASK is a task's id, as printed by `eas report tree` and in messages about tasks.
     """
     with App.load() as app:
         now = app.database.now()

@@ -1,4 +1,4 @@
-"""What the operating system refuses a command, as an error with a hint: no space, no descriptors, no permission."""
+"""Converts errors of the operating system (no space, no descriptors, no permission) into EASError with a hint."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ HINTS = {
 
 
 _NO_THREAD = "can't start new thread"
-"""What Python says where the system refuses a thread; the number of the system's error is lost."""
+"""Python's message if the system refuses a thread; it does not include the errno."""
 
 
 def explained(error: OSError | RuntimeError | MemoryError) -> EASError | None:
-    """Return the error to show, or None where it is no refusal that a user can do anything about."""
+    """Return the error to show, or None if a user cannot correct its cause."""
     if isinstance(error, MemoryError):
         return EASError("there is not enough memory", hint=HINTS[errno.ENOMEM])
     if isinstance(error, RuntimeError):

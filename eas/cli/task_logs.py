@@ -22,7 +22,7 @@ from eas.taskdb.queries.task_report import log_entry
 
 PAGE = 1000
 POLL = 1.0
-"""Interval between two looks of ``--follow`` [s]."""
+"""Interval between two queries of ``--follow`` [s]."""
 
 Entry = dict[str, Any]
 NAMES = {number: name for name, number in logs.LEVELS.items()}
@@ -55,7 +55,7 @@ class _Read(Protocol):
 
 
 class _Source:
-    """Where entries come from: ``read(connection, level, after)`` gives the next ones; ``over``: no more will come."""
+    """Source of entries: ``read(connection, level, after)`` returns the next ones; ``over`` whether all have come."""
 
     def __init__(self, app: App, read: _Read, over: Callable[[Connection], bool]) -> None:
         self.app = app
@@ -94,7 +94,7 @@ def _entries(source: _Source, level: int, *, follow: bool) -> Iterator[Entry]:
     """Yield entries in the order of writing; with ``follow`` also those that are written from now on."""
     after = 0
     while True:
-        # Asked before reading: what is written in between is then still printed.
+        # Evaluated before reading, so that entries written in between are still printed.
         over = not follow or source.app.database.fetch(source.over)
         part = source.app.database.fetch(partial(source.read, level=level, after=after))
         yield from part

@@ -1,4 +1,4 @@
-"""The console of commands: nothing that users named can control the terminal, or is taken for markup."""
+"""The rich console of commands, without markup and with control characters escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eas.plain_text import visible
 
 
 class Terminal(Console):
-    """A console that takes strings as they are, without markup; what is not printable is shown as an escape."""
+    """A console that prints strings without markup and escapes unprintable characters."""
 
     def __init__(self, *, stderr: bool = False, file: IO[str] | None = None, **options: Any) -> None:
         super().__init__(stderr=stderr, file=file, markup=False, emoji=False, **options)

@@ -1,4 +1,4 @@
-"""Plain text of commands that show things: aligned columns, fit for a terminal whatever users wrote."""
+"""Plain-text output of commands: aligned tables and lists, safe for terminals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eas.plain_text import fitting, one_line, value_text
 
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "stalled": "red", "blocked": "yellow"}
 LONGEST = 100
-"""Characters of a cell."""
+"""Maximum number of characters of a cell."""
 
 
 def table(
@@ -22,9 +22,9 @@ def table(
     important: Sequence[str] = (),
     numbers: int = 0,
 ) -> None:
-    """Print rows below a header, or ``empty`` where there are none; the last columns, ``numbers``, end at the right.
+    """Print rows below a header, or ``empty`` if there are none; the last ``numbers`` columns are right-aligned.
 
-    On a terminal, columns that find no room are left out, ``important`` ones last, and a last line says so.
+    On a terminal, columns that do not fit are left out, ``important`` ones last, and a last line lists them.
     """
     lines = [[one_line(value_text(cell), LONGEST) for cell in row] for row in rows]
     if not lines:
@@ -55,7 +55,7 @@ def heading(text: str) -> None:
 
 
 def pairs(values: Iterable[tuple[str, object]]) -> None:
-    """Print names and values, aligned; what has no value is left out."""
+    """Print aligned names and values; leave out empty values."""
     known = [(one_line(name), one_line(value_text(value), 400)) for name, value in values if value not in (None, "")]
     width = max((len(name) for name, _ in known), default=0)
     for name, text in known:

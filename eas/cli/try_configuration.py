@@ -1,4 +1,4 @@
-"""Test configurations of single tasks, as the prototype has them: a JSON object shaped like a task descriptor.
+"""Test configurations of single tasks, compatible with the prototype: a JSON object like a task descriptor.
 
 ``task``, ``inputs``, ``outputs`` and settings, which may be expressions. File names are relative to
 the configuration's folder. The metadata of an input are in a sidecar beside it: a JSON object in
@@ -36,18 +36,18 @@ class Configuration:
 def read_configuration(path: Path, registry: Registry, seed: int) -> Configuration:
     """Read and evaluate a test configuration.
 
-    Raises RequestError where it cannot be read, and ChainError with all that is wrong in it.
+    Raises RequestError if it cannot be read, and ChainError with all its problems.
     """
     descriptor = _object(path, "a test configuration")
     if "task_list" in descriptor:
         raise RequestError(f"{path} is a task chain, not the configuration of one task", hint=f"eas run {path}")
-    # Older configurations keep the settings apart.
+    # Older configurations have the settings in an object of their own.
     nested = descriptor.pop("settings", None)
     descriptor |= nested if isinstance(nested, dict) else {}
     files = {side: _files(path, side, descriptor.get(side)) for side in ("inputs", "outputs")}
     for side, found in files.items():
         if found:
-            # Paths of this machine, where a chain has names of file products.
+            # The files are local paths, but a chain requires names of file products: use placeholders.
             descriptor[side] = {name: f"{side}-{number}" for number, name in enumerate(found)}
     try:
         chain = parse_chain(json.dumps({"task_list": [descriptor]}), str(path), registry)

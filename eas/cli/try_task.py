@@ -1,4 +1,4 @@
-"""``eas try``: one task on local files, without database, queue or store; for authors of task types."""
+"""``eas try``: runs one task on local files, without database, queue or file store; for authors of task types."""
 
 from __future__ import annotations
 
@@ -166,10 +166,10 @@ def _move_files(work: Work, result: AttemptResult, outputs: Mapping[str, Path]) 
 
 
 def _compare(result: AttemptResult, task_type: TaskType) -> None:
-    """Warn of metadata that differ from the declared ones: other chains are checked against these."""
+    """Warn if the returned metadata differ from the declared ones, against which chains are checked."""
     declared = task_type.declared_metadata()
     if declared is not None and result.passed:
-        # A file's comments hold metadata, too: any name may be one that is passed on.
+        # Comments of input files hold metadata as well, so any name may have been passed on.
         passed_on = result.metadata if task_type.metadata_from else ()
         for each in differences(declared, result.metadata, passed_on):
             echo(f"WARNING: {each}: correct the declaration of {task_type.name}'s metadata", err=True)

@@ -18,8 +18,8 @@ from eas.app import App
 def web(host: str, port: int, user_header: str | None) -> None:
     """Serve every job, task, file and log to browsers, read-only, until Ctrl-C.
 
-    With EAS_WEB_PASSWORD set, browsers ask for this password (user name: eas). On another address than
-    the loopback one, set it, or put a reverse proxy in front that names the user in --user-header.
+    If EAS_WEB_PASSWORD is set, browsers ask for this password (user name: eas). On any address other than
+    loopback, set it, or use a reverse proxy that passes the user's name in --user-header.
     """
     from eas.web.server import serve
 

@@ -1,4 +1,4 @@
-"""The application: addresses, errors, static files."""
+"""The ASGI application: routes, error handlers, static files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eas.web.site import Site, site
 
 
 class _Id(IntegerConvertor):
-    """An id in an address: not longer than a column of the task database holds."""
+    """An id in an address, limited to the range of a database column."""
 
     regex = "[0-9]{1,18}"
 
@@ -33,7 +33,7 @@ register_url_convertor("id", _Id())
 
 
 async def _health(_: Request) -> Response:
-    """Answer in the event loop: requests that wait for the task database keep no probe waiting."""
+    """Answer in the event loop, so that requests waiting for the task database do not delay probes."""
     return Response("ok\n", media_type="text/plain")
 
 
@@ -83,7 +83,7 @@ def create(app: App, access: Access) -> Guard:
 
 
 def _refused(request: Request, error: EASError) -> Response:
-    """Answer a request that cannot be served with what is wrong and what to do."""
+    """Return the error page with message and hint."""
     status = 404 if isinstance(error, UNKNOWN) else 503 if isinstance(error, ServiceError) else 500
     if status == 500 and isinstance(error, RequestError):
         status = 400

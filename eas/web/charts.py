@@ -1,4 +1,4 @@
-"""Charts as numbers for templates: bars of a timeline."""
+"""Coordinates of charts for templates: the bars of a timeline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eas.plain_text import duration_text, one_line, time_text
 
 WIDTH, LEFT, ROW = 960, 150, 18
 MOST_WORKERS = 60
-"""Rows of the chart."""
+"""Maximum number of rows of the chart."""
 
 TICKS = 6
 
@@ -17,7 +17,7 @@ TICKS = 6
 def timeline(rows: Sequence[Any], now: float) -> dict[str, Any] | None:
     """Return bars of attempts, a row for each worker, as the template ``timeline.html`` draws them.
 
-    None where there is nothing to draw. ``now``: the end of what still runs [Unix s].
+    Returns None if there is nothing to draw. ``now`` is the end of bars of running attempts [Unix s].
     """
     if not rows:
         return None

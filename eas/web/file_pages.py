@@ -25,13 +25,13 @@ from eas.web.site import site
 
 HEADER = ("file", "file_id", "version", "size [B]", "sha256", "passed_qc", "made [UTC]", "task", "task_type", "job")
 PICTURED = 40
-"""Tasks of one direction that the lineage's picture shows."""
+"""Maximum number of tasks of each direction in the picture of the lineage."""
 
 LARGEST = 200_000_000
-"""Larger light curve files are not drawn [bytes]."""
+"""Maximum size of a light curve file that is drawn [bytes]."""
 
 ONE_AT_A_TIME = threading.Lock()
-"""A light curve of two years takes hundreds of MB while it is drawn."""
+"""Serialises drawing, because a light curve of two years takes hundreds of MB while it is drawn."""
 
 
 def files(request: Request) -> Response:
@@ -90,7 +90,7 @@ def file(request: Request) -> Response:
 
 
 def _is_drawn(version: Any) -> bool:
-    """Return whether a version can be a light curve: its making says so, or its name."""
+    """Return whether a version may be a light curve, by its semantic name or file name."""
     if version is None or version.size > LARGEST:
         return False
     return "lightcurve" in version.semantic or version.name.endswith((".lc", ".gz", ".lc.gz"))
@@ -102,7 +102,7 @@ def _version(request: Request) -> StoredVersion:
 
 
 def download(request: Request) -> Response:
-    """Answer with the content of a version that SQL knows, checked against its checksum."""
+    """Answer with the content of a version, verified against its checksum."""
     version = _version(request)
     folder = tempfile.TemporaryDirectory()
     try:

@@ -23,10 +23,10 @@ from eas.web.site import Site, site
 
 STATES = tuple(TaskState)
 ERRORS = 1000
-"""Newest errors that are grouped."""
+"""Maximum number of newest errors that are grouped."""
 
 CHILDREN = 100
-"""Children of one level of the tree that are shown at a time."""
+"""Maximum number of children of a node shown at a time."""
 
 HEADER = ("id", "name", "state", "tasks", *STATES, "rate [1/s]", "time_left [s]", "submitted [UTC]", "started [UTC]",
           "ended [UTC]", "driver")  # fmt: skip
@@ -102,7 +102,7 @@ def _job(request: Request) -> AnyRow:
 
 
 def _progress(counted: progress.Counts) -> list[dict[str, Any]]:
-    """Return a line for each task type, those that workers run first."""
+    """Return one row for each task type, leaf task types first."""
     found: dict[str, Counter[str]] = {}
     for (kind, state), count in counted.items():
         found.setdefault(kind or "?", Counter())[state] += count
@@ -161,7 +161,7 @@ def errors(request: Request) -> Response:
 
 
 def timeline(request: Request) -> Response:
-    """Answer with a chart of which worker ran which task of a job when, the last ones."""
+    """Answer with a chart of the last attempts of a job, by worker."""
     here, row = site(request), _job(request)
     now = here.app.database.now()
     rows = here.fetch(lambda c: attempt_list.timeline(c, row.id))

@@ -1,4 +1,4 @@
-"""The lineage of a file as a picture: what it was made from on the left, what depends on it on the right."""
+"""Diagram of a file's lineage: ancestors on the left, descendants on the right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eas.taskdb.queries.lineage import Lineage
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 210, 44, 50, 14
 MOST_ROWS = 12
-"""Boxes in one column that are drawn."""
+"""Maximum number of boxes in one column."""
 
 TEXT = 26
 Key = tuple[str, int]

@@ -1,4 +1,4 @@
-"""Templates and tables: every text is escaped, and characters that control a display are made visible."""
+"""Rendering of templates and CSV, with HTML and control characters escaped."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def environment() -> Environment:
 
 
 class Renderer:
-    """Makes pages of templates."""
+    """Renders pages from templates."""
 
     def __init__(self) -> None:
         self.environment = environment()
 
     def page(self, request: Request, template: str, *, title: str, status: int = 200, **values: Any) -> Response:
-        """Return a page; ``moving`` among the values says that it should look again every few seconds."""
+        """Return a page; it refreshes every few seconds if the value ``moving`` is true."""
         known = {"moving": False, "request": request, "title": title, "here": request.url.path, "query": ""}
         text = self.environment.get_template(template).render(known | values)
         return HTMLResponse(text, status)

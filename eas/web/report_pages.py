@@ -25,7 +25,7 @@ TIMING_HEADER = ("task", "job", "task_type", "loops", "attempt", "state", "queue
                  "ended [UTC]", "wall [s]", "cpu [s]", "cpu_with_children [s]", "peak_memory [MB]", "qc_passed",
                  "worker", "host")  # fmt: skip
 WORKERS = 200
-"""Workers that are listed: those alive, and the last that are not."""
+"""Maximum number of workers listed: living ones, then the last of the others."""
 
 
 def _job_id(request: Request) -> int | None:
@@ -54,7 +54,7 @@ def log(request: Request) -> Response:
 
 
 def timings(request: Request) -> Response:
-    """Answer with what attempts took: a summary of the last ones, and attempt by attempt."""
+    """Answer with the timings of attempts: a summary of the last ones, and a list."""
     here, job_id = site(request), _job_id(request)
     if wants_csv(request):
         rows = all_pages(

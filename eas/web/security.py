@@ -1,4 +1,4 @@
-"""Who may look, and what a browser may do with a page: headers, password, reverse proxy, host names."""
+"""Access control and security headers: password, reverse proxy, host names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 USER = "eas"
 HEALTH = "/health"
-"""Probes ask here, by the address of a pod and without a password; the answer tells nothing."""
+"""Path for probes, which use a pod's address and no password; the answer contains no data."""
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -32,17 +32,17 @@ LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 @dataclass(frozen=True)
 class Access:
-    """Who may look.
+    """Access rules.
 
     Attributes
     ----------
     password:
-        What browsers must send by HTTP basic authentication, with the user name ``eas``; empty: none.
+        Password for HTTP basic authentication, with the user name ``eas``; empty for none.
     user_header:
         Header by which a reverse proxy names the user: requests without it are refused; empty: none.
     hosts:
-        Names under which the application may be addressed; empty: any. Without password and proxy it
-        keeps pages of other sites from reading it through a name of theirs that leads here.
+        Allowed host names; empty for any. Without password and proxy, this prevents DNS rebinding: pages of other
+        sites could otherwise read the application through a host name that resolves to it.
     """
 
     password: str = ""
@@ -51,7 +51,7 @@ class Access:
 
 
 class Guard:
-    """Refuses requests that may not look, and sets the headers of every answer."""
+    """ASGI middleware: rejects unauthorised requests, and sets security headers on every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app = app
@@ -93,7 +93,7 @@ class Guard:
 def allowed_hosts(listening: str, web_url_host: str, *, guarded: bool) -> frozenset[str]:
     """Return the names under which the application may be addressed; none means any.
 
-    ``guarded``: whether a password or a reverse proxy keeps strangers away.
+    ``guarded``: whether a password or a reverse proxy protects the application.
     """
     if guarded or listening not in LOCAL:
         return frozenset()

@@ -26,7 +26,7 @@ def serve(app: App, host: str, port: int, *, user_header: str | None = None) -> 
     listener = _listen(host, port)
     bound = listener.getsockname()[1]
     app.database.ping()
-    listener.listen()  # who reads the address below is let in at once
+    listener.listen()  # accept connections before the address is printed
     click.echo(f"EAS is at http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{bound} (Ctrl-C stops it)")  # noqa: S104
     if password:
         click.echo(f"user name: {USER}; the password is that of {PASSWORD}")
@@ -40,7 +40,7 @@ def serve(app: App, host: str, port: int, *, user_header: str | None = None) -> 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP: asyncio then sends small packets at once; else each page waits 40 ms for an acknowledgement.
+    # With an explicit IPPROTO_TCP asyncio sets TCP_NODELAY; otherwise each page waits 40 ms for an acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""What every page needs: the parts of EAS that it reads from."""
+"""Dependencies of all pages: app, renderer and cache of slow results."""
 
 from __future__ import annotations
 

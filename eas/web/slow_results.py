@@ -1,4 +1,4 @@
-"""Results that take long: computed by one thread, kept for a time in proportion to their cost."""
+"""Cache of slow queries: one thread computes them; each is kept for a time proportional to its cost."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 KEPT = 300
-"""Number of results that are kept."""
+"""Maximum number of cached results."""
 
 SHARE = 0.02
-"""Share of one processor that computing them again and again may take."""
+"""Maximum share of one CPU that recomputing a result may take."""
 
 SHORTEST = 2.0
-"""A result is kept for this time at least [s]."""
+"""Minimum time for which a result is kept [s]."""
 
 
 @dataclass(frozen=True)
 class Result(Generic[T]):
-    """A result and when it was computed [Unix s]; None and 0 where it is not there yet."""
+    """A result and the time of its computation [Unix s]; None and 0 if it is not computed yet."""
 
     value: T | None
     at: float = 0.0
@@ -42,7 +42,7 @@ class _Entry:
 
 
 class SlowResults:
-    """Gives the newest known result at once, and has it computed again where it is old."""
+    """Returns the cached result immediately, and recomputes it in the background if it is stale."""
 
     def __init__(self, patience: float = 0.03) -> None:
         self.patience = patience

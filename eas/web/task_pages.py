@@ -46,7 +46,7 @@ def read_filter(request: Request, connection: Connection) -> TaskFilter:
 
 
 def tasks(request: Request) -> Response:
-    """Answer with a page of the tasks that a filter chooses."""
+    """Answer with a page of the tasks that a filter selects."""
     here = site(request)
     wanted = here.fetch(lambda c: read_filter(request, c))
     order = request.query_params.get("order", "")
@@ -85,7 +85,7 @@ def tasks(request: Request) -> Response:
 def read_page(
     connection: Connection, wanted: TaskFilter, order: str, after: str | None, limit: int = task_list.LIMIT
 ) -> tuple[Page, bool]:
-    """Return a page of tasks in an order of ``ORDERS``, and whether they are too many to be sorted so."""
+    """Return a page of tasks in one of ``ORDERS``, and whether they are too many to be sorted."""
     if order in ("", "newest"):
         return task_list.page(connection, wanted, after=after, limit=limit, newest=order == "newest"), False
     found = sorted_tasks.page(connection, wanted, order, after=after, limit=limit)
@@ -181,11 +181,11 @@ def pass_fail(request: Request) -> Response:
 
 
 MOST_CELLS = 60
-"""Rows and columns of a grid that are shown."""
+"""Maximum number of rows and columns of a grid."""
 
 
 def _grid(rates: list[outcomes.Rate]) -> dict[str, Any]:
-    """Return rates as a table: values of the columns, and a line of cells for each value of the rows."""
+    """Return rates as a table: column values, and a row of cells for each row value."""
     columns = list(dict.fromkeys(rate.column for rate in sorted(rates, key=lambda each: outcomes.order(each.column))))
     rows = list(dict.fromkeys(rate.row for rate in rates))
     cells = {(rate.row, rate.column): rate for rate in rates}
