@@ -118,7 +118,7 @@ def estimate(chain: AnyChain, *, workers: int | None = None) -> Estimate:
     """
     number = (os.cpu_count() or 1) if workers is None else workers
     if number < 1:
-        raise RequestError(f"{number} workers run nothing", hint="give a number of workers from 1")
+        raise RequestError(f"the number of workers is {number}", hint="give at least 1")
     system = session.app()
     database = system.database if system.has_database() else None
     return estimate_chain(database, system.registry, _read(chain, system.registry), number)[1]

@@ -31,7 +31,7 @@ COMMANDS = {
     "server": ("eas.cli.server:server", "Show or stop the Prefect server that `eas run` started."),
     "doctor": (
         "eas.cli.doctor:doctor",
-        "Check settings, database, queue, file store, Prefect, workers, disks and versions; say what to do.",
+        "Check settings, database, queue, file store, Prefect, workers, disks and versions; give hints.",
     ),
     "web": ("eas.cli.web:web", "Serve every job, task, file and log to browsers, read-only, until Ctrl-C."),
     "jobs": (
@@ -61,7 +61,7 @@ COMMANDS = {
     "plot": ("eas.cli.files:plot", "Draw a light curve as a PNG: its full span, or folded at its period."),
     "cancel": (
         "eas.cli.jobs:cancel",
-        "Cancel a job: drop what is queued, stop what runs, keep the file products made so far.",
+        "Cancel a job: drop queued attempts, stop running ones, keep the file products made so far.",
     ),
     "reschedule": ("eas.cli.jobs:reschedule", "Run tasks again that failed, stalled or were withdrawn from the queue."),
     "db": ("eas.cli.database:db", "Create, migrate, save, restore and prune the task database."),
@@ -72,8 +72,8 @@ COMMANDS = {
         "eas.cli.try_task:try_task",
         "Run one task of type TASK on local files: its code, then its QC, as a worker would.",
     ),
-    "blocks": ("eas.cli.blocks:blocks", "Keep the settings as blocks on the Prefect server."),
-    "deploy": ("eas.cli.deploy:deploy", "Deploy EAS to a Kubernetes cluster, and the worker types that are named."),
+    "blocks": ("eas.cli.blocks:blocks", "Save the settings as blocks on the Prefect server."),
+    "deploy": ("eas.cli.deploy:deploy", "Deploy EAS with the given worker types to a Kubernetes cluster."),
     "status": ("eas.cli.deploy:status", "Show pods, queues, workers and the last errors."),
     "restart-workers": (
         "eas.cli.deploy:restart_workers",

@@ -20,7 +20,7 @@ def blocks() -> None:
 
 
 @blocks.command()
-@click.option("--name", default="eas", show_default=True, help="What the three blocks are called.")
+@click.option("--name", default="eas", show_default=True, help="Name of the three blocks.")
 @json_option
 def save(name: str, as_json: bool) -> None:
     """Register the block types and save the current settings, passwords as secrets.
@@ -53,4 +53,4 @@ def prefect_server() -> Iterator[None]:
         yield
     except (HTTPError, PrefectHTTPStatusError) as error:
         problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise ServiceError(f"the Prefect server {url}: {problem}", hint="is it running? see PREFECT_API_URL") from error
+        raise ServiceError(f"the Prefect server {url}: {problem}", hint="check PREFECT_API_URL") from error

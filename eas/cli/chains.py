@@ -46,13 +46,13 @@ def validate(file: Path, strict: bool) -> None:
     "--graph",
     type=click.Path(path_type=Path),
     metavar="PICTURE",
-    help="Draw it to a file .svg, .html or .mmd (Mermaid), or as Mermaid to the output: `--graph mermaid`.",
+    help="Draw the plan to a file .svg, .html or .mmd (Mermaid), or to the output with `--graph mermaid`.",
 )
 @click.option(
     "--estimate",
     "estimated",
     is_flag=True,
-    help="Show what it would take, from recorded attempts: wall time, CPU time, memory and disk.",
+    help="Estimate wall time, CPU time, memory and disk, from recorded attempts.",
 )
 @click.option(
     "--workers",
@@ -70,9 +70,9 @@ def plan(file: Path, strict: bool, graph: Path | None, estimated: bool, workers:
     type, of jobs with the same name where there are any; ranges leave out the fastest and the slowest tenth.
     """
     if workers is not None and not estimated:
-        raise click.UsageError("--workers is the number of workers of --estimate: give both")
+        raise click.UsageError("--workers requires --estimate")
     if estimated and graph is not None:
-        raise click.UsageError("give one of --graph and --estimate")
+        raise click.UsageError("--graph and --estimate exclude each other")
     if estimated:
         _estimate(file, workers or os.cpu_count() or 1, strict=strict, as_json=as_json)
         return
@@ -119,7 +119,7 @@ def submit(file: Path, as_json: bool, through_prefect: bool, **values: Any) -> N
         print_json({"job_id": job_id, "seed": seed})
     else:
         echo(job_id)
-        echo(f"seed {seed} (--seed {seed} repeats its random numbers)", err=True)
+        echo(f"seed {seed} (--seed {seed} reproduces its random numbers)", err=True)
 
 
 def _estimate(file: Path, workers: int, *, strict: bool, as_json: bool) -> None:
@@ -162,7 +162,7 @@ def _draw(chain: Chain, registry: Registry, target: Path) -> None:
         return
     if target.suffix not in forms:
         raise RequestError(
-            f"--graph {target}: no picture has this ending", hint=f"give a file {', '.join(forms)}, or `{MERMAID}`"
+            f"--graph {target}: unsupported file format", hint=f"give a file {', '.join(forms)}, or `{MERMAID}`"
         )
     try:
         target.write_text(forms[target.suffix](planning.fold_chain(chain, registry)), encoding="utf-8")

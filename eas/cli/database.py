@@ -31,12 +31,12 @@ def db() -> None:
 @click.option(
     "--db-engine",
     type=click.Choice(["mysql", "sqlite3"]),
-    help="Engine of the task database; mysql where --db-host, --db-port or --db-user is given.",
+    help="Engine of the task database; default: mysql if --db-host, --db-port or --db-user is given.",
 )
 @click.option("--db-host", help="MySQL: host; default: localhost.")
 @click.option("--db-port", type=click.IntRange(1, 65535), help="MySQL: port; default: 3306.")
 @click.option("--db-user", help="MySQL: user.")
-@click.option("--db-passwd", help="MySQL: password; better in EAS_DB_PASSWD, or asked for.")
+@click.option("--db-passwd", help="MySQL: password; prefer EAS_DB_PASSWD or the prompt.")
 @click.option("--db-name", help="MySQL: database, default eas; sqlite: path of the file.")
 def init(
     url: str | None,
@@ -87,7 +87,7 @@ def save(output: Path | None, as_json: bool) -> None:
 
 @db.command()
 @click.option("--input", "source", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Saved file.")
-@click.option("--force", is_flag=True, help="Replace what the task database holds.")
+@click.option("--force", is_flag=True, help="Replace the contents of the task database.")
 @json_option
 def restore(source: Path, force: bool, as_json: bool) -> None:
     """Restore a saved file into an empty task database, on any engine."""
@@ -101,7 +101,7 @@ def restore(source: Path, force: bool, as_json: bool) -> None:
     "--older-than", metavar="TIME", required=True, help="Age of a job's end (30d, 12h), or a time (2026-11-22T08:30)."
 )
 @click.option("--products", is_flag=True, help="Remove jobs with file products, too, and the stored files with them.")
-@click.option("--apply", is_flag=True, help="Remove it; without this option, only print what would be removed.")
+@click.option("--apply", is_flag=True, help="Remove the jobs; without this option, only print what would be removed.")
 @json_option
 def prune(older_than: str, products: bool, apply: bool, as_json: bool) -> None:
     """Remove jobs that ended long ago, with their tasks, attempts and logs; without --apply, only print them.
@@ -120,7 +120,7 @@ def prune(older_than: str, products: bool, apply: bool, as_json: bool) -> None:
     if as_json:
         print_json(pruned.to_json() | {"applied": apply})
     else:
-        echo(("removed: " if apply else "would be removed (--apply removes it): ") + pruned.message)
+        echo(("removed: " if apply else "would be removed with --apply: ") + pruned.message)
 
 
 def _print(what: str, path: Path, contents: Contents, as_json: bool) -> None:

@@ -58,7 +58,7 @@ def _alone(
         if not await namespace_exists(cluster):
             raise RequestError(
                 f"there is no namespace {namespace} on the cluster at {cluster.host}",
-                hint="give --namespace or --context; `eas deploy` makes a namespace",
+                hint="give --namespace or --context; `eas deploy` creates a namespace",
             )
         async with only_operator(cluster, command, progress, take_over=take_over):
             return await verb(cluster, progress)
@@ -80,13 +80,13 @@ def _images(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 take_over_option = click.option(
-    "--take-over", is_flag=True, help="End the command of another operator that runs in the namespace."
+    "--take-over", is_flag=True, help="Stop another operator's command that runs in the namespace."
 )
 fraction_option = click.option(
     "--limit-to-system-fraction",
     "fraction",
     type=NumberRange(0, 1, min_open=True),
-    help="One worker gets at most this share of the largest node; default: as before, else 0.25 on minikube.",
+    help="Maximum share of the largest node for one worker; default: as before, else 0.25 on minikube.",
 )
 
 
@@ -95,12 +95,12 @@ fraction_option = click.option(
 @click.option(
     "--without-worker", "without", multiple=True, metavar="W", help="Worker type to remove from the deployed ones."
 )
-@click.option("--worker-image", multiple=True, metavar="W=IMAGE", help="Image of your own for a worker type.")
+@click.option("--worker-image", multiple=True, metavar="W=IMAGE", help="Custom image for a worker type.")
 @fraction_option
 @click.option(
     "--most-workers",
     type=click.IntRange(0),
-    help="The scaler starts at most this number of workers of each type; default: as before, else 8.",
+    help="Maximum number of workers of each type that the scaler starts; default: as before, else 8.",
 )
 @click.option(
     "--web-url",
@@ -108,13 +108,13 @@ fraction_option = click.option(
     help="Address of `eas web` for links in Prefect; default: as before, else that of a port-forward to this machine.",
 )
 @click.option("--overlay", help="minikube, production, or a folder of your own; default: as before, else minikube.")
-@click.option("--registry", "image_registry", help="Where the images are; default: as before, else localhost.")
+@click.option("--registry", "image_registry", help="Registry of the images; default: as before, else localhost.")
 @click.option("--tag", help="Tag of the images; default: as before, else this release's.")
 @click.option(
     "--queue-implementation",
     "queue",
     type=click.Choice(["sql", "amqp"]),
-    help="Job queue in SQL alone, or with RabbitMQ; default: as before, else amqp.",
+    help="Job queue in the task database alone, or with RabbitMQ; default: as before, else amqp.",
 )
 @click.option("--timeout", type=NumberRange(1), default=900.0, show_default=True, help="Give up after this time [s].")
 @click.option(
@@ -124,7 +124,7 @@ fraction_option = click.option(
     show_default=True,
     help="Give up when a pod has been failing for this time [s].",
 )
-@click.option("--rollback", is_flag=True, help="Deploy again what was deployed before the last deployment.")
+@click.option("--rollback", is_flag=True, help="Restore the deployment before the last one.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @take_over_option
 @cluster_options
@@ -179,7 +179,7 @@ def restart_workers(namespace: str, context: str | None, fraction: float | None,
         with Progress() as progress:
             _ask(namespace, context, lambda c: limit_workers(c, share, registry.load(), progress, take_over=take_over))
     left = _alone(namespace, context, "eas restart-workers", take_over, operate.restart_workers)
-    echo(f"{len(left)} workers stopped; new ones start as the queues need them")
+    echo(f"{len(left)} workers stopped; the scaler starts new ones when tasks are queued")
 
 
 @click.command("restart-web-interface")

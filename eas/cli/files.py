@@ -69,8 +69,8 @@ def _version(row: AnyRow) -> dict[str, Any]:
 @click.command("lineage")
 @file_argument
 @click.option("--up", "direction", flag_value="up", default="up", help="What it was made from (default).")
-@click.option("--down", "direction", flag_value="down", help="What was made from it.")
-@click.option("--depth", type=click.IntRange(1), help="At most this number of tasks in a row.")
+@click.option("--down", "direction", flag_value="down", help="Show its descendants: what was made from it.")
+@click.option("--depth", type=click.IntRange(1), help="Maximum number of steps.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 100_000),

@@ -32,7 +32,7 @@ def cancel(job: str, as_json: bool) -> None:
 
 @click.command()
 @click.option("--job-name", metavar="NAME", help="Only jobs of this name.")
-@click.option("--job-id", type=int, metavar="ID", help="Only this job, also where it was cancelled.")
+@click.option("--job-id", type=int, metavar="ID", help="Only this job, even if it was cancelled.")
 @json_option
 def reschedule(job_name: str | None, job_id: int | None, as_json: bool) -> None:
     """Run tasks again that failed, stalled or were withdrawn from the queue, and the tasks that they blocked.

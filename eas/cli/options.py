@@ -28,10 +28,8 @@ class NumberRange(click.FloatRange):
         return number
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
-strict_option = click.option(
-    "--strict", is_flag=True, help="Refuse a chain with warnings, such as settings that nothing reads."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+strict_option = click.option("--strict", is_flag=True, help="Treat warnings, such as unknown settings, as errors.")
 
 
 def chain_argument(command: F) -> F:
@@ -64,8 +62,8 @@ def submit_options(command: F) -> F:
                      help="Wait before the first retry [s]; doubled for each further one."),
         click.option("--max-stalls", type=click.IntRange(*BOUNDS["max_stalls"]),
                      help="Further attempts of a task whose worker vanished; default: EAS_MAX_STALLS, or 5."),
-        click.option("--seed", help="All random numbers follow from it; default: a new one, which is shown. With"
-                     " --if-exists reuse, the seed of the job whose products are found."),
+        click.option("--seed", help="Seed of all random numbers; default: a new one, which is shown, or with"
+                     " --if-exists reuse that of the job whose products are reused."),
         click.option("--priority", type=click.IntRange(*BOUNDS["priority"]), default=0, show_default=True,
                      help="Jobs of higher priority are served first."),
         click.option("--job-name", help="Override the chain's job_name."),

@@ -43,7 +43,7 @@ def submit_through_prefect(file: Path, values: dict[str, Any]) -> dict[str, str]
             f"{url} has no deployment {DEPLOYMENT}", hint="run `eas deploy`, or `prefect deploy --all`"
         ) from None
     except PrefectHTTPStatusError as error:
-        hint = "set PREFECT_API_AUTH_STRING" if error.response.status_code == 401 else "see its message"
+        hint = "set PREFECT_API_AUTH_STRING" if error.response.status_code == 401 else "check the server's message"
         raise ServiceError(
             f"Prefect at {url} refused the chain: {error.response.status_code} {error.response.text[:300]}", hint=hint
         ) from None

@@ -25,16 +25,16 @@ def queue() -> None:
 
 
 @queue.command()
-@click.option("--url", help="sql: or amqp://user:password@host:5672/%2F; default: what the settings say.")
+@click.option("--url", help="sql: or amqp://user:password@host:5672/%2F; default: the settings.")
 @click.option(
     "--queue-implementation",
     type=click.Choice(["sql", "amqp"]),
-    help="SQL alone, or RabbitMQ; amqp where --mq-host, --mq-port or --mq-user is given.",
+    help="Task database alone, or RabbitMQ; default: amqp if --mq-host, --mq-port or --mq-user is given.",
 )
 @click.option("--mq-host", help="RabbitMQ: host; default: localhost.")
 @click.option("--mq-port", type=click.IntRange(1, 65535), help="RabbitMQ: port; default: 5672.")
 @click.option("--mq-user", help="RabbitMQ: user; default: guest.")
-@click.option("--mq-passwd", help="RabbitMQ: password; better in EAS_MQ_PASSWD, or asked for.")
+@click.option("--mq-passwd", help="RabbitMQ: password; prefer EAS_MQ_PASSWD or the prompt.")
 def init(
     url: str | None,
     queue_implementation: str | None,
@@ -62,7 +62,7 @@ def init(
         declared = init_queue(given.queue_url.get_secret_value(), given.database(), app.registry)
         path = settings.save(given)
         shown = _shown(app)
-    what = f"{declared} queues declared" if declared else "the task database is all it needs"
+    what = f"{declared} queues declared" if declared else "it needs only the task database"
     echo(f"job queue {shown.rstrip(':')}: {what}; settings saved in {path}")
 
 
@@ -72,7 +72,7 @@ def _shown(app: App) -> str:
 
 
 @queue.command()
-@click.option("--job-name", metavar="NAME", help="Only what jobs of this name have queued.")
+@click.option("--job-name", metavar="NAME", help="Only attempts of jobs with this name.")
 @json_option
 def empty(job_name: str | None, as_json: bool) -> None:
     """Withdraw all attempts that no worker has claimed from the job queue.
@@ -117,7 +117,7 @@ def _print_paused(changed: list[str], done: str, paused: list[str], *, as_json: 
     if as_json:
         print_json({done: changed, "now_paused": paused})
         return
-    echo(f"{done}: {', '.join(changed) or 'none that was not already'}")
+    echo(f"{done}: {', '.join(changed) or 'none (no change)'}")
     echo(f"paused now: {', '.join(paused) or 'none'}")
 
 

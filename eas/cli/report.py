@@ -47,7 +47,7 @@ def filter_options(command: F) -> F:
         click.option("--job", metavar="JOB", help="Only this job: its id, or its name if that is unique."),
         click.option("--job-name", metavar="NAME", help="Only tasks of jobs of this name."),
         click.option("--task-type", metavar="TYPE", help="Only tasks of this type."),
-        click.option("--since", metavar="TIME", help="Only what is newer: 2026-11-22T08:30 (UTC), 90min, 12h, 7d."),
+        click.option("--since", metavar="TIME", help="Only newer entries: 2026-11-22T08:30 (UTC), 90min, 12h, 7d."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -148,7 +148,7 @@ def timings(csv: Path | None, as_json: bool, **values: Any) -> None:
     "--pictures",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Draw the pictures of the newest jobs into this folder.",
+    help="Write pictures of the newest jobs to this folder.",
 )
 @csv_option
 @json_option
@@ -196,7 +196,7 @@ def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> Non
 @report.command()
 @filter_options
 @click.option("--max-depth", type=click.IntRange(0), default=5, show_default=True, help="The job itself has depth 0.")
-@click.option("--running-only", is_flag=True, help="Only what has queued or running tasks.")
+@click.option("--running-only", is_flag=True, help="Only nodes with queued or running tasks.")
 @json_option
 def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> None:
     """Jobs as trees of tasks, with counts by state at each node; equal siblings are drawn once."""
@@ -214,7 +214,7 @@ def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> No
 
 @report.command()
 @filter_options
-@click.option("--all", "everything", is_flag=True, help="Empty queues too.")
+@click.option("--all", "everything", is_flag=True, help="Include empty queues.")
 @csv_option
 @json_option
 def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> None:
@@ -244,12 +244,12 @@ def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) ->
         frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]", "pid"])
         if not everything:
             frame = frame[frame["state"] == WorkerState.ALIVE].drop(columns=["ended [UTC]", "reason"])
-    _give([frame], csv, as_json, "workers", "no worker is alive (--all shows those that have left)")
+    _give([frame], csv, as_json, "workers", "no worker is alive (--all includes exited ones)")
 
 
 @report.command()
 @filter_options
-@click.option("--picture", metavar="FILE", type=click.Path(path_type=Path), help="Draw it as a PNG.")
+@click.option("--picture", metavar="FILE", type=click.Path(path_type=Path), help="Write a chart to this PNG file.")
 @csv_option
 @json_option
 def timeline(csv: Path | None, as_json: bool, picture: Path | None, **values: Any) -> None:

@@ -142,7 +142,7 @@ def _resumable(job_id: int) -> Iterator[None]:
         raise
     except Exception:
         # The traceback of an unexpected error follows.
-        echo(f"job {job_id} is not over; to continue: {resume}", err=True)
+        echo(f"job {job_id} has not ended; to continue: {resume}", err=True)
         raise
 
 
@@ -226,7 +226,7 @@ def _local_server(app: App, console: Console) -> Iterator[LocalServer]:
     with server.used():
         if server.start():
             console.print(
-                "starting a local Prefect server, as PREFECT_API_URL names none; tasks do not wait for it",
+                "starting a local Prefect server, because PREFECT_API_URL is not set; tasks do not wait for it",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -16,8 +16,8 @@ from eas.orchestration.supervisor import Supervisor, SupervisorOptions
 
 
 @click.command()
-@click.option("--until-idle", type=NumberRange(0), metavar="S", help="Exit after S s without an unfinished job.")
-@click.option("--time-limit", type=NumberRange(0), metavar="S", help="Release the jobs and exit after S s.")
+@click.option("--until-idle", type=NumberRange(0), metavar="S", help="Exit after S seconds without an unfinished job.")
+@click.option("--time-limit", type=NumberRange(0), metavar="S", help="Release the jobs and exit after S seconds.")
 @click.option("--workers", type=click.IntRange(0, 1000), default=0, show_default=True, help="Local workers to start.")
 @click.option(
     "--most-jobs",

@@ -10,7 +10,7 @@ from eas.registry import load
 
 
 @click.command()
-@click.option("--strict", is_flag=True, help="Refuse what `eas validate` warns of, too.")
+@click.option("--strict", is_flag=True, help="Also reject chains for which `eas validate` prints warnings.")
 def schema(strict: bool) -> None:
     """Print the JSON Schema of task chains, for editors that complete and check JSON files.
 

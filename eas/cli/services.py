@@ -26,7 +26,7 @@ def refuse_both(url: str | None, **parts: object) -> None:
     """Raise SettingsError if both a URL and parts of one are given."""
     given = [f"--{name.replace('_', '-')}" for name, value in parts.items() if value is not None]
     if url is not None and given:
-        raise SettingsError(f"--url says it all, but {', '.join(given)} was given too", hint="leave one of them out")
+        raise SettingsError(f"--url and {', '.join(given)} exclude each other", hint="leave one of them out")
 
 
 def make_url(drivername: str, **parts: str | int | None) -> str:

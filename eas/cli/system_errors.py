@@ -6,7 +6,7 @@ import errno
 
 from eas.errors import EASError
 
-_FOLDERS = "see whether EAS_HOME, EAS_DATA_DIR and TMPDIR name folders that this user may write to"
+_FOLDERS = "check that EAS_HOME, EAS_DATA_DIR and TMPDIR are folders that this user may write to"
 HINTS = {
     errno.EMFILE: "allow more open files (`ulimit -n`), or start fewer workers",
     errno.ENFILE: "the machine has too many open files: end other programs",

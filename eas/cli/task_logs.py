@@ -32,8 +32,8 @@ NAMES = {number: name for name, number in logs.LEVELS.items()}
 @click.argument("task", metavar="[TASK]", type=click.IntRange(1), required=False)
 @click.option("--job", metavar="JOB", help="All tasks of this job: its id, or its name.")
 @click.option("--level", type=click.Choice(list(logs.LEVELS)), default="debug", help="Only this level and above.")
-@click.option("--follow", is_flag=True, help="Keep printing new entries until the task or job is over.")
-@click.option("--json", "as_json", is_flag=True, help="Print data for programs: one object a line with --follow.")
+@click.option("--follow", is_flag=True, help="Keep printing new entries until the task or job has ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --follow one object per entry.")
 def task_logs(task: int | None, job: str | None, level: str, follow: bool, as_json: bool) -> None:
     """Print the log of every attempt of a task, or of all tasks of a job, in the order of writing."""
     if (task is None) == (job is None):

@@ -45,7 +45,7 @@ def table(
         echo("  ".join(cells).rstrip())
     if len(chosen) < len(header):
         left_out = ", ".join(name for place, name in enumerate(header) if place not in chosen)
-        echo(f"(no room for: {left_out}; --json has all)")
+        echo(f"(columns that do not fit: {left_out}; --json has all)")
 
 
 def heading(text: str) -> None:

@@ -57,7 +57,7 @@ def read_configuration(path: Path, registry: Registry, seed: int) -> Configurati
         raise ChainError(str(path), [replace(each, path=_without_list(each.path)) for each in error.problems]) from None
     if spec.task_type is None or spec.pending:
         raise RequestError(
-            f"{path} asks for the metadata of other tasks, and there are none", hint="write their values into it"
+            f"{path} requires metadata of other tasks, which do not exist here", hint="write their values into it"
         )
     return Configuration(spec.task_type, spec.settings, files["inputs"], files["outputs"])
 

@@ -38,9 +38,7 @@ from eas.worker.protocol import Work
 @click.option("--input-directory", type=click.Path(path_type=Path), default=".", help="Folder of external data.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Number of CPUs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of its random numbers.")
-@click.option(
-    "--memory", type=NumberRange(0.01), metavar="GB", help="Memory that it may use; default: its worker type's."
-)
+@click.option("--memory", type=NumberRange(0.01), metavar="GB", help="Memory limit; default: that of its worker type.")
 @json_option
 def try_task(task: str | None, config: Path | None, as_json: bool, **given: Any) -> int:
     """Run one task of type TASK on local files: its code, then its QC, as a worker would.

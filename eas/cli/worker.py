@@ -40,4 +40,4 @@ def worker(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.leave("received a signal"))
         stats = running.run()
-    echo(f"worker {running.worker_id} left: {stats.done} done, {stats.failed} failed, {stats.lost} lost")
+    echo(f"worker {running.worker_id} exited: {stats.done} done, {stats.failed} failed, {stats.lost} lost")

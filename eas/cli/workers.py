@@ -29,4 +29,4 @@ def workers(everything: bool, as_json: bool) -> None:
         sys.stdout.write("\n")
     else:
         frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]"])
-        tables.show(frame, Terminal(), title="workers", empty="no worker is alive (--all shows those that have left)")
+        tables.show(frame, Terminal(), title="workers", empty="no worker is alive (--all includes exited ones)")

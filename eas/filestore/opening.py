@@ -56,7 +56,7 @@ def check_url(url: str) -> None:
     if path is None and any(urlsplit(part).password for part in url.split("::")):
         raise SettingsError(
             "the file store's URL holds a password",
-            hint='give it apart: EAS_STORE_OPTIONS=\'{"password": "..."}\', or in fsspec\'s own configuration',
+            hint='set it separately: EAS_STORE_OPTIONS=\'{"password": "..."}\', or in fsspec\'s own configuration',
         )
 
 

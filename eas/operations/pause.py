@@ -46,7 +46,7 @@ def resume(database: TaskDatabase, queue: JobQueue, task_types: Iterable[str] | 
         try:
             queue.sweep()
         except ServiceError as error:
-            LOG.warning("workers find what is queued at their next sweep only: %s", error.what)
+            LOG.warning("workers were not notified; they find queued attempts at the next sweep: %s", error.what)
     return resumed
 
 

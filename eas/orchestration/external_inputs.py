@@ -79,5 +79,5 @@ def _unavailable_because(product: products.Product, status: product_status.Produ
         return f"nothing makes its input {name} in working directory {json.dumps(product[0])}"
     return (
         f"blocked by task {status.maker_task_id} of job {status.maker_job_id} ({status.maker_job}), "
-        f"which was to make {name} and is {status.maker_state}"
+        f"which makes {name} and is {status.maker_state}"
     )

@@ -316,7 +316,7 @@ class Orchestrator:
             return False
         cycle = self.graph.find_cycle()
         names = " -> ".join(f"{node.label} (task {node.task_id})" for node in [*cycle, *cycle[:1]])
-        reason = f"dependency cycle: {names}" if cycle else "it waits for something that waits for it"
+        reason = f"dependency cycle: {names}" if cycle else "it is part of a dependency cycle"
         for node in stuck:
             if not node.state.final:
                 self.graph.settle(node.task_id, TaskState.FAILED if node in cycle else TaskState.BLOCKED, reason)

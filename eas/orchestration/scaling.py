@@ -287,7 +287,7 @@ def _reason(demand: _Demand, startup: float, *, full: bool) -> str:
     load, start = demand.load, demand.start
     held = f"; {load.held_back} more in paused queues ({', '.join(load.paused)})" if load.paused else ""
     if load.queued:
-        mean = "unknown pace" if load.mean_wall is None else f"{load.mean_wall:.3g} s each"
+        mean = "unknown duration" if load.mean_wall is None else f"{load.mean_wall:.3g} s each"
         text = f"{load.queued} queued, the oldest for {load.oldest or 0.0:.0f} s"
         text += f", about {load.seconds:.3g} s of work ({mean})"
         if load.unmeasured:

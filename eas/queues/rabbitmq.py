@@ -78,7 +78,7 @@ class RabbitMQQueue(JobQueue):
             if lost and self.broker.publish(lost, PATIENCE):
                 raise ServiceError(
                     f"RabbitMQ at {self.broker.safe_url} does not take messages for {lost[0][0]}",
-                    hint="look for a policy or a limit on that queue; `eas queue init` declares it",
+                    hint="check policies and limits of that queue; `eas queue init` declares it",
                 )
 
     def _postpone(self, messages: Iterable[QueuedAttempt]) -> None:

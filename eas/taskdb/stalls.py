@@ -62,4 +62,4 @@ def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str,
 
 def _why_stalled(row: AnyRow, why: str, now: float) -> str:
     last = row.heartbeat_at or row.claimed_at
-    return f"stalled: worker {row.worker_id} was last heard of {now - last:.0f} s ago; {why}"
+    return f"stalled: the last heartbeat of worker {row.worker_id} was {now - last:.0f} s ago; {why}"

@@ -81,7 +81,7 @@ class Guard:
             return PlainTextResponse("this application is read-only\n", 405, {"Allow": "GET, HEAD"})
         access = self.access
         if access.hosts and _host(headers.get("host", "")) not in access.hosts:
-            return PlainTextResponse("this application is not known by that host name: set EAS_WEB_URL\n", 421)
+            return PlainTextResponse("unknown host name: set EAS_WEB_URL\n", 421)
         if access.user_header and not headers.get(access.user_header):
             return PlainTextResponse("the reverse proxy has not named a user\n", 401)
         if access.password and not _knows(headers.get("authorization", ""), access.password):

@@ -89,7 +89,7 @@ class Heartbeat:
                     self._glance()
             except Exception as error:
                 # A short outage of the database must not stop the worker: its leases stay valid for a while.
-                LOG.warning("no heartbeat: %s", error)
+                LOG.warning("cannot write a heartbeat: %s", error)
 
     def _one_beat(self) -> None:
         held = set(self._held)

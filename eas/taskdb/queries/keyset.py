@@ -99,7 +99,7 @@ def cursor(text: str | None) -> int | None:
         return None
     if text.isascii() and text.isdecimal() and len(text) < 19:
         return int(text)
-    raise RequestError(f"{text[:40]!r} is no place in this list", hint="start again from the first page")
+    raise RequestError(f"{text[:40]!r} is not a valid page", hint="start again from the first page")
 
 
 def scan(

@@ -136,7 +136,7 @@ def driver_of(connection: Connection, job: AnyRow, now: float) -> str | None:
         return None
     if job_lease.is_driven(job, now):
         return str(job.driver)
-    return "the supervisor, at its next look" if is_alive(connection, SUPERVISOR, now) else ""
+    return "the supervisor, within seconds" if is_alive(connection, SUPERVISOR, now) else ""
 
 
 def _queued(connection: Connection, task: AnyRow, now: float, lease: float) -> Iterator[Obstacle]:
