@@ -257,7 +257,7 @@ def test_a_worker_finishes_its_task_on_sigterm_and_leaves(plain_home: Home) -> N
     worker.terminate()
     output, _ = worker.communicate(timeout=PATIENCE)
     assert worker.returncode == 0, output
-    assert "left: 1 done" in output
+    assert "exited: 1 done" in output
     states = {row.number: row.state for row in plain_home.rows("SELECT id AS number, state FROM attempts")}
     assert sorted(states.values()) == ["done", "queued"]
     (row,) = plain_home.rows("SELECT state, reason FROM workers")

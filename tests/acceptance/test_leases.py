@@ -64,7 +64,7 @@ def test_a_worker_that_wakes_up_late_cannot_get_its_result_accepted(plain_home: 
         late, _ = sleeper.communicate(timeout=PATIENCE)
         other.terminate()
         other.communicate(timeout=PATIENCE)
-    assert "left: 0 done, 0 failed" in late
+    assert "exited: 0 done, 0 failed" in late
     assert plain_home.rows("SELECT id, state, worker_id, ended_at FROM attempts ORDER BY number") == before
     accepted = plain_home.rows("SELECT state, accepted_attempt_id AS attempt FROM tasks WHERE task_type='null'")
     assert [tuple(row) for row in accepted] == [("done", before[1].id)]

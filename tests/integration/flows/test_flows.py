@@ -167,7 +167,7 @@ def test_a_worker_does_what_waits_and_leaves(app: App) -> None:
     queued(app, submitted(app, {"task": "null", "duration": 0}, {"task": "error"}))
     state: State[Any] = work("eas-base", idle_exit=0.5, return_state=True)
     assert state.is_completed()
-    assert "left: 1 done, 1 failed" in str(state.message)
+    assert "exited: 1 done, 1 failed" in str(state.message)
     unknown: State[Any] = work("eas-nonsense", return_state=True)
     assert unknown.is_failed()
     assert "unknown worker type eas-nonsense" in str(unknown.message)
