@@ -20,7 +20,7 @@ from tests.integration.harness import System
 
 Object = dict[str, Any]
 AHEAD = (-3600.0, 0.0, 3600.0)
-"""By how much the clock of the API server is ahead of ours [s]."""
+"""By how much the clock of the API server is ahead of ours [s]. It tells its time to the second: ages may be less."""
 
 
 def inside(operator: Operator, age: float, **content: Any) -> None:
@@ -93,8 +93,8 @@ def test_figures_say_how_old_they_are(operator: Operator, ahead: float) -> None:
     assert "volume eas-output: 1.0 of 5.0 GB free" in out
     inside(operator, 43)
     out, _ = operator.eas("status")
-    assert re.search(r"the following is (4[3-9]|5\d) s old: the reconciler does not write it any more", out)
-    assert 42 < json.loads(operator.eas("status", "--json")[0])["inside_age"] < 60
+    assert re.search(r"the following is (4[2-9]|5\d) s old: the reconciler does not write it any more", out)
+    assert 41 < json.loads(operator.eas("status", "--json")[0])["inside_age"] < 60
 
 
 def in_a_pod(folder: Path) -> Callable[[list[str]], str]:
@@ -132,7 +132,7 @@ def test_a_task_database_that_cannot_be_asked_leaves_what_was_written(operator: 
     operator.eas("deploy")
     inside(operator, 43)
     operator.cluster.programs = lambda command: "error: the task database cannot be reached\n  -> start it"
-    assert re.search(r"the following is (4[3-9]|[5-9]\d) s old", operator.eas("status")[0])
+    assert re.search(r"the following is (4[2-9]|[5-9]\d) s old", operator.eas("status")[0])
     operator.cluster.stuck["supervisor"] = {"phase": "Running"}
     operator.eas("restart-workers")  # the controllers look again
     operator.cluster.executed.clear()
