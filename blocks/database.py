@@ -20,7 +20,7 @@ class EASDatabase(Block):
     """Connection to the EAS task database: a MySQL server or a sqlite file.
 
     Examples:
-        Look into the task database of a saved block:
+        Query the task database of a saved block:
         ```python
         from blocks import EASDatabase
 
@@ -35,9 +35,7 @@ class EASDatabase(Block):
     _documentation_url = DOCUMENTATION  # type: ignore[assignment]
     _logo_url = f"{LOGOS}/filesystem.png"  # type: ignore[assignment]
 
-    drivername: str = Field(
-        default="sqlite", description="SQLAlchemy's name of engine and driver: sqlite or mysql+pymysql."
-    )
+    drivername: str = Field(default="sqlite", description="SQLAlchemy driver name: sqlite or mysql+pymysql.")
     database: str = Field(description="Name of the MySQL database; for sqlite, the absolute path of the file.")
     host: str | None = Field(default=None, description="MySQL: the server's host.")
     port: int | None = Field(default=None, ge=1, le=65535, description="MySQL: the server's port.")
@@ -51,7 +49,7 @@ class EASDatabase(Block):
         parts = split(url, "task database")
         if not parts.database:
             raise SettingsError(
-                "the URL of the task database names no database", hint="e.g. sqlite:////data/eas.sqlite"
+                "the URL of the task database has no database name", hint="e.g. sqlite:////data/eas.sqlite"
             )
         return cls(
             drivername=parts.drivername,
@@ -81,7 +79,7 @@ class EASDatabase(Block):
         return TaskDatabase(self.get_url().get_secret_value())
 
     def get_engine(self) -> Engine:
-        """Return a SQLAlchemy engine set up as EAS itself uses it."""
+        """Return a SQLAlchemy engine configured like the one that EAS uses."""
         return self.get_database().engine
 
 

@@ -59,7 +59,7 @@ class EASJobQueue(Block):
         )
 
     def get_url(self) -> SecretStr:
-        """Return the URL as the setting ``EAS_QUEUE_URL`` has it, password included."""
+        """Return the URL in the format of the setting ``EAS_QUEUE_URL``, password included."""
         if self.implementation == "sql":
             return SecretStr("sql:")
         path = self.virtual_host.replace("/", "%2F")

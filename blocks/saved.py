@@ -58,7 +58,7 @@ def overrides(name: str) -> dict[str, str]:
                 hint=f"correct it in the Prefect UI, or save it again: eas blocks save --name {name}",
             ) from None
         except ValueError:
-            continue  # there is none of this kind
+            continue  # no block of this type
     if not found:
         raise SettingsError(
             f"the Prefect server has no EAS blocks called {name!r}", hint=f"save them: eas blocks save --name {name}"

@@ -17,7 +17,7 @@ from eas.filestore.opening import check_url, local_path
 
 
 class EASFileStore(Block):
-    """The file products of EAS: a folder that all workers see, or any store that fsspec knows.
+    """Store of the file products: a folder that all workers share, or any store that fsspec supports.
 
     Examples:
         Browse the file products:
@@ -69,16 +69,16 @@ class EASFileStore(Block):
         return Path(self.data_directory) if self.data_directory else None
 
     def get_options(self) -> str:
-        """Return the options as JSON; they are secret."""
+        """Return the options as JSON, including secrets."""
         return json.dumps(self.options.get_secret_value())
 
     def get_store(self) -> FileStore:
-        """Return the file store. Raises SettingsError where its kind is not installed here."""
+        """Return the file store. Raises SettingsError if the package for its URL is not installed."""
         scratch = (self.get_directory() or Path.cwd() / "eas-data") / "scratch"
         return open_store(self.url, self.get_options(), scratch=scratch)
 
     def get_filesystem(self) -> Any:
         """Return an fsspec file system rooted in the file store, to browse it."""
-        from eas.filestore.remote import open_files  # it imports fsspec, which takes its time
+        from eas.filestore.remote import open_files  # imports fsspec, which is slow
 
         return open_files(str(local_path(self.url) or self.url), self.options.get_secret_value())

@@ -23,12 +23,12 @@ def split(url: str, what: str) -> URL:
         return make_url(url)
     except ArgumentError:
         raise SettingsError(
-            f"the URL of the {what} cannot be read", hint="quote special characters in it as %40 for @"
+            f"the URL of the {what} is invalid", hint="percent-encode special characters, for example @ as %40"
         ) from None
 
 
 def join(drivername: str, password: SecretStr | None, **parts: Any) -> SecretStr:
-    """Return a URL of parts, each quoted as it must be."""
+    """Return a URL of properly quoted parts."""
     plain = password.get_secret_value() if password is not None else None
     url = URL.create(drivername, password=plain, **parts)
     return SecretStr(url.render_as_string(hide_password=False))

@@ -1,1 +1,1 @@
-"""Prefect flows: thin; parameters in, one verb of the domain, artifacts out."""
+"""Prefect flows: each checks its parameters, calls one operation of ``eas`` and publishes artifacts."""

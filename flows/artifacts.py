@@ -1,4 +1,4 @@
-"""Artifacts in the Prefect UI: their keys stay the same, so that their history can be browsed."""
+"""Artifacts in the Prefect UI, with stable keys, so that the UI shows their history."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from eas.plain_text import markdown, one_line, visible
 from reports.tables import cell
 
 MOST_ROWS = 500
-"""Rows of a table artifact: the whole table is in the CSV file."""
+"""Maximum number of rows of a table artifact; the CSV file contains the whole table."""
 
 
 def artifact_key(text: str) -> str:
-    """Return ``text`` as Prefect wants the keys of artifacts: small letters, digits and hyphens."""
+    """Return ``text`` as a valid artifact key: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -28,7 +28,7 @@ def publish_table(frame: pd.DataFrame, key: str, description: str) -> None:
 
 
 def table_rows(frame: pd.DataFrame) -> tuple[list[dict[str, str]], str]:
-    """Return the first rows of a table as an artifact holds them, and a sentence about those left out."""
+    """Return the first rows of a table for an artifact, and a sentence about omitted rows."""
     shown = frame.head(MOST_ROWS)
     names = [str(name) for name in shown.columns]
     rows = [dict(zip(names, map(_cell, row), strict=True)) for row in shown.itertuples(index=False)]
@@ -40,22 +40,22 @@ def _cell(value: Any) -> str:
 
 
 def picture(name: str, png: bytes) -> str:
-    """Return markdown that shows a picture, which is itself in it: no file server is needed."""
+    """Return markdown with an embedded picture, so that no file server is needed."""
     return f"![{markdown(name)}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def code(text: str) -> str:
-    """Return text as code within a line of Markdown, which no backtick in it can end."""
+    """Return text as inline code of Markdown; backticks in the text cannot end it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     blank = " " if "`" in text else ""
     return f"{fence}{blank}{one_line(text)}{blank}{fence}"
 
 
 def linked(text: str, url: str) -> str:
-    """Return markdown as a link; as it is where there is no address to link to."""
+    """Return markdown as a link, or unchanged if there is no address."""
     return f"[{text}]({url})" if url else text
 
 
 def indented(text: str) -> str:
-    """Return text as a block of markdown, which no fence in it can end."""
+    """Return text as an indented code block of Markdown; fences in the text cannot end it."""
     return "\n".join(f"    {line}" for line in visible(text).splitlines())

@@ -2,8 +2,8 @@
 
 A killed process cannot report its end to the Prefect server. Flow runs of the deployments send a
 heartbeat every 30 s; one that sends none for 90 s, and has not ended, becomes *Crashed*. A crashed run
-of a service is followed by a new one with the same parameters. Where the process lives after all, the
-new run stands by: the lease in SQL decides which one works.
+of a service is followed by a new one with the same parameters. If the process is still alive, the
+new run waits: only the holder of the lease in SQL is active.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from prefect.events.schemas.events import ResourceSpecification
 
 NAME = "eas: flow runs without heartbeat"
 TAG = "eas"
-"""Flow runs with this tag are watched: those of the deployments, and what they and ``eas run`` start."""
+"""Tag of the monitored flow runs: those of deployments, and those that deployments and ``eas run`` start."""
 WITHIN = 90.0
-"""Three heartbeats, as the deployments send them [s]."""
+"""Three heartbeat intervals of the deployments [s]."""
 SERVICES = ("schedule-waiting-tasks", "scale-workers")
-"""Flows that keep running and are started again."""
+"""Flows that keep running, and are restarted after a crash."""
 RESTARTS = {flow: f"eas: start {flow} again" for flow in SERVICES}
-"""The names of their automations."""
+"""Flow to the name of the automation that restarts it."""
 PAUSE = 30.0
-"""Time between a crash and the new run [s]: what crashes at once is not started without end in a hurry."""
+"""Delay between a crash and the new run [s]; it limits the rate of restarts of a flow that crashes immediately."""
 SAME_PARAMETERS = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ flow_run.parameters | tojson }}"},
@@ -36,7 +36,7 @@ ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Paused"
 
 
 def heartbeat_automation(within: float = WITHIN) -> AutomationCore:
-    """Return the automation, not saved yet; ``within``: the longest silence of a living flow run [s]."""
+    """Return the automation, unsaved; ``within``: time without a heartbeat after which a flow run has crashed [s]."""
     ends = {f"prefect.flow-run.{name}" for name in ENDS}
     trigger = EventTrigger(
         posture=Posture.Proactive,
@@ -59,9 +59,9 @@ def heartbeat_automation(within: float = WITHIN) -> AutomationCore:
 
 
 def restart_automation(flow: str) -> AutomationCore:
-    """Return the automation that follows a crashed run of a deployment of ``flow`` by a new one, not saved yet.
+    """Return the automation, unsaved, that starts a new run after a run of a deployment of ``flow`` has crashed.
 
-    A run that failed or was cancelled is not followed: it ended by itself, or an operator ended it.
+    A run that failed or was cancelled is not restarted.
     """
     trigger = EventTrigger(
         posture=Posture.Reactive,

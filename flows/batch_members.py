@@ -22,11 +22,11 @@ from flows.task_run_events import flow_run_id
 LOG = logging.getLogger("eas.flows")
 
 MOST_MEMBERS = 200
-"""Tasks in one list; those that did not succeed come first."""
+"""Maximum number of tasks in a list; unsuccessful ones come first."""
 LONGEST_TEXT = 200
-"""Characters of one cell."""
+"""Maximum number of characters in a cell."""
 INTERVAL = 30.0
-"""Time between two lists of a batch whose tasks change [s]."""
+"""Minimum interval [s] between two updates of the list of a batch."""
 
 ORDER = (
     TaskState.FAILED,
@@ -38,7 +38,7 @@ ORDER = (
     TaskState.WAITING,
     TaskState.DONE,
 )
-"""In which order the states are listed."""
+"""Order of the states in a list."""
 RANK = {state: place for place, state in enumerate(ORDER)}
 
 
@@ -53,7 +53,7 @@ class Member(NamedTuple):
 
 @dataclass
 class MemberList:
-    """The list of one batch: ``artifact`` is its id, once the server has it."""
+    """The list of one batch; ``artifact`` is the artifact's id once it exists on the server."""
 
     task_run: UUID
     artifact: UUID | None = None
@@ -75,21 +75,21 @@ def rows(members: Iterable[Member], web_url: str = "") -> list[dict[str, str]]:
 
 
 class MemberLists:
-    """Publishes lists of members, one after the other. Errors of the display must not affect the job."""
+    """Publishes lists of members, one after the other. Errors are logged, because they must not affect the job."""
 
     def __init__(self, web_url: str = "") -> None:
         self._web_url = web_url
-        # One client for all lists: to open one takes 23 ms of CPU, most of it for its TLS certificates.
+        # One client for all lists: opening one takes 23 ms of CPU, mostly to load TLS certificates.
         self._client = AsyncExitStack()
         self._opened: PrefectClient | None = None
         self._waiting: dict[UUID, tuple[MemberList, str, list[dict[str, str]]]] = {}
         self._publishing: asyncio.Task[None] | None = None
 
     def put(self, listed: MemberList, members: list[Member], total: int) -> None:
-        """Publish a batch's list; a newer one replaces one that was not published yet."""
+        """Queue a batch's list for publication; it replaces an older list that is not published yet."""
         description = f"{total} tasks of this batch"
         if total > len(members):
-            description += f"; here are {len(members)} of them, what failed first"
+            description += f"; the first {len(members)}, failed ones first"
         self._waiting[listed.task_run] = (listed, description, rows(members, self._web_url))
         if self._publishing is None or self._publishing.done():
             self._publishing = asyncio.get_running_loop().create_task(self._publish_waiting())

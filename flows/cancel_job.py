@@ -12,7 +12,7 @@ from flows.job_runs import cancel_runs
 from flows.parameters import RETRIES, RETRY_DELAY, Blocks, described, fail_on_eas_error, open_app
 
 PATIENCE = 15.0
-"""Time that a flow run of the job gets to end by itself [s]."""
+"""Grace period for a flow run of the job to end by itself [s]."""
 
 
 @flow(
@@ -24,12 +24,12 @@ PATIENCE = 15.0
 )
 @fail_on_eas_error
 def cancel_job(
-    job: Annotated[str, described("The job's id, or its name where only one unfinished job has it.")],
+    job: Annotated[str, described("The job's id, or its name if only one unfinished job has it.")],
     blocks: Blocks = None,
 ) -> Any:
-    """Cancel a job: queued tasks are dropped, running ones stopped, and Prefect's runs of it ended.
+    """Cancel a job: drop its queued tasks, stop running ones, and end its Prefect flow runs.
 
-    File products that were made stay. Returns what was cancelled, as plain data.
+    Existing file products are kept. Returns what was cancelled, as plain data.
     """
     with open_app(blocks) as app:
         job_id = app.database.fetch(lambda connection: job_list.find(connection, str(job))).id

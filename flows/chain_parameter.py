@@ -1,4 +1,4 @@
-"""The parameter ``chain`` of ``run-chain``: the chain itself, as an object or as JSON text, a path, or a URL."""
+"""The parameter ``chain`` of ``run-chain``: a chain as an object or as JSON text, a path, or a URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HINT = "give a task chain as JSON, the path of a file where the flow runs, or a 
 
 
 def read(value: Mapping[str, Any] | str | None, app: App) -> Chain:
-    """Return the chain that a parameter holds or names. Raises RequestError and ChainError."""
+    """Return the chain that a parameter contains or refers to. Raises RequestError and ChainError."""
     if isinstance(value, Mapping):
         return parse_chain(json.dumps(value), SOURCE, app.registry)
     text = (value or "").strip()
@@ -31,7 +31,7 @@ def read(value: Mapping[str, Any] | str | None, app: App) -> Chain:
 
 
 def title(value: Any) -> str:
-    """Return a short name of the chain that a parameter holds or names, for the flow run."""
+    """Return a short name of the chain in a parameter, for the name of the flow run."""
     document = value if isinstance(value, Mapping) else None
     text = str(value or "").strip()
     if document is None and text.startswith("{"):
@@ -46,7 +46,7 @@ def title(value: Any) -> str:
 
 
 def _download(url: str, app: App) -> str:
-    """Return the text behind a URL; one inside the file store is read with the file store's options."""
+    """Return the text at a URL; the options of the file store apply to URLs inside it."""
     import fsspec
 
     settings = app.settings
@@ -55,7 +55,7 @@ def _download(url: str, app: App) -> str:
     try:
         with fsspec.open(url, "rb", **(json.loads(secret) if secret else {})) as file:
             content = file.read(MAX_SIZE + 1)
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # file systems of fsspec raise their own types of errors
         what = f"{safe_url(url)} cannot be read: {type(error).__name__}"
         raise RequestError(what, hint=HINT) from None
     if len(content) > MAX_SIZE:
@@ -63,4 +63,4 @@ def _download(url: str, app: App) -> str:
     try:
         return str(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise RequestError(f"{safe_url(url)} is no UTF-8 text", hint=HINT) from None
+        raise RequestError(f"{safe_url(url)} is not UTF-8 text", hint=HINT) from None

@@ -1,4 +1,4 @@
-"""The flow ``empty-queue``: withdraws everything that is queued."""
+"""The flow ``empty-queue``: withdraws all queued attempts."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ PAGE: int | None = None
 def read_all(client: SyncPrefectClient, flow_name: str, states: Sequence[StateType]) -> list[FlowRun]:
     """Return all runs of a flow that are in one of these states, page by page.
 
-    Each page leaves out by id what was read before: with an offset, a run that ends meanwhile would
-    move the others up, and hide one of them. Raises what the client raises where the server is away.
+    Each page excludes the ids read before instead of using an offset: a run that ends meanwhile would
+    shift the following ones, so that one is skipped. Raises the client's errors if the server is unavailable.
     """
     found: dict[UUID, FlowRun] = {}
     named: FlowFilter = FlowFilter(name=FlowFilterName(any_=[flow_name]))

@@ -1,4 +1,4 @@
-"""The flow ``init``: create what the first job needs."""
+"""The flow ``init``: creates task database, queues and blocks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from flows.parameters import RETRIES, RETRY_DELAY, Blocks, described, fail_on_ea
 @fail_on_eas_error
 def init(
     blocks: Blocks = None,
-    save_blocks: Annotated[bool, described("Write the settings into the blocks called `eas`, too.")] = True,
+    save_blocks: Annotated[bool, described("Also save the settings as blocks called `eas`.")] = True,
 ) -> Any:
-    """Create or migrate the task database, fill in the registry, declare the queues; twice changes nothing.
+    """Create or migrate the task database, fill in the registry, declare the queues. Idempotent.
 
     Returns what was done to the task database: *created*, *migrated* or *unchanged*.
     """

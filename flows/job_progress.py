@@ -16,13 +16,13 @@ from eas.states import TaskState
 from flows.artifacts import artifact_key, linked
 
 INTERVAL = 5.0
-"""Shortest time between two updates [s]: each costs Prefect's server time."""
+"""Minimum interval [s] between two updates, because each costs the Prefect server CPU time."""
 
 LOG = logging.getLogger("eas.flows")
 
 
 class JobProgress:
-    """Shows a job's progress in Prefect's UI. Errors of the display must not affect the job."""
+    """Publishes a job's progress in the Prefect UI. Errors are logged, because they must not affect the job."""
 
     def __init__(self, job_id: int, job_name: str, web_url: str = "") -> None:
         page = web_addresses.link(web_url, web_addresses.job(job_id))
@@ -35,7 +35,7 @@ class JobProgress:
     async def show(
         self, counts: Mapping[tuple[str, TaskState], int], warnings: Sequence[str] = (), *, last: bool = False
     ) -> None:
-        """Publish the counts of tasks by type and state, and what hinders them, at most once in ``INTERVAL``."""
+        """Publish the counts of tasks by type and state, and warnings, at most once per ``INTERVAL``."""
         now = time.monotonic()
         if now < self._due and not last:
             return
@@ -59,7 +59,7 @@ class JobProgress:
 
 
 def percent_and_text(counts: Mapping[tuple[str, TaskState], int]) -> tuple[float, str]:
-    """Return how much of a job's leaf tasks has settled [%], and the same in words.
+    """Return the share of settled leaf tasks of a job [%], and a description of it.
 
     Loops that have not started are not counted.
     """

@@ -28,7 +28,7 @@ def tag_of(job_id: int) -> str:
 
 
 async def mark(job_id: int, name: str) -> None:
-    """Tag this flow run with the job that it drives, and name it after that."""
+    """Tag this flow run with the job that it drives, and set its name accordingly."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return

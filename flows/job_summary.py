@@ -23,15 +23,15 @@ from reports.job_reports import write_job_reports
 from reports.timeline import timeline_picture
 
 MOST_FAILURES = 20
-"""Different failures that are shown; all of them are in the report of errors."""
+"""Maximum number of different failures; the error report lists all."""
 LONGEST_REASON = 600
 
 HINTS = {
     TaskState.FAILED: "see the task run's log, or `eas show TASK`; when its cause is fixed: "
     "`eas reschedule --job-id {job}`",
-    TaskState.STALLED: "its workers vanished: see `eas report workers --all` and their memory, then "
+    TaskState.STALLED: "its workers were lost: check them and their memory with `eas report workers --all`, then "
     "`eas reschedule --job-id {job}`",
-    TaskState.BLOCKED: "fix what it waits for; `eas reschedule --job-id {job}` puts it back, too",
+    TaskState.BLOCKED: "fix the task that blocks it; `eas reschedule --job-id {job}` also retries this one",
     TaskState.CANCELLED: "`eas reschedule --job-id {job}` continues a cancelled job",
 }
 
@@ -39,7 +39,7 @@ HINTS = {
 def publishable(database: TaskDatabase, summary: JobSummary, folder: Path, web_url: str = "") -> tuple[str, list[Path]]:
     """Write a job's reports and its timeline into ``folder``; return its summary as markdown, and the files.
 
-    Raises EASError where they cannot be written.
+    Raises EASError if they cannot be written.
     """
     paths = write_job_reports(database, summary.job_id, folder)
     paths.append(write_bytes(folder / "timeline.png", _timeline(database, summary)))
@@ -51,12 +51,12 @@ def _timeline(database: TaskDatabase, summary: JobSummary) -> bytes:
     now = database.now()
     with reports.snapshot(database) as connection:
         frames = list(assemble.timeline(connection, reports.Filters(job_id=summary.job_id), now))
-    title = f"{summary.job_name} (job {summary.job_id}): which worker ran what when"
+    title = f"{summary.job_name} (job {summary.job_id}): tasks by worker and time"
     return timeline_picture(pd.concat(frames, ignore_index=True), now, title)
 
 
 def markdown(summary: JobSummary, paths: Iterable[Path], pictures: Mapping[str, bytes], web_url: str = "") -> str:
-    """Return a job's summary; with links to the pages of ``eas web`` where their address is given."""
+    """Return a job's summary, with links to the pages of ``eas web`` if their address is given."""
     page = link(web_url, web_addresses.job(summary.job_id))
     title = linked(f"{escaped(summary.job_name)} (job {summary.job_id})", page)
     took = "" if summary.wall_clock is None else f" in {duration_text(summary.wall_clock)}"
@@ -66,14 +66,14 @@ def markdown(summary: JobSummary, paths: Iterable[Path], pictures: Mapping[str, 
         _counts(summary.counts),
     ]
     if summary.failures:
-        parts += ["## What went wrong, and what to do", *_failures(summary, web_url)]
+        parts += ["## Failures and hints", *_failures(summary, web_url)]
     parts += [picture(name, png) for name, png in pictures.items()]
     parts += ["## Files", "\n".join(f"- {code(str(path))}" for path in paths)]
     return "\n\n".join(parts)
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """Return tasks by type and state as a table; states that no task is in have no column."""
+    """Return tasks by type and state as a table; omit states without tasks."""
     states = [state for state in TaskState if any(of_type.get(state) for of_type in counts.values())]
     lines = [f"| task type | {' | '.join(states)} |", f"|---|{'---:|' * len(states)}"]
     for task_type, of_type in counts.items():
@@ -86,7 +86,7 @@ def _failures(summary: JobSummary, web_url: str) -> list[str]:
     kinds: dict[tuple[str, str, str], list[Failure]] = {}
     for failure in summary.failures:
         kinds.setdefault((failure.state, failure.task_type, failure.explanation[:LONGEST_REASON]), []).append(failure)
-    # What blocks others comes before what is blocked by it.
+    # Failures come before the tasks that they block.
     listed = sorted(kinds.items(), key=lambda item: (item[0][0] == TaskState.BLOCKED, -len(item[1])))
     parts = []
     for (state, task_type, reason), found in listed[:MOST_FAILURES]:

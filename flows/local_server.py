@@ -1,13 +1,13 @@
-"""The Prefect server of an EAS home folder: ``eas run`` starts it where no server is configured, and it is kept.
+"""The Prefect server of an EAS home folder: ``eas run`` starts it if none is configured; it keeps running.
 
-One server serves all runs of a home folder, on loopback only, and stops by itself once nothing has used
-it for a while. ``flows/local_server_process.py`` is what runs in it; nothing here imports Prefect.
+One server serves all runs of a home folder, on loopback only, and stops after it has been unused
+for a while. Its process runs ``flows/local_server_process.py``; this module does not import Prefect.
 
-Two locks of the kernel, which no ``kill -9`` leaves behind, decide: the server holds
-``server.lock`` while it lives, and each run holds ``server.users`` (shared) while it needs the server.
-The file ``server.json`` only says where the holder of the first lock is found. A server that wants to
-stop takes ``server.users`` for itself first, and keeps it until it is gone: a run that comes in between
-waits, and then starts the next one.
+Two file locks, which the kernel releases even after ``kill -9``, coordinate them: the server holds
+``server.lock`` while it runs, and each run holds ``server.users`` (shared) while it needs the server.
+The file ``server.json`` contains the address of the holder of ``server.lock``. Before a server stops, it
+acquires ``server.users`` exclusively and keeps it until its process ends: a run that starts meanwhile
+waits, and then starts the next server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import IO, NamedTuple
 from eas.errors import RequestError, ServiceError
 
 START_SECONDS = 120.0
-"""How long a server may take to start [s]."""
+"""Maximum time for the start of a server [s]."""
 STOP_SECONDS = 30.0
 LOCK, USERS, ADDRESS, LOG = "server.lock", "server.users", "server.json", "server.log"
 
@@ -37,7 +37,7 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 class Address(NamedTuple):
-    """Where a server is found: its process, its port on loopback, when it started [Unix s]."""
+    """Address of a server: process id, port on loopback, start time [Unix s]."""
 
     pid: int
     port: int
@@ -55,7 +55,7 @@ class LocalServer:
     Parameters
     ----------
     idle:
-        A server that is started here stops when nothing has used it for so long [s].
+        Time without use after which a server that this object starts stops [s].
     """
 
     def __init__(self, folder: Path, idle: float) -> None:
@@ -91,14 +91,14 @@ class LocalServer:
         return True
 
     def ready(self) -> Address | None:
-        """Return where the server is if it answers now; start it if none runs.
+        """Return the server's address if it answers now; start it if none runs.
 
         Raises ServiceError where the server that was started here has failed.
         """
         address = self.address()
         if address is not None and _is_healthy(address.url) and self.address() == address:
             return address
-        # It ends with 0 where another one runs, which may have stopped since.
+        # It exits with 0 if another server is running, which may have stopped since.
         if self._process is not None and self._process.poll() not in (None, 0) and not self._locked():
             raise self._failed("ended")
         self.start()
@@ -114,7 +114,7 @@ class LocalServer:
         return address
 
     def address(self) -> Address | None:
-        """Return where the server is; None if none runs, or it has only begun to start."""
+        """Return the server's address; None if none runs, or if it is still starting."""
         try:
             address = Address(**json.loads((self.folder / ADDRESS).read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -183,7 +183,7 @@ def lock(file: IO[str], kind: int, patience: float = 0.0) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a server: no setting of this process concerns it."""
+    """Return the environment of a server, without the PREFECT_ and EAS_ variables of this process."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "EAS_"))}
 
 

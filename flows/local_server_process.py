@@ -1,6 +1,6 @@
 """The process of a local Prefect server: ``python -m flows.local_server_process FOLDER IDLE``.
 
-It says where it is found before it imports Prefect, which takes seconds.
+It writes its address before it imports Prefect, which takes seconds.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from flows import prefect_database
 from flows.local_server import ADDRESS, LOCK, USERS, Address, lock
 
 LOCK_PATIENCE = 1.0
-"""Others hold the lock for a moment while they look whether a server runs [s]."""
+"""Time to wait for the lock [s], because other processes hold it briefly to check whether a server runs."""
 CHECK_SECONDS = 0.5
-"""Time between two looks at whether the server is used [s]."""
+"""Interval between two checks whether the server is in use [s]."""
 CLOSE_SECONDS = 5
-"""How long open connections may hold up the end [s]."""
+"""Maximum time that open connections delay the shutdown [s]."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,9 +35,9 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class UseCounter:
-    """An ASGI application around another one, which knows when that was last used.
+    """ASGI middleware that records when the application was last used.
 
-    A health check is no use; an open connection is, for example of a page in a browser.
+    Health checks do not count as use; open connections do, for example of a page in a browser.
     """
 
     def __init__(self, application: Application) -> None:
@@ -63,7 +63,7 @@ class UseCounter:
 
     @property
     def idle(self) -> float:
-        """For how long nothing has used it [s]."""
+        """Time since the last use [s]."""
         return 0.0 if self._active else time.monotonic() - self._used
 
 
@@ -80,7 +80,7 @@ def serve(folder: Path, idle: float) -> None:
         written.write_text(json.dumps(address._asdict()))
         written.replace(folder / ADDRESS)
         stack.callback((folder / ADDRESS).unlink, missing_ok=True)
-        # To its end this process keeps the lock that it takes before it stops: see flows/local_server.py.
+        # The lock that is acquired here is held until the process ends: see flows/local_server.py.
         users = stack.enter_context((folder / USERS).open("a"))
         prefect_database.configure(folder)
         os.environ["PREFECT_SERVER_UI_API_URL"] = address.url
@@ -109,7 +109,7 @@ async def _stop_when_idle(server: Any, application: UseCounter, take: Callable[[
                 server.should_exit = True
             else:
                 application.use()
-    # The services of the server may not end by themselves.
+    # The server's background services may not stop, so end the process.
     timer = threading.Timer(2 * CLOSE_SECONDS, os._exit, [1])
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""Backoff for services that survive any answer of Prefect's API: errors, refused connections, nonsense."""
+"""Backoff for services that tolerate any failure of Prefect's API: errors, refused connections, invalid data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 """Pause before the next attempt [s], doubled each time."""
 LOG_INTERVAL = 60.0
-"""An outage is logged this often [s]."""
+"""Interval between log messages during an outage [s]."""
 
 
 class Outages:

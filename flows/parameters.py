@@ -25,7 +25,7 @@ R = TypeVar("R")
 def described(text: str, **limits: Any) -> Any:
     """Return a pydantic field whose description Prefect shows.
 
-    It builds its form from the schema and drops the description of an annotation otherwise.
+    Prefect builds its forms from the JSON schema, which omits descriptions of plain annotations.
     """
     return Field(description=text, json_schema_extra={"description": text}, **limits)
 
@@ -39,16 +39,16 @@ def bounds(option: str) -> dict[str, int]:
 JobName: TypeAlias = Annotated[str | None, described("Only tasks of jobs of this name.")]
 TaskType: TypeAlias = Annotated[str | None, described("Only tasks of this type.")]
 Since: TypeAlias = Annotated[
-    str | None, described("Only what is newer: a UTC time (2026-11-22T08:30) or an age (90min, 12h, 7d).")
+    str | None, described("Only newer rows: a UTC time (2026-11-22T08:30) or an age (90min, 12h, 7d).")
 ]
 Blocks: TypeAlias = Annotated[
     str | None,
-    described("Name of the EAS blocks that say where everything is (`eas blocks save`); else the settings apply."),
+    described("Name of the EAS blocks with the settings to use (`eas blocks save`); default: the local settings."),
 ]
 
 
 def open_app(blocks: str | None = None) -> App:
-    """Return EAS as the blocks of this name describe it, or the settings where none is given.
+    """Return the application with the settings of the blocks of this name, or of the machine if none is given.
 
     Raises SettingsError. Passwords come from the blocks, so no parameter of a flow holds one.
     """
@@ -60,14 +60,14 @@ def open_app(blocks: str | None = None) -> App:
 
 
 RETRIES, RETRY_DELAY = 5, 60.0
-"""How often, and how long after a failure [s], Prefect runs a flow again that may be run twice: services may be away
-for 5 minutes. What will not pass, such as bad input, is not retried (`fail_on_eas_error`)."""
+"""Number and delay [s] of retries of an idempotent flow, for outages of services of up to 5 minutes.
+Permanent errors, such as bad input, are not retried (`fail_on_eas_error`)."""
 
 
 def fail_on_eas_error(function: Callable[P, R]) -> Callable[P, R]:
     """Turn an EASError of a flow into the state *Failed*, with the reason and the hint but without a traceback.
 
-    Where the flow has retries, only a service that is away is worth one: other errors end the flow run at once.
+    If the flow has retries, only an unavailable service causes one; other errors end the flow run immediately.
     """
 
     @functools.wraps(function)
@@ -88,7 +88,7 @@ def fail_on_eas_error(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _retry_no_more() -> None:
-    """Let the next failure of this flow run be its last one."""
+    """Disable further retries of this flow run."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None or not run.empirical_policy.retries:

@@ -22,7 +22,7 @@ def pause_queue(
     """
     with open_app(blocks) as app:
         changed = pause.pause(app.database, task_types)
-    get_run_logger().info("paused: %s", ", ".join(changed) or "nothing that was not paused already")
+    get_run_logger().info("paused: %s", ", ".join(changed) or "no further task types")
     return changed
 
 

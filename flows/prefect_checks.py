@@ -1,4 +1,4 @@
-"""Checks of the Prefect server that is configured, for ``eas doctor``."""
+"""Checks of the configured Prefect server, for ``eas doctor``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_prefect() -> list[Finding]:
         hint = "correct the variables PREFECT_... of the environment, or the active profile (`prefect config view`)"
         return [Finding("prefect", Level.PROBLEM, f"its settings cannot be used: {names}", hint)]
     if not url:
-        hint = "`eas run` starts one of its own (`eas server`); for deployments and schedules, set PREFECT_API_URL"
+        hint = "`eas run` starts a local one (`eas server`); for deployments and schedules, set PREFECT_API_URL"
         return [Finding("prefect", Level.NOTE, "no server is configured", hint)]
     patience = {PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
     try:
@@ -47,7 +47,7 @@ def check_prefect() -> list[Finding]:
             if isinstance(error, PrefectHTTPStatusError)
             else type(error).__name__
         )
-        message = f"the server {safe_url(url)} does not answer as it should: {what}"
+        message = f"the server {safe_url(url)} does not answer correctly: {what}"
         hint = "start it (`prefect server start`), or correct PREFECT_API_URL (`prefect config view`)"
         return [Finding("prefect", Level.PROBLEM, message, hint)]
 
@@ -56,7 +56,7 @@ def _pools(client: SyncPrefectClient) -> list[Finding]:
     pools = client.read_work_pools()
     if not pools:
         message = "there is no work pool, so deployments cannot run"
-        return [Finding("work pools", Level.NOTE, message, f"`eas run` needs none; else: {POOL_HINT}")]
+        return [Finding("work pools", Level.NOTE, message, f"`eas run` needs none; for deployments: {POOL_HINT}")]
     return [_pool(each) for each in pools]
 
 

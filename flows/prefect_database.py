@@ -1,8 +1,8 @@
 """The database of a local Prefect server, which starts as a copy of a template.
 
-Prefect's migrations and its block types take 6 s of CPU on a new database, which is longer than all
-else that the server's start takes. The template has both, and is made once for each release of Prefect:
-when the environment is set up (``python -m flows.prefect_database``), or by the first server.
+On a new database, Prefect's migrations and block types take 6 s of CPU, longer than the rest of the
+server's start. The template contains both. It is created once for each release of Prefect: when the
+environment is set up (``python -m flows.prefect_database``), or by the first server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DATABASE, PREPARED = "prefect.db", "prefect-version"
 
 
 def configure(folder: Path) -> None:
-    """Set the environment of Prefect's server, before Prefect is imported, so that it keeps all in ``folder``."""
+    """Set the environment of Prefect's server, before Prefect is imported, so that it stores its data in ``folder``."""
     os.environ |= {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / DATABASE}",
@@ -50,7 +50,7 @@ async def prepare(folder: Path) -> None:
 
 
 def template_path() -> Path:
-    """Return where the template of this release of Prefect is, or will be: in the Python environment."""
+    """Return the path of the template for this release of Prefect, in the Python environment."""
     return Path(sys.prefix) / "share" / "eas" / f"prefect-{_version()}.sqlite"
 
 
@@ -59,7 +59,7 @@ def _version() -> str:
 
 
 def _prepared(folder: Path) -> str:
-    """Return the release of Prefect that the database was prepared by last."""
+    """Return the release of Prefect that last prepared the database."""
     try:
         return (folder / PREPARED).read_text()
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _prepared(folder: Path) -> str:
 
 def _copy(template: Path, folder: Path) -> None:
     for name in (f"{DATABASE}-wal", f"{DATABASE}-shm"):
-        (folder / name).unlink(missing_ok=True)  # of a database that is gone: sqlite would apply it to this one
+        (folder / name).unlink(missing_ok=True)  # a stale journal: sqlite would apply it to the new database
     copied = folder / f"{DATABASE}.new"
     shutil.copyfile(template, copied)
     copied.replace(folder / DATABASE)
@@ -96,7 +96,7 @@ def _save_template(folder: Path, template: Path) -> None:
 
 
 def main() -> None:
-    """Make the template unless it is there."""
+    """Create the template unless it exists."""
     if template_path().exists():
         return
     with tempfile.TemporaryDirectory() as folder:

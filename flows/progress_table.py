@@ -1,4 +1,4 @@
-"""The table of progress in Prefect's UI: never older than a minute while it changes and a supervisor runs."""
+"""The progress table in the Prefect UI: at most a minute old while it changes and a supervisor runs."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from reports.progress import STATES
 LOG = logging.getLogger("eas.flows")
 
 INTERVAL = 45.0
-"""Time between two looks [s]: with the time that a look takes, nothing in the table is a minute old."""
+"""Poll interval [s]: together with the duration of the query, the table is less than a minute old."""
 KEY = artifact_key("report-progress-table")
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the newest jobs first, without states that no task is in."""
+    """Return the table, newest jobs first, without states that have no tasks."""
     empty = [state for state in STATES if not frame[state].any()]
     return frame.drop(columns=empty).sort_values("job_id", ascending=False, kind="stable")
 
 
 def description(warnings: Sequence[str]) -> str:
-    """Return the text above the table: first what is wrong."""
+    """Return the text above the table: warnings first."""
     found = "".join(f"WARNING: {escaped(each)}. " for each in warnings)
     return f"{found}Tasks of each job and type by state, the newest jobs first."
 
@@ -52,7 +52,7 @@ class ProgressTable:
         self._shown: tuple[str, str] | None = None
 
     def look(self) -> bool:
-        """Publish the table if anything in it has changed; return whether it had."""
+        """Publish the table if it has changed; return whether it has."""
         now = self.database.now()
         with reports.snapshot(self.database) as connection:
             frame = assemble.progress(connection, reports.Filters(), now)
@@ -76,7 +76,7 @@ class ProgressTable:
 
 @contextmanager
 def kept_up_to_date(table: ProgressTable, active: Callable[[], bool]) -> Iterator[None]:
-    """Look again and again, in a thread, while the block runs and ``active`` is true.
+    """Update the table periodically in a thread, while the block runs and ``active`` is true.
 
     Errors of the display must not affect the supervisor: they are logged.
     """
@@ -90,7 +90,7 @@ def kept_up_to_date(table: ProgressTable, active: Callable[[], bool]) -> Iterato
             except Exception as error:  # of Prefect's client: many kinds
                 LOG.warning("the table of progress is not up to date: %s", error)
 
-    # A new thread has no context: of the flow run, to which the artifact belongs.
+    # A new thread lacks the context of the flow run, to which the artifact must belong.
     thread = threading.Thread(target=copy_context().run, args=(watch,), name="progress table", daemon=True)
     thread.start()
     try:

@@ -15,15 +15,13 @@ from reports.filters import parse_older_than
 @fail_on_eas_error
 def prune_database(
     older_than: Annotated[str, described("Age of a job's end (30d, 12h), or a time (2026-11-22T08:30).")],
-    products: Annotated[
-        bool, described("Remove jobs with file products, too, and the stored files with them.")
-    ] = False,
-    apply: Annotated[bool, described("Remove it; otherwise only log what would be removed.")] = False,
+    products: Annotated[bool, described("Also remove jobs with file products, and their stored files.")] = False,
+    apply: Annotated[bool, described("Remove the jobs; otherwise only log what would be removed.")] = False,
     blocks: Blocks = None,
 ) -> Any:
-    """Remove jobs that ended long ago, with their tasks, attempts and logs, and what killed workers left behind.
+    """Remove jobs that ended long ago, with their tasks, attempts and logs, and staging folders of killed workers.
 
-    A job that another job has read from, or may read from, stays. Returns what was removed, or would be, as plain data.
+    A job whose products another job has read or may read is kept. Returns what was or would be removed, as plain data.
     """
     with open_app(blocks) as app:
         before = parse_older_than(older_than, app.database.now(), "older_than")

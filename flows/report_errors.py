@@ -30,7 +30,7 @@ def report_errors(
         newest, _ = assemble.newest_errors(out.connection, out.filters, NEWEST)
     groups_dated, groups_latest = out.paths("grouped")
     out.finish(write_csv(groups, groups_dated), groups_latest)
-    out.publish_table(groups, "Errors with the same last line, counted.")
+    out.publish_table(groups, "Number of errors by last line.")
     parts = ["# The newest errors" if len(newest) else "# No errors"]
     for row in newest.iloc[::-1].to_dict("records"):
         page = web_addresses.link(out.settings.web_url, web_addresses.task(row["task_id"]))

@@ -20,13 +20,13 @@ def report_job_tree(
     job_name: JobName = None,
     task_type: TaskType = None,
     since: Since = None,
-    max_depth: Annotated[int, described("How deep to go; the job itself has depth 0.", ge=0)] = 5,
-    running_only: Annotated[bool, described("Only what has queued or running tasks.")] = False,
+    max_depth: Annotated[int, described("Maximum depth; the job itself has depth 0.", ge=0)] = 5,
+    running_only: Annotated[bool, described("Only branches with queued or running tasks.")] = False,
     blocks: Blocks = None,
 ) -> str:
     """Write and publish jobs as trees, with counts by state at each node.
 
-    Returns the path of the latest text file; the same as JSON lies beside it. ``since``: jobs that had
+    Returns the path of the latest text file; the same folder has a JSON version. ``since``: jobs that had
     not ended before it.
     """
     with report("job_tree", job_name, task_type, since, blocks) as out:

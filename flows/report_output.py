@@ -24,16 +24,16 @@ from reports.filters import parse_since
 
 @dataclass
 class Report:
-    """A report in the making.
+    """Writes the files and artifacts of one report.
 
     Attributes
     ----------
     connection:
         A snapshot of the task database.
     name:
-        What files and artifacts are called: the report, and the filters where there are any.
+        Name of files and artifacts: the report's name, with the filters if there are any.
     now:
-        When the report was begun, by the task database's clock [Unix time, s].
+        Start of the report by the clock of the task database [Unix time, s].
     """
 
     connection: Connection
@@ -48,7 +48,7 @@ class Report:
         return dated_and_latest(self.folder, f"{self.name}_{part}" if part else self.name, suffix, self.now)
 
     def finish(self, dated: Path, latest: Path) -> Path:
-        """Make the latest file from the dated one."""
+        """Copy the dated file to the latest one."""
         get_run_logger().info("wrote %s and %s", dated, latest)
         return publish_latest(dated, latest)
 
@@ -75,7 +75,7 @@ def report(
     name: str, job_name: str | None, task_type: str | None, since: str | None, blocks: str | None = None
 ) -> Iterator[Report]:
     """Open a snapshot of the task database for a report; an empty filter means none."""
-    # A filtered report must not take the place of the whole one.
+    # A filtered report must not overwrite the complete one.
     given = [name, *(re.sub(r"[^A-Za-z0-9.-]+", "_", each) for each in (job_name, task_type, since) if each)]
     with open_app(blocks) as app:
         now = app.database.now()

@@ -15,7 +15,7 @@ from reports.tables import plain_lines
 @flow(name="report-queue", persist_result=False)
 @fail_on_eas_error
 def report_queue(job_name: JobName = None, task_type: TaskType = None, blocks: Blocks = None) -> str:
-    """Write and publish depth and oldest age of each queue, and all workers with what they do.
+    """Write and publish depth and oldest age of each queue, and all workers with their current tasks.
 
     Returns the path of the latest CSV file of the queues.
     """
@@ -26,8 +26,8 @@ def report_queue(job_name: JobName = None, task_type: TaskType = None, blocks: B
     out.finish(write_csv(workers, workers_dated), workers_latest)
     dated, latest = out.paths()
     write_csv(queues, dated)
-    out.publish_table(queues, "Attempts that wait, by task type.")
-    out.publish_table(workers, "Workers, newest first, and what they do.", "workers")
+    out.publish_table(queues, "Waiting attempts by task type.")
+    out.publish_table(workers, "Workers and their current tasks, newest first.", "workers")
     alive = workers[workers["state"] == WorkerState.ALIVE]
     lines = [f"    {line}" for line in plain_lines(alive)] if len(alive) else ["No worker is alive."]
     out.publish_text("\n".join(["# Workers", "", *lines]))

@@ -28,5 +28,5 @@ def report_timings(
     summary_dated, summary_latest = out.paths("summary")
     out.finish(write_csv(summary, summary_dated), summary_latest)
     out.publish_table(summary, "Wall-clock and CPU time and peak memory of finished attempts, by task type.")
-    out.publish_text("# Which worker ran what when", {"timeline": timeline_picture(timeline, out.now)})
+    out.publish_text("# Tasks by worker and time", {"timeline": timeline_picture(timeline, out.now)})
     return str(out.finish(dated, latest))

@@ -1,4 +1,4 @@
-"""The flow ``reschedule-unfinished``: runs tasks again that failed, stalled or were withdrawn from the queue."""
+"""The flow ``reschedule-unfinished``: retries tasks that failed, stalled or were withdrawn from the queue."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def reschedule_unfinished(
     job_id: Annotated[int | None, described("Only this job; a cancelled one is resumed, too.")] = None,
     blocks: Blocks = None,
 ) -> Any:
-    """Let tasks that failed, stalled or were withdrawn from the queue wait again, and the tasks that they blocked.
+    """Retry tasks that failed, stalled or were withdrawn from the queue, and the tasks that they blocked.
 
-    Leaves alone what is queued, running or done. The jobs run when a process drives them: the
-    supervisor (`schedule-waiting-tasks`) does. Returns what was put back, as plain data.
+    Queued, running and done tasks are not changed. The jobs continue when a process drives them, such as
+    the supervisor (`schedule-waiting-tasks`). Returns the rescheduled tasks, as plain data.
     """
     with open_app(blocks) as app:
         done = reschedule(app.database, app.queue, job_name=job_name or None, job_id=job_id)

@@ -1,4 +1,4 @@
-"""The flow ``restore-database``: a saved file back into a task database."""
+"""The flow ``restore-database``: restores a saved file into a task database."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 @flow(name="restore-database", persist_result=False)
 @fail_on_eas_error
 def restore_database(
-    input_file: Annotated[str, described("File that save-database wrote, where this runs.")],
-    force: Annotated[bool, described("Replace what the task database holds: all of it is lost.")] = False,
+    input_file: Annotated[str, described("File of save-database, on the machine where the flow runs.")],
+    force: Annotated[bool, described("Replace the contents of the task database; they are lost.")] = False,
     blocks: Blocks = None,
 ) -> Any:
     """Restore a saved file into an empty task database, on any engine.
 
-    Refuses a database with jobs in it unless forced. Returns how many rows were restored.
+    Rejects a database that contains jobs unless forced. Returns the number of restored rows.
     """
     with open_app(blocks) as app, closing(TaskDatabase(app.settings.database())) as database:
         contents = backup.restore(database, app.registry, Path(input_file), force=force)

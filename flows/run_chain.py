@@ -40,7 +40,7 @@ from flows.task_runs import TaskRuns
 RELEASE_JOB: ContextVar[threading.Event | None] = ContextVar("RELEASE_JOB", default=None)
 """Set by a flow that runs this one as a subflow: the job's lease is released when the event is set.
 
-No parameter: an event cannot be one, as Prefect stores parameters as JSON.
+Not a parameter of the flow, because Prefect stores parameters as JSON.
 """
 
 
@@ -75,7 +75,7 @@ async def run_chain(
     job_id: Annotated[int | None, described("Resume this submitted or interrupted job instead.")] = None,
     job_name: Annotated[str | None, described("The job's name; default: the chain's.")] = None,
     if_exists: Annotated[
-        Literal["fail", "reuse", "replace"], described("What to do where file products exist already.")
+        Literal["fail", "reuse", "replace"], described("Action if file products exist already.")
     ] = "fail",
     retries: Annotated[int, described("Further attempts of a task that failed.", **bounds("retries"))] = 0,
     backoff: Annotated[
@@ -106,7 +106,7 @@ async def run_chain(
     """
     try:
         with await asyncio.to_thread(open_app, blocks) as app:
-            # Before anything is submitted: it says whether they can write where products belong.
+            # Checked before anything is submitted: the store must be writable.
             early = _early_start()
             local = await asyncio.to_thread(app.local_workers, workers) if workers and early is None else None
             if job_id is None:
@@ -139,7 +139,7 @@ def _state(summary: JobSummary, reports: list[Path]) -> State[Any]:
     if summary.state == JobState.CANCELLED:
         return Cancelled(message=message, data=data)
     if not JobState(summary.state).final:
-        return Cancelled(message=f"{message}; the job is not over", data=data)
+        return Cancelled(message=f"{message}; the job is not finished", data=data)
     return Failed(message=message, data=data)
 
 
@@ -193,12 +193,12 @@ async def drive(
     """Drive a job until it has ended or paused, and show its progress in Prefect.
 
     A step runs in a thread, as it waits for SQL; it is awaited before the graph is read here.
-    ``before``: what happened before this flow drove the job.
+    ``before``: events from before this flow drove the job.
     """
     orchestrator = driver.orchestrator
     node_of = orchestrator.graph.nodes.__getitem__
     progress = JobProgress(orchestrator.job_id, orchestrator.job.name, runs.web_url)
-    reason = "this flow run does not follow the job any more"
+    reason = "this flow run no longer drives the job"
     missed = Step(list(before), 0.0) if before else None
     try:
         while (step := missed or await asyncio.to_thread(driver.step)) is not None:
@@ -222,7 +222,7 @@ async def drive(
 
 
 async def _wait(driver: Driver, step: Step) -> None:
-    """Wait as ``Driver.wait`` does, without a thread: one process may drive many jobs."""
+    """Like ``Driver.wait``, but without a thread, because one process may drive many jobs."""
     await asyncio.sleep(min(step.wait, SHORTEST_WAIT))
     if step.wait <= SHORTEST_WAIT:
         return
@@ -237,7 +237,7 @@ async def _wait(driver: Driver, step: Step) -> None:
 
 
 async def _publish(app: App, summary: JobSummary) -> list[Path]:
-    """Write the job's reports and publish its summary; return the files. A failure of this does not fail the job."""
+    """Write the job's reports and publish its summary; return the files. Errors are logged and do not fail the job."""
     from flows.job_summary import publishable
 
     paths: list[Path] = []

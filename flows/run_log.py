@@ -1,4 +1,4 @@
-"""The log of EAS as the log of a flow run."""
+"""Forwards the log of EAS to the log of a flow run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eas.plain_text import RecordFormatter
 
 
 class _Forward(logging.Handler):
-    """Hands records to a flow run's logger, whichever thread they come from."""
+    """Passes records of all threads to the logger of a flow run."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)

@@ -16,13 +16,13 @@ from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 @fail_on_eas_error
 def save_database(
     output: Annotated[
-        str | None, described("File to write; default: one with the time in its name, in the folder `backups`.")
+        str | None, described("File to write; default: a file named after the time, in the folder `backups`.")
     ] = None,
     blocks: Blocks = None,
 ) -> Any:
-    """Save a snapshot of the task database while the pipeline runs; file contents are not in it.
+    """Save a snapshot of the task database, without file contents; jobs may be running.
 
-    Returns the file's path on the machine where this runs.
+    Returns the file's path on the machine where the flow runs.
     """
     with open_app(blocks) as app:
         name = time.strftime("eas-task-database-%Y%m%d-%H%M%S.jsonl.gz")

@@ -28,9 +28,9 @@ from flows.outages import Outages
 from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
 REGISTRATION = 15.0
-"""Time from the start of a ``work`` run until its worker is registered in SQL, at most [s]."""
+"""Maximum time from the start of a ``work`` run until its worker is registered in SQL [s]."""
 OLDEST_TABLE = 60.0
-"""What the table shows is never older [s] while it changes."""
+"""Maximum age of the published table while it changes [s]."""
 STARTING = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
@@ -45,9 +45,9 @@ def scale_workers(
     idle_exit: Annotated[float, described("Workers exit after this time without a task [s].", ge=0)] = 60.0,
     worker_time_limit: Annotated[
         float | None,
-        described("Workers exit after this time [s], so that their room goes to where it is needed.", ge=0),
+        described("Workers exit after this time [s], which frees their resources for other worker types.", ge=0),
     ] = None,
-    dry_run: Annotated[bool, described("Only show what would be started, and why.")] = False,
+    dry_run: Annotated[bool, described("Only show which workers would be started, and why.")] = False,
     every: Annotated[float | None, described("Repeat at this interval [s]; default: run once.", ge=1)] = None,
     time_limit: Annotated[float | None, described("With `every`: exit after this time [s].", ge=0)] = None,
     blocks: Blocks = None,
@@ -55,8 +55,8 @@ def scale_workers(
     """Compare queues and workers of each type, and start `work` runs where they are justified.
 
     The table artifact `scale-workers` gives the reason for each number. Workers exit by themselves,
-    down to none. With `every` the flow keeps running whatever Prefect's API answers; while another
-    run of it is alive, it stands by. Returns how many workers were started, by worker type.
+    down to none. With `every` the flow keeps running even if Prefect's API fails; while another
+    run of it is active, it waits. Returns the number of started workers, by worker type.
     """
     with open_app(blocks) as app:
         app.registry.task_types_of(worker_types or [])
@@ -72,10 +72,10 @@ def scale_workers(
 
 
 def _keep_scaling(scaler: _Scaler, every: float, time_limit: float | None) -> None:
-    """Scale again and again, as long as this process holds the scaler's lease."""
+    """Scale periodically, as long as this process holds the scaler's lease."""
     began = time.monotonic()
     log = get_run_logger()
-    # The queues of now decide, as soon as the API is back: so it is asked often, and each request once.
+    # Retry often, with one request each time, so that the first decision after an outage uses current queues.
     outages, standby = Outages(log.warning, longest=every), Outages(log.info)
     lease = ServiceLease(scaler.app.database, SCALER, max(DURATION, 2 * every))
     try:
@@ -87,10 +87,10 @@ def _keep_scaling(scaler: _Scaler, every: float, time_limit: float | None) -> No
                         scaler.scale()
                     standby.over()
                 else:
-                    standby.pause(RuntimeError("another scaler is alive; standing by"))
+                    standby.pause(RuntimeError("another scaler is active; waiting"))
                 outages.over()
             except RequestError:
-                raise  # the parameters are wrong: trying again does not help
+                raise  # invalid parameters: retrying does not help
             except Exception as error:  # Prefect's client raises many kinds
                 wait = max(every, outages.pause(error))
             if time_limit is not None and time.monotonic() - began + wait > time_limit:
@@ -121,12 +121,12 @@ class _Scaler:
         self.room = RoomMemory()
         self.dry_run = dry_run
         self.started: Counter[str] = Counter()
-        # A change between two looks is seen at the second one.
+        # A change between two polls is noticed at the second one.
         self.publish_interval = max(0.0, OLDEST_TABLE - 2 * every)
         self._published: tuple[float, list[Decision] | None] = (-OLDEST_TABLE, None)
 
     def scale(self) -> None:
-        """Decide, publish the decisions, take back workers that find no room, and start others."""
+        """Decide, publish the decisions, cancel workers that cannot be scheduled, and start others."""
         with get_client(sync_client=True) as client:
             now = server_time(client)
             starting = [run for run in read_all(client, "work", STARTING) if _is_young(run, now)]
@@ -140,7 +140,7 @@ class _Scaler:
     def _decide(
         self, client: SyncPrefectClient, starting: Sequence[FlowRun], stuck: Sequence[FlowRun]
     ) -> list[Decision]:
-        """Return what to start of the worker types that have a deployment."""
+        """Return the numbers of workers to start, of the worker types that have a deployment."""
         deployed = {each.name for each in _deployments(client)}
         chosen = deployed & set(self.worker_types) if self.worker_types else deployed
         app = self.app
@@ -168,20 +168,20 @@ def _count(starting: Sequence[FlowRun], stuck: Sequence[FlowRun]) -> dict[str, S
 
 
 def _is_stuck(run: FlowRun, now: datetime) -> bool:
-    """Whether a run has waited for so long that the cluster has no room for it."""
+    """Return whether a run has been pending for so long that the cluster lacks resources for it."""
     if run.state_type is StateType.RUNNING or run.created is None:
         return False
     return (now - run.created).total_seconds() > STUCK
 
 
 def _take_back(client: SyncPrefectClient, decisions: Sequence[Decision], stuck: Sequence[FlowRun]) -> None:
-    """Cancel workers that wait for room which others need more, the youngest first."""
+    """Cancel pending workers whose resources other types need more, the newest first."""
     log = get_run_logger()
     for each in decisions:
         mine = [run for run in stuck if run.parameters["worker_type"] == each.worker_type]
         mine.sort(key=lambda run: str(run.created), reverse=True)
         for run in mine[: each.take_back]:
-            client.set_flow_run_state(run.id, Cancelled(message="the cluster has no room for it"), force=True)
+            client.set_flow_run_state(run.id, Cancelled(message="the cluster lacks resources for it"), force=True)
         if each.take_back:
             log.info("%s: %d workers that found no room were taken back", each.worker_type, each.take_back)
 
@@ -193,7 +193,7 @@ def _is_young(run: FlowRun, now: datetime) -> bool:
 
 
 def _start(client: SyncPrefectClient, decisions: Sequence[Decision], parameters: dict[str, Any]) -> Counter[str]:
-    """Ask Prefect for `work` runs. Too many do no harm: workers exit when they are idle."""
+    """Create `work` runs. Surplus runs are harmless, because idle workers exit."""
     started: Counter[str] = Counter()
     log = get_run_logger()
     for each in decisions:

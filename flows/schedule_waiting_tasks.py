@@ -46,17 +46,17 @@ def schedule_waiting_tasks(
     metrics_port: Annotated[
         int | None, described("Serve metrics for Prometheus at this port; default: none.", ge=0, le=65535)
     ] = None,
-    metrics_host: Annotated[str, described("Address at which metrics are served; default: this machine only.")] = (
+    metrics_host: Annotated[str, described("Listen address of the metrics; default: this machine only.")] = (
         metrics.LOOPBACK
     ),
     blocks: Blocks = None,
 ) -> Any:
-    """Adopt every submitted or interrupted job that no process drives, and run it as a subflow.
+    """Run every submitted or interrupted job that no process drives, as a subflow.
 
-    Also finds attempts whose workers vanished. It starts no workers: `scale-workers` does. It may be
-    killed and started again at any time. Without `until_idle` and `time_limit` it keeps running
-    whatever Prefect's API answers, and stands by while another supervisor is alive. While the API is
-    away, jobs run without a flow run of theirs.
+    Also finds attempts whose workers were lost. Workers are started by `scale-workers`. The flow may be
+    killed and restarted at any time. Without `until_idle` and `time_limit` it keeps running even if
+    Prefect's API fails, and waits while another supervisor is active. While the API is unavailable,
+    jobs run without a flow run.
     """
     with open_app(blocks) as app, forward_logs_to_flow_run():
         options = SupervisorOptions(
@@ -76,7 +76,7 @@ def schedule_waiting_tasks(
 
 
 def _runner(app: App, max_task_runs: int, blocks: str | None) -> RunJob:
-    """Return a function that runs one job as a subflow, or without one while Prefect's API is away.
+    """Return a function that runs one job as a subflow, or without one while Prefect's API is unavailable.
 
     Any thread may call it.
     """
@@ -87,13 +87,13 @@ def _runner(app: App, max_task_runs: int, blocks: str | None) -> RunJob:
 
         async def subflow() -> State[Any]:
             RELEASE_JOB.set(release)
-            # Its heartbeats are watched, too.
+            # The tag lets the automation monitor its heartbeats.
             with tags(TAG):
                 return await run_chain(job_id=job_id, max_task_runs=max_task_runs, blocks=blocks, return_state=True)
 
         try:
             return context.copy().run(asyncio.run, subflow())
-        except Exception as error:  # errors of the flow itself are in its state: this is Prefect's
+        except Exception as error:  # an error of Prefect: errors of the flow are in its state
             LOG.warning("job %d: Prefect cannot run a flow for it: %s", job_id, error)
             return None
 
@@ -114,7 +114,7 @@ def _runner(app: App, max_task_runs: int, blocks: str | None) -> RunJob:
 
 
 def raise_error_of(state: State[Any]) -> None:
-    """Raise the error that a subflow ended with, if any: an outage as ServiceError, which is no fault of the job."""
+    """Raise the error that a subflow ended with, if any; an outage, which the job did not cause, as ServiceError."""
     if state.is_crashed():
         raise ServiceError(f"its flow run crashed: {state.message}")
     if not state.is_failed():

@@ -1,4 +1,4 @@
-"""One Prefect task run: of a task, or of a batch of tasks, and how it moves."""
+"""One Prefect task run, of a task or of a batch of tasks, and its state changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flows.batch_members import Member, MemberList, MemberLists, first_members
 from flows.task_run_events import Change, RecordedTaskRun, TaskRunSender, start, times
 
 LONGEST_LOG = 200
-"""Log entries of a task run."""
+"""Maximum number of log entries of a task run."""
 
 FINAL = {
     TaskState.DONE: (StateType.COMPLETED, "Completed"),
@@ -26,7 +26,7 @@ FINAL = {
     TaskState.STALLED: (StateType.FAILED, "Stalled"),
     TaskState.BLOCKED: (StateType.FAILED, "Blocked"),
 }
-"""In which Prefect state a task run of one task ends."""
+"""Task state to the final Prefect state of its task run."""
 
 
 class ShownRun:
@@ -65,7 +65,7 @@ class ShownRun:
 
     @property
     def full(self) -> bool:
-        """Whether no other task fits in."""
+        """Whether the batch is full."""
         return self._members >= self.size
 
     @property
@@ -88,11 +88,11 @@ class ShownRun:
         self._note(task_id, TaskState.QUEUED)
 
     def rename(self, name: str) -> None:
-        """Change the name with the next change of state."""
+        """Set the name that is sent with the next change of state."""
         self._name = name
 
     def claimed(self, attempt: AttemptTimes) -> None:
-        """Note that a worker has claimed an attempt of one of its tasks."""
+        """Record that a worker has claimed an attempt of one of its tasks."""
         if attempt.started_at is None:
             return
         self._note(attempt.task_id, TaskState.RUNNING)
@@ -125,7 +125,7 @@ class ShownRun:
             self.change(StateType.PENDING, "Pending", self._started or queued.queued_at)
 
     def settle(self, task_id: int, state: TaskState, at: float, reason: str) -> None:
-        """Note the end of one of its tasks [Unix s]."""
+        """Record the end of one of its tasks; ``at``: Unix time [s]."""
         self.open.discard(task_id)
         self._note(task_id, state)
         self._ended = max(self._ended, at)
@@ -147,7 +147,7 @@ class ShownRun:
             kind, name = FINAL[state]
             message = self._reasons.get(task_id, "")
             if state is TaskState.DONE and not self._running:
-                name = "Cached"  # Prefect's word for what was not run again
+                name = "Cached"  # Prefect's state for a reused result
             elif state is TaskState.DONE:
                 message = ""
         else:

@@ -1,4 +1,4 @@
-"""Prefect task runs as events: with the times of the tasks, whenever they become known.
+"""Prefect task runs as events that carry the times of the tasks, even if these become known later.
 
 Prefect's server makes the rows of task runs from events that its client sends, one for each change of
 state. Prefect's own engine sends them when a Python function begins and ends; here a worker elsewhere
@@ -35,7 +35,7 @@ from eas.plain_text import visible
 LOG = logging.getLogger("eas.flows")
 
 WINDOW = 2_500
-"""Begins and ends of one process's task runs that the server may be behind with.
+"""Maximum number of starts and ends of one process's task runs that the server has not recorded yet.
 
 Its queue holds 10,000 events, of which it gets one to three for a task run; what comes then it drops.
 An event costs it 12 ms of CPU, on sqlite and on PostgreSQL (`python -m benchmarks.prefect_events`): a
@@ -43,7 +43,7 @@ full window is 15 s of work where tasks are so fast that each is one event. With
 answered within 0.9 s at worst instead of 1.4 s, and the end of a flow run of 1,000 tasks was 36 s later.
 """
 PATIENCE = 120.0
-"""How long to wait for a server that records nothing [s]."""
+"""Maximum time to wait for a server that makes no progress [s]."""
 LAST_PATIENCE = 30.0
 """The same, where a process would only end [s]."""
 ENDED = ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]
@@ -63,7 +63,7 @@ class Change:
 
 
 class RecordedTaskRun:
-    """A task run of the current flow run, on its way to Prefect's server.
+    """A task run of the current flow run; sends its changes to Prefect's server.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class RecordedTaskRun:
         return self.task_run.id
 
     def send(self, change: Change) -> None:
-        """Send a change as an event. The server drops what is not later than the state that it knows."""
+        """Send a change as an event. The server drops events that are not later than the recorded state."""
         run, before = self.task_run, self.task_run.state
         self.skip(change)
         at = _moment(change.at)
@@ -109,7 +109,7 @@ class RecordedTaskRun:
         self._last_event = emit_task_run_state_change_event(run, before, state, follows=self._last_event)
 
     def skip(self, change: Change) -> None:
-        """Note the columns of a change that is not sent, for the next one."""
+        """Merge the columns of a change that is not sent into the next one."""
         for column, value in change.columns.items():
             setattr(self.task_run, column, value)
 
@@ -130,8 +130,8 @@ class RecordedTaskRun:
 class TaskRunSender:
     """Sends the changes of one flow run's task runs, in order, no faster than the server records them.
 
-    A change that another one has followed when its turn comes is left out: each costs the server some 10 ms. So
-    a task that begins and ends between two looks, or while the server is behind, is one event instead of three.
+    A change that a later one has superseded is not sent, because each costs the server some 10 ms. So
+    a task that starts and ends between two polls, or while the server is behind, is one event instead of three.
     """
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class TaskRunSender:
         SENDERS.add(self)
 
     def put(self, run: RecordedTaskRun, change: Change) -> None:
-        """Send a change when its turn comes; to be called in the flow's event loop."""
+        """Queue a change for sending. Call it in the flow's event loop."""
         self._waiting.append((run, change))
         self._newest[run.id] = change
         if self._sending is None or self._sending.done():
@@ -161,7 +161,7 @@ class TaskRunSender:
             more = (run.task_run.state is None) + (change.type.value in ENDED)
             try:
                 if self._newest[run.id] is change:
-                    await self._room(more)  # another change of this task run may come meanwhile
+                    await self._room(more)  # another change of this task run may be queued meanwhile
                 if self._newest[run.id] is change:
                     self._sent += more
                     run.send(change)
@@ -175,7 +175,7 @@ class TaskRunSender:
             await asyncio.sleep(0)
 
     async def _room(self, more: int) -> None:
-        """Wait while the server is so far behind that it might lose what comes next: ``more`` begins and ends."""
+        """Wait until the server can accept ``more`` starts and ends without dropping events."""
         window = max(2, WINDOW // max(1, len(SENDERS)))
         heard = time.monotonic()
         while more and self._sent + more - self._recorded > window:
@@ -183,14 +183,14 @@ class TaskRunSender:
             if self._recorded > before:
                 heard = time.monotonic()
             elif time.monotonic() - heard > PATIENCE:
-                LOG.warning("the Prefect server records no task runs any more: some may be lost there")
+                LOG.warning("the Prefect server has stopped recording task runs: some may be missing there")
                 self._recorded = self._sent
             if self._sent + more - self._recorded > window:
                 await asyncio.sleep(1.0)
 
 
 SENDERS: WeakSet[TaskRunSender] = WeakSet()
-"""Those of this process: they share one server."""
+"""The task runs of this process, which share one server."""
 
 
 def _flow_run() -> Any:
@@ -209,7 +209,7 @@ def _moment(at: float) -> datetime:
 
 
 def times(started: float | None, ended: float) -> dict[str, Any]:
-    """Return the columns of a task run that is over: start, end, duration [Unix s]."""
+    """Return the columns of a finished task run: start, end [Unix s], duration [s]."""
     if started is None:
         return {"end_time": _moment(ended)}
     start = _moment(started)

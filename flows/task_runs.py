@@ -33,7 +33,7 @@ from flows.shown_run import ShownRun
 from flows.task_run_events import TaskRunSender
 
 MOST_SHARE, LEAST_SHARE = 0.5, 0.1
-"""Share of ``max_task_runs`` that batches of equal size would use up; small ends and control tasks take the rest.
+"""Share of ``max_task_runs`` for batches of equal size; incomplete batches and control tasks use the rest.
 
 The larger the job, the smaller the share: a batch costs Prefect's server 50 to 100 ms of CPU, whatever its size.
 With 500 batches and 316 loops, 10^5 empty tasks cost it 57 s of CPU; with 100 of each 19 s.
@@ -42,17 +42,17 @@ SHRINKING_FROM = 5_000
 """Number of leaf tasks above which the share shrinks."""
 
 LOOK_INTERVAL = 1.0
-"""Time between two looks at what workers have claimed [s]: one statement each."""
+"""Poll interval for claimed attempts [s]; each poll is one statement."""
 WARNINGS_INTERVAL = 15.0
 MOST_RUNNING = 2_000
 MOST_LOGS = 100
-"""Failed tasks of one step whose logs are shown."""
+"""Maximum number of failed tasks per step whose logs are sent."""
 
 NodeOf = Callable[[int], Node]
 
 
 class Ended(NamedTuple):
-    """What SQL knows of the tasks that settled in one step: their last attempts, and the logs of failed ones."""
+    """Data from SQL about the tasks that settled in one step: last attempts, and logs of failed tasks."""
 
     attempts: Mapping[int, Sequence[AttemptTimes]]
     logs: Mapping[int, list[LogEntry]]
@@ -86,9 +86,9 @@ class TaskRuns:
     Attributes
     ----------
     opened:
-        How many task runs there are, or will be: as many rows as the server has in the end.
+        Number of task runs so far; the server finally has the same number of rows.
     warnings:
-        What hinders queued tasks, such as that no worker is alive.
+        Reasons why queued tasks do not start, for example that no worker is alive.
     """
 
     def __init__(self, database: TaskDatabase, max_task_runs: int, lease: float, web_url: str = "") -> None:
@@ -113,14 +113,14 @@ class TaskRuns:
         self._lists = MemberLists(web_url)
 
     def plan_for(self, leaves: int) -> None:
-        """Decide how many tasks a task run represents, given about how many leaf tasks there will be."""
+        """Set the batch size from the expected number of leaf tasks."""
         if leaves > self.max_task_runs:
             share = max(LEAST_SHARE, MOST_SHARE * min(1.0, SHRINKING_FROM / leaves))
             self._batch_size = max(2, ceil(leaves / max(1, self.max_task_runs * share)))
             self._most_controls = ceil(self.max_task_runs * share)
 
     def read(self, events: Sequence[Event]) -> Ended:
-        """Read what SQL knows of the tasks that settled; waits for SQL, so not in the event loop."""
+        """Read data about the settled tasks. Blocks on SQL: do not call it in the event loop."""
         leaves = [each.node for each in events if each.what is EventKind.SETTLED and not each.node.is_control]
         if not leaves:
             return Ended({}, {})
@@ -131,7 +131,7 @@ class TaskRuns:
         )
 
     def take(self, events: Sequence[Event], node_of: NodeOf, ended: Ended = NOTHING) -> None:
-        """Update the task runs by what happened."""
+        """Update the task runs from the events of a step."""
         for event in events:
             if event.what is EventKind.EXPANDED:
                 self._expanded(event, node_of)
@@ -145,9 +145,9 @@ class TaskRuns:
                 self._settled(event, node_of, ended)
 
     def look(self, job_id: int) -> Progress | None:
-        """Read what workers have claimed, if that is due; waits for SQL, so not in the event loop.
+        """Read the claimed attempts, if that is due. Blocks on SQL: do not call it in the event loop.
 
-        Returns None where it cannot be read: the orchestrator waits for the database, and the next look is as good.
+        Returns None if the read fails: the orchestrator waits for the database, and the next poll reads the same.
         """
         now = time.monotonic()
         if now < self._look_due:
@@ -169,7 +169,7 @@ class TaskRuns:
             return Progress(warnings, running, latest_attempts.latest(connection, gone) if gone else {})
 
     def follow(self, seen: Progress, node_of: NodeOf) -> None:
-        """Update the task runs by what workers have claimed, or have failed and will try again."""
+        """Update the task runs from attempts that workers have claimed, or that have failed and will be retried."""
         if seen.warnings is not None:
             self.warnings = seen.warnings
         for attempt in seen.running:
@@ -189,7 +189,7 @@ class TaskRuns:
                 run.publish_members(self._lists, node_of)
 
     async def close(self) -> None:
-        """Wait until every task run has ended, and its end was sent to the server."""
+        """Wait until all task runs have ended and their ends have been sent to the server."""
         await self._sender.close()
         await self._lists.close()
 
@@ -253,12 +253,12 @@ class TaskRuns:
         return run
 
     def _settled(self, event: Event, node_of: NodeOf, ended: Ended) -> None:
-        # Perhaps it never was on the queue: blocked, refused, or kept from an earlier job.
+        # The task may never have been queued: blocked, rejected, or reused from an earlier job.
         node = event.node
         self._join(node, node_of, event.at)
         run = self._runs[node.task_id]
         reason, over = node.reason or "", event.at
-        # With a reason of its own it was decided without an attempt: an older one may be there.
+        # A task with its own reason settled without an attempt; its last attempt, if any, is older.
         for attempt in () if reason else ended.attempts.get(node.task_id, ())[-1:]:
             run.claimed(attempt)
             over = attempt.ended_at or over
@@ -293,7 +293,7 @@ class TaskRuns:
             run.end()
 
     def _edges(self, node: Node, node_of: NodeOf) -> Iterable[UUID]:
-        """Return the task runs that a task depends on; its nearest shown ancestor if on none."""
+        """Return the task runs that a task depends on, or else that of its nearest ancestor."""
         makers = {run.id for maker in node.makers if (run := self._runs.get(maker))}
         parent = node.parent_id
         while not makers and parent is not None:

@@ -1,4 +1,4 @@
-"""Drives jobs while Prefect's API is away: the task database is all that it takes; nothing is displayed."""
+"""Drives jobs while Prefect's API is unavailable, using only the task database; Prefect displays nothing."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from eas.states import JobState
 
 LOG = logging.getLogger("eas.flows")
 INTERVAL = 10.0
-"""Time between two looks at whether Prefect's API is back [s]."""
+"""Interval between two checks whether Prefect's API is back [s]."""
 ANSWER_SECONDS = 5.0
 
 
 def drive(app: App, job_id: int, release: threading.Event, is_back: Callable[[], bool]) -> bool:
     """Drive a job until it has ended or paused, ``release`` is set, or ``is_back`` says that the API answers again.
 
-    Returns whether the API is back, and the job still wants a driver. The reports of a job that ends here are
-    written; it has no summary in Prefect. Raises what a driver raises.
+    Returns whether the API is back and the job still needs a driver. If the job ends, its reports are
+    written, without a summary in Prefect. Raises the errors of the driver.
     """
     is_back = _at_intervals(is_back)
-    LOG.warning("job %d: Prefect's API is away: driven without a flow run until it is back", job_id)
+    LOG.warning("job %d: Prefect's API is unavailable: driving the job without a flow run until it is back", job_id)
     with Driver(app.orchestrator(job_id), release) as driver:
         if driver.run(lambda _: is_back()):
             return True
@@ -40,7 +40,7 @@ def drive(app: App, job_id: int, release: threading.Event, is_back: Callable[[],
 def supervise(app: App, is_back: Callable[[], bool], stop: threading.Event) -> None:
     """Run every unfinished job, as the supervisor does, until the API is back (``is_back``) or ``stop`` is set.
 
-    Raises ServiceError where the task database cannot be reached at the start.
+    Raises ServiceError if the task database cannot be reached at the start.
     """
     leave = threading.Event()
     is_back = _at_intervals(is_back)
@@ -82,7 +82,7 @@ def prefect_answers() -> bool:
 
 
 def _report(app: App, job_id: int) -> None:
-    """Write the reports of a job that is over; a failure of this does not fail the job."""
+    """Write the reports of a finished job; errors are logged and do not fail the job."""
     from flows.job_summary import publishable
 
     summary = summarise(app.database, job_id)

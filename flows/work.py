@@ -1,7 +1,7 @@
-"""The flow ``work``: a worker as a flow run, started where and when a work pool has room for it.
+"""The flow ``work``: runs a worker in a flow run, so that work pools can start and limit workers.
 
-The worker is a process of its own, the same as ``eas worker``: it forks, and Prefect's threads must
-not be in what it forks. Its log lines are this flow run's.
+The worker is a separate process, the same as ``eas worker``, because it forks, and a fork must not
+contain Prefect's threads. Its log lines are forwarded to the log of the flow run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eas.app import App
 from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
 PATIENCE = 20.0
-"""Time that a worker gets to finish its task after SIGTERM [s]; then the task is queued again."""
+"""Grace period for the current task after SIGTERM [s]; then the task is queued again."""
 LINE = re.compile(r"^\S+ \S+ worker \d+ (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)$")
 LAST_LINES = 20
 
@@ -34,7 +34,7 @@ LAST_LINES = 20
 @flow(name="work", flow_run_name="{worker_type}", persist_result=False)
 @fail_on_eas_error
 def work(
-    worker_type: Annotated[str, described("Worker type: it runs the task types of this one and of eas-base.")],
+    worker_type: Annotated[str, described("Worker type; the worker runs its task types and those of eas-base.")],
     idle_exit: Annotated[float, described("Exit after this time without a task [s].", ge=0)] = 60.0,
     time_limit: Annotated[float | None, described("Stop claiming tasks after this time [s].", ge=0)] = None,
     blocks: Blocks = None,
@@ -53,8 +53,8 @@ def work(
 
 @contextmanager
 def _worker(app: App, worker_type: str, idle_exit: float, time_limit: float | None) -> Iterator[subprocess.Popen[str]]:
-    """Start a worker; whatever ends this flow run ends the worker."""
-    # -P: a folder called eas in the working directory is not ours.
+    """Start a worker that ends when this flow run ends, for any reason."""
+    # -P: do not import from a folder called eas in the working directory.
     command = [sys.executable, "-P", "-m", "eas", "worker", "--type", worker_type]
     command += ["--idle-exit", f"{idle_exit:g}", "--with-parent", str(os.getpid())]
     if time_limit is not None:
@@ -64,11 +64,11 @@ def _worker(app: App, worker_type: str, idle_exit: float, time_limit: float | No
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # The URLs may hold passwords: anyone can read a command line.
+        # Passed in the environment: URLs may contain passwords, and every user can read command lines.
         env=dict(os.environ) | app.settings.environment() | {"PYTHONUNBUFFERED": "1"},
         text=True,
         errors="backslashreplace",
-        # A signal to this process group must not reach the worker: it gets its own SIGTERM.
+        # A new session: signals to this process group must not reach the worker, which receives its own SIGTERM.
         start_new_session=True,
     )
     try:
@@ -91,7 +91,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _forward_log(process: subprocess.Popen[str]) -> list[str]:
-    """Pass the worker's log on until it ends; return its last lines."""
+    """Forward the worker's log until it ends; return its last lines."""
     log = get_run_logger()
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)

@@ -1,1 +1,1 @@
-"""Reports: rows to frames to tables, pictures and CSV; pure functions."""
+"""Reports: pure functions that convert database rows to data frames, tables, pictures and CSV."""

@@ -1,4 +1,4 @@
-"""Reports from a snapshot of the task database: queries on one side, frames and files on the other.
+"""Reports from a snapshot of the task database: connects the queries with data frames and files.
 
 ``now`` is always Unix time [s].
 """
@@ -40,7 +40,7 @@ def timings_frames(connection: Connection, filters: Filters) -> Iterator[pd.Data
 
 
 def write_timings(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
-    """Write the timings table, chunk by chunk (nowhere for None), and return the summary by task type."""
+    """Write the timings table in chunks (skipped if the path is None), and return the summary by task type."""
     with collector_paused():
         return _write_timings(connection, filters, path)
 
@@ -71,7 +71,7 @@ def _write_timings(connection: Connection, filters: Filters, path: Path | None) 
             _write_or_drain(frames, path)
             return summary.frame()
         except UnknownParametersError as error:
-            # Loop values outside any loop: tasks that another program wrote into the database.
+            # Tasks that another program wrote into the database may have loop values outside any loop.
             keys.extend(error.keys)
 
 
@@ -89,7 +89,7 @@ def pass_fail(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame
 
 
 def write_errors(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
-    """Write the errors table (nowhere for None), and return the same grouped by last line."""
+    """Write the errors table (skipped if the path is None), and return the errors grouped by last line."""
     groups = errors.ErrorGroups()
     _write_or_drain(groups.watch(error_frames(connection, filters)), path)
     return groups.frame()
@@ -106,7 +106,7 @@ def newest_errors(connection: Connection, filters: Filters, count: int) -> tuple
 
 
 def error_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame]:
-    """Yield the errors table in parts: what was logged, then what left no log."""
+    """Yield the errors table in parts: logged errors, then failures without a log."""
     rows = chain(
         reports.logged_errors(connection, filters),
         reports.unlogged_failures(connection, filters),
@@ -118,7 +118,7 @@ def error_frames(connection: Connection, filters: Filters) -> Iterator[pd.DataFr
 def job_tree(
     connection: Connection, filters: Filters, depth: int, *, running_only: bool = False
 ) -> list[tree.TreeNode]:
-    """Return the jobs' trees down to ``depth`` (the job has 0), equal siblings made one."""
+    """Return the jobs' trees down to ``depth`` (the job has 0), equal siblings merged."""
     jobs = reports.job_rows(connection, filters)
     links = tree.read_links(packed_tree.task_links(connection, [job.id for job in jobs]))
     only = None

@@ -16,7 +16,7 @@ Values: TypeAlias = dict[str, Any]
 """Metadata: names to values."""
 
 CACHED = 50_000
-"""Metadata texts whose parsed values are kept: siblings share theirs."""
+"""Size of the cache of parsed metadata texts, which siblings share."""
 
 DAYS = "days"
 UNITS = {
@@ -36,7 +36,7 @@ UNITS = {
 
 
 CLOCK = (("T", 3_600_000, 24, 2), (":", 60_000, 60, 2), (":", 1000, 60, 2), (".", 1, 1000, 3))
-"""Parts of a time of day: sign before it, its unit [ms], how many of them there are, digits."""
+"""Parts of a time of day: separator before it, unit [ms], modulus, number of digits."""
 
 
 class Metadata:
@@ -74,7 +74,7 @@ def parameter_keys(chunks: Iterable[Sequence[str]]) -> list[str]:
 
 
 class UnknownParametersError(Exception):
-    """Rows have loop parameters that no column was planned for: ``keys``."""
+    """Rows have loop parameters, ``keys``, that have no column."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(f"unexpected loop parameters: {', '.join(keys)}")
@@ -82,7 +82,7 @@ class UnknownParametersError(Exception):
 
 
 class LoopValues:
-    """Reads the loop parameters' values out of metadata texts, fast.
+    """Extracts the values of loop parameters from metadata texts, optimised for many rows.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class ColumnNames:
         self._taken = {base_name(name).casefold() for name in taken}
 
     def choose(self, key: str, prefix: str) -> str:
-        """Return ``key``, or with ``prefix`` where it is taken; with its unit where that is known."""
+        """Return ``key``, with ``prefix`` if it is taken, and with its unit if that is known."""
         name, tries = key.strip() or prefix, 1
         while name.casefold() in self._taken:
             name = f"{prefix}_{key}" if tries == 1 else f"{prefix}_{key}_{tries}"

@@ -1,6 +1,6 @@
-"""Cells of a table's column as a matrix of bytes: each row is one cell, filled up with zeros.
+"""Formats the cells of a column as a matrix of bytes: each row is one cell, padded with zeros.
 
-Ten million cells are joined and their filling struck out in a few calls, without an object for each.
+A few numpy calls join ten million cells and remove their padding, without a Python object for each.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Matrix: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
-"""One row of ASCII bytes for each cell, zeros wherever there is nothing."""
+"""One row of ASCII bytes for each cell, padded with zeros."""
 
 WIDEST = 64
-"""Texts of more characters stay texts: one of them would widen every row."""
+"""Maximum length of texts in a matrix: one longer text would widen every row."""
 
 ZERO, POINT, MINUS, COMMA, NEWLINE = b"0.-,\n"
 DECIMALS = 6
@@ -35,7 +35,7 @@ def digits(values: np.ndarray[Any, Any], count: int) -> Matrix:
 
 
 def integers(values: np.ndarray[Any, Any]) -> Matrix:
-    """Return integers as ``str`` writes them."""
+    """Format integers like ``str``."""
     if values.min(initial=0) >= 0:
         return _strip_left(_all(values))
     return matrix(list(map(str, values.tolist())))
@@ -46,14 +46,14 @@ def _all(values: np.ndarray[Any, Any]) -> Matrix:
 
 
 def _strip_left(numbers: Matrix) -> Matrix:
-    """Strike out leading zeros, all but the last digit."""
+    """Remove leading zeros, except for the last digit."""
     nothing = np.logical_and.accumulate(numbers[:, :-1] == ZERO, axis=1)
     numbers[:, :-1][nothing] = 0
     return numbers
 
 
 def floats(values: np.ndarray[Any, Any]) -> Matrix | None:
-    """Return floats as ``repr`` writes them, NaN as nothing; None where some have more than six decimals."""
+    """Format floats like ``repr``, NaN as empty; return None if any has more than six decimals."""
     known = ~np.isnan(values)
     sizes = np.where(known, np.abs(values), 0.0)
     if not (sizes < EXACT / SCALE).all():
@@ -74,7 +74,7 @@ def floats(values: np.ndarray[Any, Any]) -> Matrix | None:
 
 
 def _fraction(millionths: np.ndarray[Any, Any]) -> Matrix:
-    """Return decimals without the zeros at their end, but for the first."""
+    """Remove trailing zeros of decimals, except for the first one."""
     found = digits(millionths, DECIMALS)
     nothing = np.logical_and.accumulate(found[:, :0:-1] == ZERO, axis=1)[:, ::-1]
     found[:, 1:][nothing] = 0
@@ -82,7 +82,7 @@ def _fraction(millionths: np.ndarray[Any, Any]) -> Matrix:
 
 
 def from_texts(words: Sequence[str]) -> Matrix | None:
-    """Return texts as a matrix; None where some are long or not plain ASCII."""
+    """Return texts as a matrix, or None if any is too long or not ASCII."""
     if max(map(len, words), default=0) > WIDEST:
         return None
     try:
@@ -110,14 +110,14 @@ def constant(character: int, count: int) -> Matrix:
 
 
 def beside(matrices: Sequence[Matrix]) -> Matrix:
-    """Return matrices side by side."""
+    """Concatenate matrices horizontally."""
     return np.concatenate(matrices, axis=1)
 
 
 def lines(columns: Sequence[Matrix | list[str]]) -> bytes:
     """Return the lines of a table's columns, each a matrix or texts without zeros: UTF-8, commas between cells.
 
-    What UTF-8 cannot say is written as an escape.
+    Characters that UTF-8 cannot encode are escaped.
     """
     matrices = [column for column in columns if not isinstance(column, list)]
     if len(matrices) == len(columns):

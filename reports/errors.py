@@ -1,4 +1,4 @@
-"""Every logged error and traceback, and the same grouped by the last line."""
+"""All logged errors and tracebacks, and their numbers grouped by the last line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 r"""Files of reports: CSV that Excel, TOPCAT and pandas read without options; parquet on request.
 
-One table a file: UTF-8, one header line with units, commas, ``\n`` at the end of a line, quotes only
-where they are needed, empty cells for what is unknown. A file appears whole or not at all.
+One table per file: UTF-8, one header line with units, commas, ``\n`` as line terminator, quotes only
+if needed, empty cells for unknown values. Files are written atomically.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from eas.plain_text import GUARDED, without_formula
 from reports import csv_cells
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""Excel takes a file without it for the local 8-bit alphabet; written where a file is not plain ASCII."""
+"""Byte order mark for files that are not ASCII: without it, Excel assumes the local 8-bit encoding."""
 
 ROWS = 10_000
-"""Rows that are put into words at once."""
+"""Number of rows that are formatted at once."""
 
 SPECIAL = ',"\r\n\0'
-"""What a cell must be quoted for."""
+"""Characters that require quotes around a cell."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     except OSError as error:
         raise EASError(
-            f"cannot write {path}: {error.strerror or error}", hint="name a place that you may write to"
+            f"cannot write {path}: {error.strerror or error}", hint="give a path that you may write to"
         ) from error
     finally:
         with suppress(OSError):
@@ -100,7 +100,7 @@ def csv_bytes(frame: pd.DataFrame, *, header: bool = True) -> bytes:
 
 
 def _lines(frame: pd.DataFrame) -> bytes:
-    # Column by column, many cells in one call: ten million of them matter.
+    # Whole columns are formatted in one call, for speed with ten million cells.
     columns = [_column(frame.iloc[:, place].to_numpy()) for place in range(frame.shape[1])]
     return csv_cells.lines(columns) if columns else b""
 
@@ -121,14 +121,14 @@ def _column(values: np.ndarray[Any, Any]) -> csv_cells.Matrix | list[str]:
 
 
 def _words(given: list[Any]) -> list[str]:
-    """Return values as quoted texts, ready to be joined by commas."""
+    """Return values as quoted texts, for joining with commas."""
     try:
         together = "\n".join(given)
     except TypeError:
         given = _unlike([without_formula(each) if type(each) is str else each for each in given])
         together = "".join(given)
     else:
-        # Most columns have none: a search of the whole is much quicker than a look at each text.
+        # Most columns need no quotes: searching the joined text is much faster than checking each cell.
         if together.startswith(GUARDED) or any(f"\n{sign}" in together for sign in GUARDED):
             given = list(map(without_formula, given))
         together = "".join(given)
@@ -138,7 +138,7 @@ def _words(given: list[Any]) -> list[str]:
 def _unlike(given: list[Any]) -> list[str]:
     kinds = set(map(type, given))
     if len(kinds) == 1 and kinds <= {float, int, bool}:
-        # Loop values repeat: each is formatted once.
+        # Loop values repeat, so each distinct value is formatted once.
         words = {value: _cell(value) for value in set(given)}
         if 0.0 not in words or kinds == {int}:  # 0.0 and -0.0 are equal
             return [words[value] for value in given]
@@ -147,7 +147,7 @@ def _unlike(given: list[Any]) -> list[str]:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
-        # As Java and pandas write it.
+        # The same as in Java and pandas.
         return "" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     return "" if value is None or value is pd.NA else str(value)
 
@@ -161,7 +161,7 @@ def _quote(cell: str) -> str:
 
 
 def write_parquet(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Path:
-    """Write a table as parquet. Raises RequestError where pyarrow is not installed."""
+    """Write a table as parquet. Raises RequestError if pyarrow is not installed."""
     try:
         import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
     except ImportError:
@@ -193,7 +193,7 @@ def write_table(frames: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> Pa
 
 
 def dated_and_latest(folder: Path, name: str, suffix: str, now: float) -> tuple[Path, Path]:
-    """Return ``<name>_2026-11-22.csv`` and ``<name>_latest.csv``: a day's file is its last state (UTC)."""
+    """Return ``<name>_2026-11-22.csv`` and ``<name>_latest.csv``: the dated one is the day's last state (UTC)."""
     day = time.strftime("%Y-%m-%d", time.gmtime(now))
     return folder / f"{name}_{day}{suffix}", folder / f"{name}_latest{suffix}"
 

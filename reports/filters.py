@@ -30,7 +30,7 @@ def parse_since(text: str | None, now: float, option: str = "--since") -> float 
 
 
 def parse_older_than(text: str, now: float, option: str) -> float:
-    """Return the time before which something must have ended [Unix time, s]: a time as in ``parse_since``, in the past.
+    """Return the past time in ``text``, in the format of ``parse_since`` [Unix time, s].
 
     Raises RequestError.
     """

@@ -21,11 +21,11 @@ from reports.files import write_bytes, write_csv
 from reports.units import parameter_units
 
 MOST_PICTURES = 3
-"""Swept parameters, and pairs of them, that get a picture each."""
+"""Maximum number of swept parameters, and of pairs of them, with a picture."""
 
 
 def write_job_reports(database: TaskDatabase, job_id: int, folder: Path) -> list[Path]:
-    """Write ``progress.csv``, ``timings.csv`` and, where searches had outcomes, ``pass_fail.csv`` and pictures.
+    """Write ``progress.csv``, ``timings.csv`` and, if searches had outcomes, ``pass_fail.csv`` and pictures.
 
     Returns the paths. Reads one snapshot of the task database; changes nothing there.
     """
@@ -78,10 +78,10 @@ def _file_name(columns: Sequence[str]) -> str:
 
 
 def preload(chain: str) -> threading.Thread:
-    """Import what the reports of a chain (JSON) need, in the background: a waiting command loses no time."""
+    """Import the libraries for the reports of a chain (JSON) while the command waits for the job."""
 
     def load() -> Any:
-        # Pictures show outcomes against swept parameters: without a loop there are none.
+        # A chain without loops has no swept parameters, so no pictures.
         if FOR_LOOP in chain:
             from reports import pictures
 

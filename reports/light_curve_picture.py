@@ -1,4 +1,4 @@
-"""Pictures of light curves: the full span, and folded at a period. Any number of samples, a bounded picture."""
+"""Pictures of light curves: the full span, and folded at a period. Their size is bounded."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from eas.taskdb.queries.folding import Ephemeris
 
 BINS = 900
-"""Columns of a picture: of more samples, each column shows lowest, mean and highest."""
+"""Number of columns of a picture; with more samples, each column shows minimum, mean and maximum."""
 FEW = 4000
-"""Up to this number of samples each is a point."""
+"""Maximum number of samples that are drawn as single points."""
 PHASE_BINS = 200
 POINTS, MEAN, BAD = "#0072B2", "#D55E00", "#999999"
 
 
 def span_picture(curve: LightCurve, title: str) -> bytes:
-    """Return a PNG of the flux against time, samples that are flagged bad in grey."""
+    """Return a PNG of the flux against time, with samples flagged bad in grey."""
     figure, axes = _axes(title)
     good = curve.good & np.isfinite(curve.times) & np.isfinite(curve.fluxes)
     times, fluxes = curve.times[good], curve.fluxes[good]
@@ -83,7 +83,7 @@ def binned(places: FloatArray, values: FloatArray, bins: int) -> tuple[FloatArra
 def _axes(title: str) -> tuple[Figure, Axes]:
     figure = new_figure(9.0, 3.4)
     axes = figure.add_subplot()
-    # A dollar sign would begin a formula.
+    # matplotlib would parse text after a dollar sign as a formula.
     axes.set_title(one_line(title, 110).replace("$", r"\$"), loc="left", fontsize=10, color=INK)
     axes.set_ylabel("relative flux", fontsize=10, color=INK)
     axes.ticklabel_format(axis="y", useOffset=False)

@@ -27,7 +27,7 @@ INK = "#333333"
 DPI = 120
 FEWEST_LOG = 3
 MANY_VALUES = 40
-"""Above this number of values, marks are small, translucent, without edges and numbers."""
+"""Number of values above which marks are small and translucent, without edges and numbers."""
 MOST_TICKS = 16
 EMPTY = "#d9d9d9"
 """Colour of cells without a detection rate."""
@@ -46,7 +46,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def label(text: str) -> str:
-    """Return text that users named as a label of a picture: a dollar sign in it begins no formula."""
+    """Escape a text of users for a label, so that matplotlib does not parse dollar signs as formulas."""
     return one_line(text).replace("$", r"\$")
 
 
@@ -178,7 +178,7 @@ def _decorate_values(axes: Axes, which: str, places: np.ndarray[Any, Any], ticks
 
 
 def _log_ticks(axes: Axes, which: str) -> None:
-    """Label a logarithmic axis by plain numbers, also where it spans less than a decade."""
+    """Label a logarithmic axis with plain numbers, even if it spans less than a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis

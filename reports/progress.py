@@ -16,7 +16,7 @@ COLUMNS = ("job_id", "job_name", "task_type", *STATES, "total", "percent_done [%
 UNFINISHED = (TaskState.WAITING, TaskState.QUEUED, TaskState.RUNNING)
 ENDED_BY_WORK = (TaskState.DONE, TaskState.FAILED, TaskState.STALLED)
 UNDECIDED = "?"
-"""Shown for the type of a task whose expression waits for other tasks' metadata."""
+"""Shown as the type of a task whose type expression depends on metadata of other tasks."""
 
 Counts: TypeAlias = dict[str, int]
 CountRow: TypeAlias = Sequence[Any]
@@ -54,7 +54,7 @@ def progress_frame(
 
 
 def under_way(rows: Iterable[CountRow]) -> list[tuple[int, str]]:
-    """Return the jobs and task types that have ended and unfinished tasks: their time left can be estimated."""
+    """Return the jobs and task types whose time left can be estimated: those with ended and unfinished tasks."""
     states: dict[tuple[int, str], set[str]] = {}
     for job_id, _, task_type, state, _ in rows:
         if task_type is not None and task_type not in CONTROL_TASKS:

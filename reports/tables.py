@@ -29,15 +29,15 @@ STATE_STYLES = {
     "cancelled": "yellow",
 }
 LONG = 36
-"""Wider texts are folded on a terminal."""
+"""Maximum width of a text column on a terminal; longer texts are wrapped."""
 
 IMPORTANT = (
     "task_type", "outcome", "last_line", "worker", "state", "job_id", "done", "failed", "count", "queued", "running",
     "wall_clock_median", "total", "attempts", "workers_alive", "percent_done", "task_id", "period", "host",
 )  # fmt: skip
-"""Columns that find room before others on a narrow terminal, the most important first; without their units."""
+"""Columns with precedence on a narrow terminal, the most important first; without their units."""
 LONGEST_PLAIN = 200
-"""Characters of a cell outside a terminal."""
+"""Maximum number of characters of a cell outside a terminal."""
 
 
 def cell(value: Any) -> str:
@@ -66,8 +66,8 @@ def show(frame: pd.DataFrame, console: Console, *, title: str = "", empty: str =
 def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
     """Return a table for a terminal of ``width`` characters.
 
-    States that no task is in have no column, and columns that find no room are left out, `IMPORTANT` ones
-    last, which the caption says; long texts are folded.
+    States without tasks have no column. Columns that do not fit are omitted, `IMPORTANT` ones last; the
+    caption gives their number. Long texts are wrapped.
     """
     empty = [name for name in frame.columns if name in STATE_STYLES and not frame[name].any()]
     whole = frame.drop(columns=empty)
@@ -75,7 +75,7 @@ def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
                for place, name in enumerate(whole.columns)}  # fmt: skip
     shown = _fitting(columns, width)
     left_out = len(columns) - len(shown)
-    caption = f"columns left out for want of room: {left_out} (see --csv FILE or --json)" if left_out else None
+    caption = f"columns omitted: {left_out} (see --csv FILE or --json)" if left_out else None
     heading = Text(one_line(title), "table.title") if title else None
     table = Table(title=heading, title_justify="left", caption=caption, caption_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
@@ -99,7 +99,7 @@ def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
 
 
 def _room(name: str, cells: Sequence[str]) -> int:
-    """Return the preferred width of a column; its header may be folded between words."""
+    """Return the preferred width of a column; its header may be wrapped between words."""
     return max(map(len, [*name.replace("_", " ").split(), *cells]), default=0)
 
 
@@ -131,7 +131,7 @@ def _is_numeric(column: pd.Series[Any]) -> bool:
 
 
 def plain_lines(frame: pd.DataFrame) -> Iterator[str]:
-    """Yield a table's lines: columns aligned, separated by two blanks, one line a row."""
+    """Yield a table's lines: columns aligned, separated by two blanks, one line per row."""
     columns = [
         [str(name), *(_one_line(cell(value)) for value in frame.iloc[:, place].tolist())]
         for place, name in enumerate(frame.columns)
@@ -171,8 +171,8 @@ def _plain(value: Any) -> Any:
 
 
 def write_json_list(frames: Iterable[pd.DataFrame], stream: IO[str]) -> None:
-    """Write the rows of parts of a table as one JSON list, a row a line, never all in memory."""
-    # In a locale without the characters of a text, JSON has escapes of its own for them.
+    """Stream the rows of parts of a table as one JSON list, one row per line."""
+    # If the locale cannot encode a character, use JSON's own escape sequences.
     ascii_only = (getattr(stream, "encoding", None) or "utf-8").lower() != "utf-8"
     stream.write("[")
     before = "\n"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#882255", "#44AA99", "#999933", "#AA4499")
 BAD = "#D55E00"
 PIXELS = 1600
-"""Bars of one worker and task type closer than this part of the time axis are drawn as one."""
+"""Fraction of the time axis; closer bars of one worker and task type are drawn as one."""
 MOST_WORKERS = 60
 
 
@@ -33,7 +33,7 @@ def timeline_picture(frame: pd.DataFrame, now: float, title: str = "") -> bytes:
     frame:
         As ``reports.live_tables.timeline_frame`` returns it.
     now:
-        Where bars of what still runs end [Unix time, s].
+        End of the bars of running attempts [Unix time, s].
     title:
         Title of the picture.
     """
@@ -95,7 +95,7 @@ def _bars(
 
 
 def _merged(start: np.ndarray[Any, Any], end: np.ndarray[Any, Any], gap: float) -> list[tuple[float, float]]:
-    """Return bars as (start, length): wide enough to be seen, those that touch drawn as one."""
+    """Return bars as (start, length): widened to be visible, and merged if they touch."""
     order = np.argsort(start, kind="stable")
     start, end = start[order], np.maximum.accumulate(np.fmax(end[order], start[order] + gap))
     first = np.flatnonzero(np.concatenate([[True], start[1:] > end[:-1] + gap * 0.5]))

@@ -24,7 +24,7 @@ SHARES: Mapping[str, Callable[[np.ndarray[Any, Any]], float]] = {
     "max": lambda values: float(np.max(values)),
 }
 SUMMED = MEASURES[:4]
-"""Measures whose total means something; of the peak memory there is none."""
+"""Measures that can be summed; peak memory cannot."""
 
 
 def parameter_columns(keys: Iterable[str]) -> dict[str, str]:

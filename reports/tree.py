@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STATES = tuple(TaskState)
 NAMES = tuple(state.value for state in STATES)
 MOST_NODES = 50_000
-"""A larger tree is cut at the depth that fits: no reader needs it, and it would not fit into memory."""
+"""Maximum number of nodes; larger trees are cut at a smaller depth, because they would not fit into memory."""
 
 ACTIVE = (TaskState.QUEUED, TaskState.RUNNING)
 SHOWN = ("waiting", "queued", "running", "stalled", "failed", "blocked", "cancelled", "done")
@@ -29,12 +29,12 @@ Table = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
 @dataclass(slots=True)
 class TreeNode:
-    """A node: a job, a task, or several siblings that are equal in all but their loop values.
+    """A node: a job, a task, or several siblings that differ only in their loop values.
 
     Attributes
     ----------
     parameters, values, last_values:
-        Loop values that its parent does not have; in words; those of the last of equal siblings in words.
+        Loop values that its parent does not have; as text; those of the last of the equal siblings, as text.
     counts:
         State to number of leaf tasks (tasks that run on workers), of this node and below; of all
         siblings that the node represents.
@@ -234,7 +234,7 @@ def collapse(nodes: Sequence[TreeNode]) -> list[TreeNode]:
 
 
 def _add_counts(node: TreeNode, other: TreeNode) -> None:
-    """Add the counts of an equal sibling, all the way down: a node counts all siblings that it represents."""
+    """Add the counts of an equal sibling recursively, because a node represents all its equal siblings."""
     node.hidden += other.hidden
     for state, count in other.counts.items():
         node.counts[state] = node.counts.get(state, 0) + count
@@ -248,7 +248,7 @@ def _signature(node: TreeNode) -> tuple[Any, ...]:
 
 
 def lines(nodes: Sequence[TreeNode]) -> Iterator[str]:
-    """Yield the lines of trees, drawn as ``tree`` draws directories."""
+    """Yield the lines of trees, in the style of the command ``tree``."""
     for node in nodes:
         yield _line(node)
         yield from _below(node, "")

@@ -51,7 +51,7 @@ def _typed_column(column: pd.Series[Any], name: str, *, is_time: bool) -> pd.Ser
 
 
 def _type_of(values: pd.Series[Any], *, complete: bool) -> str | None:
-    """Return the type of a column with these values; None where they differ in kind."""
+    """Return the type of a column with these values, or None if their types differ."""
     if all(isinstance(value, str) for value in values):
         return "str"
     if not all(is_number(value) for value in values):

@@ -10,7 +10,7 @@ from eas.chains.json_reader import entries
 from reports.columns import UNITS, base_name
 
 _REFERENCE = re.compile(r"""\(*\s*metadata\[\s*(['"])(?P<name>[^'"]+)\1\s*\]\s*\)*""")
-"""An expression that is a metadata value and nothing else."""
+"""An expression that consists of a single metadata value."""
 
 
 def parameter_units(chain: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 import eas
-from eas.cli import output, system_errors  # an error must be shown where no file can be opened any more
+from eas.cli import output, system_errors  # imported early: these report errors when no more files can be opened
 from eas.errors import EASError, RequestError
 from eas.names import nearest
 
@@ -66,7 +66,7 @@ COMMANDS = {
     "reschedule": ("eas.cli.jobs:reschedule", "Run tasks again that failed, stalled or were withdrawn from the queue."),
     "db": ("eas.cli.database:db", "Create, migrate, save, restore and prune the task database."),
     "queue": ("eas.cli.queue:queue", "Choose, show, empty and pause the job queue."),
-    "store": ("eas.cli.store:store", "Choose and check where file products are kept."),
+    "store": ("eas.cli.store:store", "Choose and check the file store."),
     "report": ("eas.cli.report:report", "Progress, timings, outcomes, errors, trees, queues and workers."),
     "try": (
         "eas.cli.try_task:try_task",
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
         _echo("stopped")
         from eas.cli.prefect_client import TerminatedError
 
-        # click replaces the interrupt by its own exception.
+        # click converts KeyboardInterrupt to its own exception.
         code = 143 if isinstance(error.__cause__, TerminatedError) else 130
         # CPython sets a flag when an interrupt leaves code run by exec(), as in imports, even if it is caught later,
         # and then ends the process with SIGINT regardless of the exit code. The next exec() clears the flag.

@@ -57,7 +57,7 @@ def validate(file: Path, strict: bool) -> None:
 @click.option(
     "--workers",
     type=click.IntRange(1, 10_000),
-    help="Number of workers of the estimate; default: one for each CPU of this machine.",
+    help="Number of workers to assume for --estimate; default: one for each CPU of this machine.",
 )
 @json_option
 def plan(file: Path, strict: bool, graph: Path | None, estimated: bool, workers: int | None, as_json: bool) -> None:
@@ -67,7 +67,7 @@ def plan(file: Path, strict: bool, graph: Path | None, estimated: bool, workers:
     products and metadata; a do-while loop is a cycle.
 
     An estimate simulates the schedule of the tasks. Each task takes the median time of the newest attempts of its
-    type, of jobs with the same name where there are any; ranges leave out the fastest and the slowest tenth.
+    type, preferably of jobs with the same name; ranges exclude the fastest and the slowest tenth.
     """
     if workers is not None and not estimated:
         raise click.UsageError("--workers requires --estimate")

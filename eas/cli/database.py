@@ -100,7 +100,7 @@ def restore(source: Path, force: bool, as_json: bool) -> None:
 @click.option(
     "--older-than", metavar="TIME", required=True, help="Age of a job's end (30d, 12h), or a time (2026-11-22T08:30)."
 )
-@click.option("--products", is_flag=True, help="Remove jobs with file products, too, and the stored files with them.")
+@click.option("--products", is_flag=True, help="Also remove jobs with file products, and their stored files.")
 @click.option("--apply", is_flag=True, help="Remove the jobs; without this option, only print what would be removed.")
 @json_option
 def prune(older_than: str, products: bool, apply: bool, as_json: bool) -> None:

@@ -73,7 +73,7 @@ def _images(pairs: tuple[str, ...]) -> dict[str, str]:
         name, equals, image = pair.partition("=")
         if not (name and equals and image):
             raise RequestError(
-                f"{pair!r} is not WORKER=IMAGE", hint="write it as my-worker=registry.example/my-worker:1.0"
+                f"{pair!r} is not WORKER=IMAGE", hint="for example my-worker=registry.example/my-worker:1.0"
             )
         found[name] = image
     return found
@@ -122,7 +122,7 @@ fraction_option = click.option(
     type=NumberRange(0),
     default=90.0,
     show_default=True,
-    help="Give up when a pod has been failing for this time [s].",
+    help="Fail when a pod has been failing for this time [s].",
 )
 @click.option("--rollback", is_flag=True, help="Restore the deployment before the last one.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")

@@ -22,7 +22,7 @@ STYLES = {Level.OK: "green", Level.NOTE: "yellow", Level.PROBLEM: "red"}
     type=NumberRange(0.1, 600),
     default=10.0,
     show_default=True,
-    help="Give up on a service that does not answer for this time [s].",
+    help="Time to wait for the answer of a service [s].",
 )
 @json_option
 def doctor(timeout: float, as_json: bool) -> int:

@@ -68,7 +68,7 @@ def _version(row: AnyRow) -> dict[str, Any]:
 
 @click.command("lineage")
 @file_argument
-@click.option("--up", "direction", flag_value="up", default="up", help="What it was made from (default).")
+@click.option("--up", "direction", flag_value="up", default="up", help="Show what it was made from (default).")
 @click.option("--down", "direction", flag_value="down", help="Show its descendants: what was made from it.")
 @click.option("--depth", type=click.IntRange(1), help="Maximum number of steps.")
 @click.option(
@@ -170,8 +170,8 @@ def _place(source: Path, target: Path) -> None:
 
 @click.command()
 @file_argument
-@click.option("-o", "--output", metavar="PNG", type=click.Path(path_type=Path), help="Default: its name and .png.")
-@click.option("--fold", is_flag=True, help="Folded at its period.")
+@click.option("-o", "--output", metavar="PNG", type=click.Path(path_type=Path), help="Default: its name with .png.")
+@click.option("--fold", is_flag=True, help="Fold at the recorded period.")
 @click.option("--period", type=NumberRange(min=0, min_open=True), help="Fold at this period [days].")
 @version_option
 def plot(file: str, output: Path | None, fold: bool, period: float | None, version: int | None) -> None:
@@ -189,7 +189,7 @@ def plot(file: str, output: Path | None, fold: bool, period: float | None, versi
         if period is not None:
             known = folding.Ephemeris(period, known.epoch if known else None, "given")
         if fold and known is None:
-            raise RequestError(f"no period of {file!r} is known", hint="give one: --period DAYS")
+            raise RequestError(f"the period of {file!r} is unknown", hint="give --period DAYS")
         curve = lightcurve_files.read(app.store.fetch(stored, Path(folder)), stored.metadata)
     folded = known if fold or period is not None else None
     picture = folded_picture(curve, folded, stored.file_name) if folded else span_picture(curve, stored.file_name)

@@ -47,7 +47,7 @@ def jobs(state: str | None, limit: int, as_json: bool) -> None:
 
 
 def describe(connection: Connection, row: AnyRow, now: float) -> dict[str, Any]:
-    """Return a job, its counts and its speed as plain data; ``driver`` is empty where no process drives it."""
+    """Return a job, its counts and its rate as plain data; ``driver`` is empty if no process drives the job."""
     totals = job_list.totals(progress.counts(connection, [row.id])[row.id])
     speed = job_list.speed(connection, row.id, totals.unfinished, now) if totals.unfinished else None
     return {

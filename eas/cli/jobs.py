@@ -35,7 +35,7 @@ def cancel(job: str, as_json: bool) -> None:
 @click.option("--job-id", type=int, metavar="ID", help="Only this job, even if it was cancelled.")
 @json_option
 def reschedule(job_name: str | None, job_id: int | None, as_json: bool) -> None:
-    """Run tasks again that failed, stalled or were withdrawn from the queue, and the tasks that they blocked.
+    """Retry tasks that failed, stalled or were withdrawn from the queue, and the tasks that they blocked.
 
     Queued, running and done tasks are not changed, nor are cancelled jobs unless you name one. The
     jobs continue when a supervisor (`eas schedule`) or `eas run --resume JOB` drives them.

@@ -55,13 +55,13 @@ def submit_options(command: F) -> F:
 
     options = [
         click.option("--if-exists", type=click.Choice(CHOICES), default=FAIL, show_default=True,
-                     help="File products that exist: fail, reuse what was made the same way, or replace them."),
+                     help="If file products exist: fail, reuse those made in the same way, or replace them."),
         click.option("--retries", type=click.IntRange(*BOUNDS["retries"]), default=0, show_default=True,
-                     help="Further attempts of a task that failed."),
+                     help="Maximum number of retries of a failed task."),
         click.option("--backoff", type=NumberRange(*BOUNDS["backoff"]), default=1.0, show_default=True,
-                     help="Wait before the first retry [s]; doubled for each further one."),
+                     help="Delay before the first retry [s]; doubled for each further one."),
         click.option("--max-stalls", type=click.IntRange(*BOUNDS["max_stalls"]),
-                     help="Further attempts of a task whose worker vanished; default: EAS_MAX_STALLS, or 5."),
+                     help="Maximum number of retries of a task whose worker was lost; default: EAS_MAX_STALLS, or 5."),
         click.option("--seed", help="Seed of all random numbers; default: a new one, which is shown, or with"
                      " --if-exists reuse that of the job whose products are reused."),
         click.option("--priority", type=click.IntRange(*BOUNDS["priority"]), default=0, show_default=True,
@@ -75,7 +75,7 @@ def submit_options(command: F) -> F:
 
 
 def options_of(values: dict[str, Any], max_stalls: int) -> SubmitOptions:
-    """Return the submit options among a command's values; ``max_stalls`` where the command was not given any."""
+    """Return the submit options among a command's values; ``max_stalls`` is the default of that option."""
     from eas.operations.job_options import SubmitOptions
 
     names = ("if_exists", "retries", "backoff", "seed", "priority", "job_name", "strict")

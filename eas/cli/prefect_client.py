@@ -33,7 +33,7 @@ def configured_server() -> str:
 
 
 def _may_be_configured() -> bool:
-    """Whether any source of Prefect's settings may name a server: the environment, a profile, a file of this folder."""
+    """Return whether a source of Prefect's settings may set the URL: environment, profile, or a file in this folder."""
     if any(os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")):
         return True
     if Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser().joinpath("profiles.toml").exists():
@@ -50,9 +50,9 @@ def _text(path: Path) -> str:
 
 
 def require_server(say: Callable[[str], None], patience: float = PATIENCE) -> str:
-    """Wait until the configured Prefect server answers, and return its URL; empty where none is configured.
+    """Wait until the configured Prefect server answers, and return its URL; empty if none is configured.
 
-    Raises ServiceError where it does not answer within ``patience`` [s].
+    Raises ServiceError if it does not answer within ``patience`` [s].
     """
     url = configured_server()
     if not url or _answers(url):
@@ -107,7 +107,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
         nonlocal received
         received = True
         if callable(signal.getsignal(signal.SIGINT)):
-            signal.raise_signal(signal.SIGINT)  # asyncio may have put its own handler there
+            signal.raise_signal(signal.SIGINT)  # asyncio may have installed its own handler
         else:  # SIGINT is ignored, because a shell has started this process in the background
             signal.default_int_handler(number, frame)
 

@@ -18,7 +18,7 @@ OPTIONS = ("if_exists", "retries", "backoff", "max_stalls", "seed", "priority", 
 def submit_through_prefect(file: Path, values: dict[str, Any]) -> dict[str, str]:
     """Check a chain locally and create a flow run of the deployment ``run-chain`` with it; return the flow run.
 
-    Raises RequestError where the chain or the API's address is wrong, ServiceError where the API does not answer.
+    Raises RequestError if the chain or the API's address is wrong, ServiceError if the API does not answer.
     """
     import httpx
     from prefect.client.orchestration import get_client

@@ -43,7 +43,7 @@ def init(
     mq_user: str | None,
     mq_passwd: str | None,
 ) -> None:
-    """Declare the queues, check that they work, and save the settings for later calls."""
+    """Declare the queues, check that they work, and save the settings for later commands."""
     refuse_both(url, queue_implementation=queue_implementation, mq_host=mq_host, mq_port=mq_port, mq_user=mq_user)
     if queue_implementation == "sql":
         url = "sql:"

@@ -38,7 +38,7 @@ def report() -> None:
     """
 
 
-csv_option = click.option("--csv", metavar="FILE", type=click.Path(path_type=Path), help="Write the whole table here.")
+csv_option = click.option("--csv", metavar="FILE", type=click.Path(path_type=Path), help="Write the whole table to it.")
 
 
 def filter_options(command: F) -> F:
@@ -175,12 +175,12 @@ def pass_fail(csv: Path | None, as_json: bool, pictures: Path | None, **values: 
 @click.option(
     "--grouped",
     is_flag=True,
-    help="One row for errors with the same last line: their number, the first and the last time.",
+    help="Group errors by their last line: number, first and last time.",
 )
 @csv_option
 @json_option
 def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> None:
-    """Every logged error and traceback, and failures that left no log."""
+    """All logged errors and tracebacks, and failures without a log."""
     from reports import assemble, tables
 
     with _reading(values) as (connection, filters, *_):
@@ -199,7 +199,7 @@ def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> Non
 @click.option("--running-only", is_flag=True, help="Only nodes with queued or running tasks.")
 @json_option
 def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> None:
-    """Jobs as trees of tasks, with counts by state at each node; equal siblings are drawn once."""
+    """Jobs as trees of tasks, with counts by state at each node; equal siblings share a line."""
     from reports import assemble
     from reports.tree import lines
 
@@ -253,7 +253,7 @@ def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) ->
 @csv_option
 @json_option
 def timeline(csv: Path | None, as_json: bool, picture: Path | None, **values: Any) -> None:
-    """Which worker ran which task when: a table; with --picture a chart with a row for each worker."""
+    """Start and end of each task by worker: a table; with --picture a chart with a row for each worker."""
     import pandas as pd
 
     from reports import assemble

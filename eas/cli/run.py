@@ -181,7 +181,7 @@ def _shown(
     console: Console,
 ) -> State[Any] | None:
     """Run the flow, which takes the job over; if the local server does not start, run the job without a flow."""
-    # The display shows the progress; the runs' logs still go to the server.
+    # The terminal shows the progress table instead of logs; the runs' logs still go to the server.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     # The server's automation marks a flow run without heartbeats as crashed.
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
@@ -193,7 +193,7 @@ def _shown(
         if server is None:
             return _patiently(app, early.driver.orchestrator.job_id, flow)
         if server.ready() is None:
-            _preload_reports(app, early.driver.orchestrator.job_id)  # there is time
+            _preload_reports(app, early.driver.orchestrator.job_id)  # while Prefect starts
         address = server.wait()
     except ServiceError as error:
         if server is None or early.taken:
@@ -221,7 +221,7 @@ def _on_local_server(
 
 @contextmanager
 def _local_server(app: App, console: Console) -> Iterator[LocalServer]:
-    """Start the home folder's own Prefect server, without waiting for it; use it until the block ends."""
+    """Start the Prefect server of the home folder, without waiting for it; use it until the block ends."""
     server = LocalServer(app.settings.home / "prefect", app.settings.server_idle)
     with server.used():
         if server.start():
@@ -255,7 +255,7 @@ def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, Sta
             if app.database.fetch(lambda connection: jobs.state_of(connection, job_id)).final:
                 return None
             problem = str(error).splitlines()[0]
-    raise ServiceError(f"the Prefect server cannot take the run: {problem}", hint=f"eas run --resume {job_id}, later")
+    raise ServiceError(f"the Prefect server rejects the run: {problem}", hint=f"later: eas run --resume {job_id}")
 
 
 def _preload_reports(app: App, job_id: int) -> None:

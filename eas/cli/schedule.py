@@ -27,7 +27,7 @@ from eas.orchestration.supervisor import Supervisor, SupervisorOptions
     help="Maximum number of jobs that run at once.",
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve metrics for Prometheus at this port.")
-@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address at which metrics are served.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Listen address of the metrics.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def schedule(
     until_idle: float | None,

@@ -42,7 +42,7 @@ def status(as_json: bool) -> int:
 def stop() -> None:
     """Stop the server. Refused while a run uses it."""
     stopped = local_server().stop()
-    echo(f"stopped {stopped.url.removesuffix('/api')}" if stopped else "no Prefect server runs")
+    echo(f"stopped {stopped.url.removesuffix('/api')}" if stopped else "no Prefect server is running")
 
 
 def local_server() -> LocalServer:

@@ -1,4 +1,4 @@
-"""``eas store``: choose and check where file products are kept."""
+"""``eas store``: choose and check the file store."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ def init(url: str | None) -> None:
     with App.load(store_url=url) as app:
         app.store.check()
         path = settings.save(app.settings)
-        echo(f"file store {app.store.name}: can be written; settings saved in {path}")
+        echo(f"file store {app.store.name}: writable; settings saved in {path}")

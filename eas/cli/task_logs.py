@@ -35,7 +35,7 @@ NAMES = {number: name for name, number in logs.LEVELS.items()}
 @click.option("--follow", is_flag=True, help="Keep printing new entries until the task or job has ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --follow one object per entry.")
 def task_logs(task: int | None, job: str | None, level: str, follow: bool, as_json: bool) -> None:
-    """Print the log of every attempt of a task, or of all tasks of a job, in the order of writing."""
+    """Print the logs of all attempts of a task, or of all tasks of a job, in chronological order."""
     if (task is None) == (job is None):
         raise click.UsageError("give a TASK, or --job JOB")
     with App.load() as app:
@@ -91,7 +91,7 @@ def _entry(row: AnyRow, number: int | None, task_id: int | None) -> Entry:
 
 
 def _entries(source: _Source, level: int, *, follow: bool) -> Iterator[Entry]:
-    """Yield entries in the order of writing; with ``follow`` also those that are written from now on."""
+    """Yield entries in chronological order; with ``follow``, wait for new ones."""
     after = 0
     while True:
         # Evaluated before reading, so that entries written in between are still printed.

@@ -65,7 +65,7 @@ def read_configuration(path: Path, registry: Registry, seed: int) -> Configurati
 def sidecar_metadata(file: Path) -> Metadata:
     """Return the metadata in the sidecar of a file, ``FILE.json``; none where there is no sidecar.
 
-    Raises RequestError where it is no JSON object of numbers, strings, booleans and nulls.
+    Raises RequestError if it is not a JSON object of numbers, strings, booleans and nulls.
     """
     sidecar = file.with_name(f"{file.name}.json")
     if not sidecar.is_file():
@@ -73,7 +73,7 @@ def sidecar_metadata(file: Path) -> Metadata:
     content = _object(sidecar, "a file of metadata")
     for key, value in content.items():
         if not isinstance(value, str | int | float | bool | None):
-            raise RequestError(f"{sidecar}: {key} is no number, string or boolean", hint="keep single values only")
+            raise RequestError(f"{sidecar}: {key} is not a number, string or boolean", hint="use only scalar values")
     return content
 
 
@@ -89,7 +89,7 @@ def _object(path: Path, what: str) -> dict[str, Any]:
             return dict(found)
     if problems:
         raise ChainError(str(path), problems)
-    raise RequestError(f"{path} holds no JSON object", hint=f"give {what}: an object with names and values")
+    raise RequestError(f"{path} is not a JSON object", hint=f"give {what}: an object with names and values")
 
 
 def _files(path: Path, side: str, given: Any) -> dict[str, Path]:

@@ -33,7 +33,7 @@ from eas.worker.protocol import Work
 @click.option("--output", "outputs", multiple=True, metavar="NAME=FILE", help="Where to write an output.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=JSON", help="A setting; KEY may have dots: specs.t0=2.")
 @click.option(
-    "--metadata", multiple=True, metavar="KEY=JSON", help="Metadata of the inputs; else from FILE.json beside each."
+    "--metadata", multiple=True, metavar="KEY=JSON", help="Metadata of the inputs; default: FILE.json beside each."
 )
 @click.option("--input-directory", type=click.Path(path_type=Path), default=".", help="Folder of external data.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Number of CPUs.")
@@ -44,7 +44,7 @@ def try_task(task: str | None, config: Path | None, as_json: bool, **given: Any)
     """Run one task of type TASK on local files: its code, then its QC, as a worker would.
 
     --config FILE reads type, files and settings from a test configuration; other options override
-    it. Nothing is recorded. Exits with 1 where the code or its QC failed.
+    it. Nothing is recorded. Exits with 1 if the code or its QC failed.
     """
     registry = load_registry()
     described = _described(task, config, registry, given)
@@ -104,7 +104,7 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return text  # a word need not be quoted
+        return text  # strings may be given without quotes
 
 
 def _described(task: str | None, config: Path | None, registry: Registry, given: dict[str, Any]) -> Configuration:
@@ -128,7 +128,7 @@ def _settings(pairs: tuple[str, ...], before: Mapping[str, Any]) -> dict[str, An
         for parent in parents:
             target = target.setdefault(parent, {})
             if not isinstance(target, dict):
-                raise RequestError(f"--set {path}: {parent} is a value already", hint="give either it or what is in it")
+                raise RequestError(f"--set {path}: {parent} is already a value", hint="set it or its members")
         target[key] = _json(text)
     return settings
 
@@ -144,7 +144,7 @@ def _check_files(task_type: TaskType, inputs: Mapping[str, Path], outputs: Mappi
             raise RequestError(f"the input {name} is not a file: {path}", hint="correct the path")
     for name, path in outputs.items():
         if not path.parent.is_dir():
-            raise RequestError(f"the output {name} cannot be written: {path.parent} is no folder", hint="make it first")
+            raise RequestError(f"the output {name} cannot be written: no folder {path.parent}", hint="create it first")
 
 
 def _move_files(work: Work, result: AttemptResult, outputs: Mapping[str, Path]) -> dict[str, str]:

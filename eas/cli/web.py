@@ -13,7 +13,7 @@ from eas.app import App
 @click.option(
     "--user-header",
     metavar="NAME",
-    help="Header in which a reverse proxy names the user; requests without it are refused.",
+    help="Header in which a reverse proxy sends the user name; requests without it are rejected.",
 )
 def web(host: str, port: int, user_header: str | None) -> None:
     """Serve every job, task, file and log to browsers, read-only, until Ctrl-C.

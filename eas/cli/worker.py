@@ -1,4 +1,4 @@
-"""``eas worker``: a worker in service mode."""
+"""``eas worker``: runs a worker in the foreground."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def worker(
 ) -> None:
     """Run tasks from the job queue, until SIGTERM or Ctrl-C.
 
-    The worker then finishes the running task, releases the tasks that it has not started, and exits.
+    On either signal the worker finishes the running task, releases tasks that it has not started, and exits.
     """
     log_to_stderr(f"%(asctime)s worker {os.getpid()} %(levelname)s %(message)s", verbose=verbose)
     with App.load() as app:

@@ -1,1 +1,1 @@
-"""Deploying EAS to Kubernetes and looking after it there."""
+"""Deployment and operation of EAS on Kubernetes."""

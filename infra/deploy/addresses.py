@@ -1,4 +1,4 @@
-"""How to reach the web interfaces of a deployment, and how to log in."""
+"""Addresses and logins of the web interfaces of a deployment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICES: Mapping[str, Interface] = {
     "prefect-server": Interface("Prefect", 4200, "prefect-auth", "auth-string", "what it asks for"),
     "eas-web": Interface("eas web", 4280, "eas-web-auth", "password", "user name eas, password"),
 }
-"""By the names of their Services."""
+"""Service name to web interface."""
 WEB_URL = f"http://127.0.0.1:{SERVICES['eas-web'].port}"
 """Where `eas web` is while its port is forwarded to this machine."""
 

@@ -1,9 +1,9 @@
-"""Liveness of processes without a port: they touch files, whose age ``python -m infra.deploy.alive [SECONDS]`` tells.
+"""Liveness of processes without a port: they touch files; ``python -m infra.deploy.alive [SECONDS]`` checks the age.
 
 The time of a file is the monotonic clock of the machine, which both processes read: the wall clock may be set.
 
 A process with several loops has a file for each: the oldest one counts, so that no loop hides that another one hangs.
-Nothing but the standard library is imported: Kubernetes asks often.
+Imports only the standard library, because Kubernetes runs the probe often.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 OLD = 120.0
-"""A process that has not touched a file for this time [s] hangs, unless the command line says otherwise."""
+"""Default age [s] of a file after which its process counts as hanging."""
 EVERY = 5.0
 
 
@@ -36,7 +36,7 @@ def touch(loop: str = "") -> None:
 
 
 def keep_touching() -> None:
-    """Touch the file from a thread of its own, as long as this process can run threads."""
+    """Touch the file periodically from a separate thread, as long as this process can run threads."""
 
     def run() -> None:
         while True:
@@ -54,7 +54,7 @@ def ages() -> Iterator[tuple[float, str]]:
 
 
 def age() -> float:
-    """Return how long ago the oldest file was touched [s]; infinity where there is none."""
+    """Return the age of the oldest file [s]; infinity if there is none."""
     return max(ages(), default=(float("inf"), ""))[0]
 
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found, name = max(ages(), default=(float("inf"), file().name))
     if found < (float(given[0]) if given else OLD):
         return 0
-    sys.stderr.write(f"no sign of life for {found:.0f} s ({name})\n")
+    sys.stderr.write(f"no liveness update for {found:.0f} s ({name})\n")
     return 1
 
 

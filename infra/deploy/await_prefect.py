@@ -1,7 +1,7 @@
 """``python -m infra.deploy.await_prefect SECONDS``: wait until Prefect's API answers, at most for this time.
 
-A flow run that starts while the API is away would crash at its first request: Prefect's client repeats
-requests only after one has succeeded. Nothing but the standard library is imported.
+A flow run that starts while the API is unavailable would crash at its first request, because Prefect's client
+retries requests only after one has succeeded. Imports only the standard library.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def answers(url: str) -> bool:
 
 
 def main() -> int:
-    """Wait, then return 0: the flow run says what is wrong where the API is still away."""
+    """Wait, then return 0: if the API is still unavailable, the flow run reports it."""
     url, seconds = os.environ.get("PREFECT_API_URL", ""), float(sys.argv[1])
     deadline = time.monotonic() + seconds
     while url and not answers(url) and time.monotonic() + PAUSE < deadline:

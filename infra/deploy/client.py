@@ -29,7 +29,7 @@ from eas.errors import EASError, ServiceError
 FIELD_MANAGER = "eas-deploy"
 TIMEOUT = 30.0
 OUTAGE = 60.0
-"""How long an API server that has answered before may be away [s]; a control plane restarts in less."""
+"""Maximum outage of an API server that has answered before [s]; a control plane restarts faster."""
 UNAVAILABLE = frozenset({429, 500, 502, 503, 504})
 APPLY, MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 Object = dict[str, Any]
@@ -44,7 +44,7 @@ class NoRightsError(ClusterError):
 
 
 class Kind(NamedTuple):
-    """Where the API keeps objects of a kind."""
+    """API path of the objects of a kind."""
 
     api: str
     plural: str
@@ -93,11 +93,11 @@ class Cluster:
         return date + timedelta(seconds=time.monotonic() - at)
 
     async def get(self, kind: str, name: str) -> Object | None:
-        """Return an object, or None where there is none."""
+        """Return an object, or None if it does not exist."""
         return await self._ask("GET", self._path(kind, name), missing=True)
 
     async def list(self, kind: str, selector: str = "", fields: str = "") -> list[Object]:
-        """Return the objects of a kind that a label selector and a field selector choose."""
+        """Return the objects of a kind that match a label selector and a field selector."""
         query = {name: text for name, text in (("labelSelector", selector), ("fieldSelector", fields)) if text}
         found = await self._ask("GET", self._path(kind), query=query)
         return list((found or {}).get("items") or [])
@@ -117,11 +117,11 @@ class Cluster:
         return await self._ask("POST", self._path(manifest["kind"]), body=manifest, exists=True) is not None
 
     async def patch(self, kind: str, name: str, change: Object) -> Object | None:
-        """Merge a change into an object; None where there is no such object."""
+        """Merge a change into an object; return None if it does not exist."""
         return await self._ask("PATCH", self._path(kind, name), body=change, content=MERGE, missing=True)
 
     async def replace(self, kind: str, name: str, change: Object, version: str) -> Object | None:
-        """Merge a change into an object of this resource version; None where it is another one by now."""
+        """Merge a change into an object of this resource version; return None if the version has changed."""
         body = {"metadata": {"resourceVersion": version}} | change
         return await self._ask("PATCH", self._path(kind, name), body=body, content=MERGE, missing=True, exists=True)
 
@@ -133,7 +133,7 @@ class Cluster:
         return await self._ask("DELETE", self._path(kind, name), body=body, missing=True) is not None
 
     async def log(self, pod: str, lines: int = 20, container: str = "") -> str:
-        """Return the last lines of a container's log; empty where there is none."""
+        """Return the last lines of a container's log, or an empty string."""
         query = {"tailLines": str(lines)} | ({"container": container} if container else {})
         try:
             answer = await self._send("GET", f"{self._path('Pod', pod)}/log", query)
@@ -142,7 +142,7 @@ class Cluster:
         return answer.decode("utf-8", "replace")
 
     async def execute(self, pod: str, container: str, command: Sequence[str], seconds: float) -> str:
-        """Return what a command in a container writes to its standard output.
+        """Run a command in a container and return its standard output.
 
         Raises ClusterError where it cannot be run there, or has not ended after ``seconds``.
         """
@@ -194,7 +194,7 @@ class Cluster:
         body: Object | None = None,
         content: str = "application/json",
     ) -> bytes:
-        """Send a request; one that fails although the server has answered before is repeated for a while."""
+        """Send a request; retry it for a limited time if the server has answered before."""
         deadline = time.monotonic() + OUTAGE
         pause = 0.2
         while True:
@@ -247,19 +247,19 @@ async def connect(namespace: str, context: str | None = None) -> AsyncIterator[C
             await config.load_kube_config(_kubeconfig(), context, client_configuration=settings)
     except (yaml.YAMLError, TypeError, AttributeError, ValueError, KeyError) as error:
         raise ClusterError(
-            f"{_kubeconfig()} is no valid kubeconfig file: {error}", hint="name another one in KUBECONFIG"
+            f"{_kubeconfig()} is not a valid kubeconfig file: {error}", hint="set KUBECONFIG to another one"
         ) from None
     except (ConfigException, OSError) as error:
         raise ClusterError(
             f"no Kubernetes cluster is configured: {error}",
-            hint="start one (`minikube start`), or name its kubeconfig file in KUBECONFIG",
+            hint="start one (`minikube start`), or set KUBECONFIG to its kubeconfig file",
         ) from None
     async with ApiClient(configuration=settings) as api:
         yield Cluster(api, namespace)
 
 
 async def namespace_exists(cluster: Cluster) -> bool:
-    """Whether the namespace is there; True where the caller may not look."""
+    """Return whether the namespace exists; True if the caller may not read it."""
     try:
         return await cluster.get("Namespace", cluster.namespace) is not None
     except NoRightsError:
@@ -281,10 +281,10 @@ def _refusal(error: ApiException, method: str, path: str, namespace: str) -> EAS
     except (ValueError, AttributeError):
         said = str(error.reason)
     if error.status == 401:
-        return NoRightsError(f"the cluster does not know you: {said}", hint="log in to it, then try again")
+        return NoRightsError(f"the cluster rejects your credentials: {said}", hint="log in to it, then try again")
     if error.status == 403:
         return NoRightsError(
-            f"the cluster does not let you do this: {said}",
+            f"you are not authorised for this: {said}",
             hint=f"ask its administrator for the rights of `admin` in the namespace {namespace}",
         )
     return ClusterError(f"the cluster refused {method} {path}: {said}", hint="see the message; `eas status` shows more")

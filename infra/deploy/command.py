@@ -1,4 +1,4 @@
-"""What the commands that pods run share: where their log goes, and how they fail."""
+"""Logging and error handling of the commands that run in pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``eas deploy``: from an empty namespace to a deployment that runs jobs; twice changes nothing."""
+"""``eas deploy``: creates or updates a deployment that runs jobs. Idempotent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMAND = "eas deploy"
 
 @dataclass(frozen=True)
 class Deployed:
-    """What was done. ``workers`` maps worker types to what they get; ``warnings`` are for the operator."""
+    """Result of a deployment. ``workers``: resources by worker type; ``warnings``: for the operator."""
 
     namespace: str
     secrets: Sequence[str]
@@ -44,7 +44,7 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deployment will do; ``node`` is the largest one, None where it is not known."""
+    """Plan of a deployment; ``node`` is the largest node, None if it is unknown."""
 
     spec: DeploySpec
     record: Record
@@ -56,19 +56,19 @@ class Plan:
 
     @property
     def other_images(self) -> set[str]:
-        """Images that are not built from ours: of databases and brokers."""
+        """Third-party images: databases and brokers."""
         prefix = f"{self.images.registry}/eas-"
         return {image for each in self.objects for image in manifests.images(each) if not image.startswith(prefix)}
 
     @property
     def decided(self) -> Object:
-        """What `infra.deploy.setup` gets to know."""
+        """Return the input of `infra.deploy.setup`."""
         workers = {name: {**self.assigned[name].to_json(), "image": self.chosen[name]} for name in self.chosen}
         web_url = self.spec.web_url or addresses.WEB_URL
         return {"image": self.images.name("base"), "workers": workers, "web_url": web_url}
 
     def setup_job(self, number: int, priority_class: str) -> Object:
-        """Return the Job that prepares the services, as the command of this number runs it."""
+        """Return the Job that prepares the services, labelled with the number of this command."""
         decided = self.decided | {"number": number, "priority_class": priority_class}
         return manifests.setup_job(self.spec.namespace, self.images, decided)
 
@@ -84,8 +84,8 @@ async def deploy(
 ) -> Deployed:
     """Deploy the services and the requested worker types, and wait until they are ready.
 
-    Raises RequestError where the spec cannot be fulfilled (nothing was changed then), ClusterError
-    where the cluster is unreachable, refuses, or lacks resources, or another operator's command runs.
+    Raises RequestError, before any change, if the spec cannot be fulfilled, and ClusterError if the
+    cluster is unreachable, refuses, or lacks resources, or another operator's command is running.
     """
     record.check(spec)
     before = await record.load(cluster)
@@ -104,7 +104,7 @@ async def deploy(
 
 
 async def preview(cluster: Cluster, spec: DeploySpec, registry: Registry) -> list[str]:
-    """Return a line for each change that `deploy` would make to the cluster; nothing is changed.
+    """Return a line for each change that `deploy` would make to the cluster, without making it.
 
     Raises what `deploy` raises for a request that cannot be fulfilled.
     """
@@ -125,7 +125,7 @@ async def _plan(cluster: Cluster, asked: DeploySpec, registry: Registry, before:
 
 
 def decide(asked: DeploySpec, registry: Registry, before: Record, node: Capacity | None) -> Plan:
-    """Decide everything, and change nothing.
+    """Return the plan of a deployment, without changing anything.
 
     Raises RequestError for what cannot be fulfilled.
     """
@@ -144,7 +144,7 @@ def decide(asked: DeploySpec, registry: Registry, before: Record, node: Capacity
 
 
 async def _probe(cluster: Cluster, plan: Plan, before: Record, progress: Progress, patience: waiting.Patience) -> None:
-    """Show that the images that were not deployed before can be pulled and start; what serves is not touched yet."""
+    """Check that new images can be pulled and start, before running services are changed."""
     await _apply_all(cluster, [each for each in plan.objects if each["kind"] == "ServiceAccount"])
     ours = set(plan.record.images) - plan.other_images - set(before.images)
     await probe.images(cluster, ours, plan.other_images - set(before.images), progress, patience)
@@ -153,7 +153,7 @@ async def _probe(cluster: Cluster, plan: Plan, before: Record, progress: Progres
 async def _carry_out(
     cluster: Cluster, plan: Plan, number: int, progress: Progress, patience: waiting.Patience
 ) -> list[str]:
-    """Apply services, setup Job and what depends on it, in this order; return the Secrets that were made."""
+    """Apply services, setup Job and what depends on it, in this order; return the created Secrets."""
     made = await _apply_services(cluster, plan.objects, plan.spec, progress)
     await _ready(cluster, [each for each in plan.objects if manifests.early(each)], progress, patience)
     await _set_up(cluster, plan.setup_job(number, await _priority_class(cluster, progress)), progress, patience)
@@ -182,7 +182,7 @@ def _image(worker_type: WorkerType, images: Images, spec: DeploySpec) -> str:
     target = target_of(worker_type)
     if target is None:
         raise RequestError(
-            f"no image of EAS runs {worker_type.name}", hint=f"give your own: --worker-image {worker_type.name}=IMAGE"
+            f"no image of EAS runs {worker_type.name}", hint=f"give one: --worker-image {worker_type.name}=IMAGE"
         )
     return images.name(target)
 
@@ -202,7 +202,7 @@ async def limit_workers(
 
 
 async def _largest_node(cluster: Cluster, *, required: bool) -> Capacity | None:
-    """Return the largest node; None where it cannot be read and no share of it was requested."""
+    """Return the largest node; None if it cannot be read and no share of it was requested."""
     try:
         node = largest(await cluster.list("Node"))
     except NoRightsError:
@@ -210,7 +210,7 @@ async def _largest_node(cluster: Cluster, *, required: bool) -> Capacity | None:
             return None
         raise
     if node is None and required:
-        raise RequestError("the cluster has no node that takes pods", hint="add one, or `kubectl uncordon` one")
+        raise RequestError("the cluster has no schedulable node", hint="add one, or `kubectl uncordon` one")
     return node
 
 
@@ -229,10 +229,10 @@ def _objects(spec: DeploySpec, images: Images) -> list[Object]:
 async def _apply_services(
     cluster: Cluster, objects: Sequence[Object], spec: DeploySpec, progress: Progress
 ) -> list[str]:
-    """Make missing Secrets, and apply what comes before the setup."""
+    """Create missing Secrets, and apply the objects that the setup requires."""
     made = await secrets.ensure(cluster, manifests.secrets_needed(objects), spec.queue or "amqp")
     if made:
-        progress.say(f"made the Secrets {', '.join(made)}")
+        progress.say(f"created the Secrets {', '.join(made)}")
     early = [each for each in objects if each["kind"] != "Namespace" and manifests.early(each)]
     await _apply_all(cluster, early)
     progress.say(f"applied {len(early) + 1} objects to namespace {spec.namespace}")
@@ -240,7 +240,7 @@ async def _apply_services(
 
 
 async def _apply_namespace(cluster: Cluster, objects: Sequence[Object], before: Record, progress: Progress) -> None:
-    """Apply the namespace; skip it where the caller may only work inside an existing one."""
+    """Apply the namespace; skip it if the caller may only use an existing one."""
     if before.exists:
         await record.save(cluster, before)  # applying the namespace removes what an earlier release wrote there
     try:
@@ -248,7 +248,7 @@ async def _apply_namespace(cluster: Cluster, objects: Sequence[Object], before: 
     except NoRightsError:
         if not await namespace_exists(cluster):
             raise
-        progress.say(f"namespace {cluster.namespace} itself is left as it is: you may not change it")
+        progress.say(f"namespace {cluster.namespace} is not changed: you lack the rights")
 
 
 async def _apply_all(cluster: Cluster, objects: Sequence[Object]) -> None:
@@ -263,14 +263,14 @@ async def _ready(cluster: Cluster, objects: Sequence[Object], progress: Progress
 
 
 async def _priority_class(cluster: Cluster, progress: Progress) -> str:
-    """Make the PriorityClass of workers, and return its name; empty where the caller may not."""
+    """Create the PriorityClass of workers, and return its name; empty if the caller lacks the rights."""
     wanted = manifests.priority_class()
     try:
         if await cluster.get("PriorityClass", pods.name_of(wanted)) is None:  # its value cannot be changed
             await cluster.apply(wanted)
     except NoRightsError:
         progress.say(
-            f"workers get no PriorityClass: you may not make {pods.name_of(wanted)}; on a full node, "
+            f"workers get no PriorityClass: you may not create {pods.name_of(wanted)}; on a full node, "
             "`eas deploy` asks workers to exit instead"
         )
         return ""
@@ -278,7 +278,7 @@ async def _priority_class(cluster: Cluster, progress: Progress) -> str:
 
 
 async def _set_up(cluster: Cluster, job: Object, progress: Progress, patience: waiting.Patience) -> None:
-    """Run the setup Job, one at a time; one that is given up does not run later."""
+    """Run the setup Job, after removing earlier ones; an abandoned Job does not run later."""
     name = job["metadata"]["name"]
     for old in await cluster.list("Job", SETUP):
         await waiting.remove_job(cluster, pods.name_of(old), progress, patience)
@@ -293,7 +293,7 @@ async def _set_up(cluster: Cluster, job: Object, progress: Progress, patience: w
 
 
 def what_next(namespace: str) -> str:
-    """Return what the operator may want to do now."""
+    """Return suggestions for the next steps."""
     interfaces = "".join(f"{line}\n" for line in addresses.lines(namespace, addresses.SERVICES))
     return (
         f"{interfaces}"

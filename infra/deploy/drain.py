@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 SETTLE = 5.0
-"""How long the flow run may take to report its state after its workers have exited [s]."""
+"""Maximum time for the flow run to report its state after its workers have exited [s]."""
 
 
 def workers(proc: Path = PROC) -> list[int]:
@@ -56,7 +56,7 @@ def drain(proc: Path = PROC, settle: float = SETTLE) -> None:
 
 
 def main() -> int:
-    """Drain, then return 0: Kubernetes cannot act on a failure."""
+    """Drain, then return 0, because Kubernetes ignores failures of a preStop hook."""
     drain()
     return 0
 

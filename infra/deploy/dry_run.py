@@ -1,7 +1,7 @@
-"""``eas deploy --dry-run``: what would change, object by object, as the API server itself works it out.
+"""``eas deploy --dry-run``: lists changes of each object, as computed by the API server.
 
 Each object is applied with the server's own dry run and compared with the present one, so that defaults and
-admission count. Nothing is stored.
+admission controllers are included. Nothing is stored.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def _applied(cluster: Cluster, manifest: Object) -> Object:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Yield what differs between two objects, a line for each field; the server's own bookkeeping is left out."""
+    """Yield a line for each field that differs between two objects, except for fields that the server maintains."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             if key in IGNORED or (not path and key == "status"):

@@ -19,10 +19,10 @@ PAGE = 200
 
 
 class FlowRuns:
-    """Flow runs, by id. Raises ServiceError where the server is unreachable."""
+    """Access to flow runs by id. Raises ServiceError if the server is unreachable."""
 
     def __init__(self, url: str, auth: str = "") -> None:
-        """``auth``: user and password of the server, as ``user:password``; empty where it asks for none."""
+        """``auth``: user and password of the server, as ``user:password``; empty if it requires none."""
         user, _, password = auth.partition(":")
         basic = httpx.BasicAuth(user, password) if auth else None
         self._client = httpx.AsyncClient(base_url=url.rstrip("/") + "/", timeout=30.0, auth=basic)
@@ -37,7 +37,7 @@ class FlowRuns:
         await self._client.aclose()
 
     async def crash(self, reasons: Mapping[str, str]) -> list[str]:
-        """End runs as crashed, each with its reason; return those that had not ended with this reason yet.
+        """Mark runs as crashed, each with its reason; return those that did not have this state and reason yet.
 
         Runs that ended otherwise (completed, failed, cancelled) are left alone.
         """
@@ -54,7 +54,7 @@ class FlowRuns:
         return changed
 
     async def over_for(self, runs: Iterable[str], seconds: float) -> set[str]:
-        """Return those of ``runs`` that ended at least that long ago, or that the server does not know."""
+        """Return those of ``runs`` that ended at least that long ago, or that do not exist on the server."""
         runs = set(runs)
         states = await self._states(runs)
         return {run for run in runs if run not in states or _over(states[run], seconds)}

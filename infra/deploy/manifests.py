@@ -22,7 +22,7 @@ from eas.errors import EASError, RequestError
 FOLDER = Path(__file__).resolve().parents[1] / "kubernetes"
 DEFAULT_NAMESPACE = "plato"
 OUR_IMAGES = "localhost/eas-"
-"""Prefix of our images in the manifests; ``Images`` has their real location."""
+"""Prefix of EAS images in the manifests; ``Images`` has their real location."""
 Object = dict[str, Any]
 
 FIRST = (
@@ -42,7 +42,7 @@ AFTER_SETUP = frozenset({"prefect-worker", "supervisor", "reconciler", "eas-web"
 
 @dataclass(frozen=True)
 class Images:
-    """Where our images are: ``<registry>/eas-<kind>:<tag>``."""
+    """Location of the EAS images: ``<registry>/eas-<kind>:<tag>``."""
 
     registry: str = "localhost"
     tag: str = eas.__version__
@@ -58,7 +58,7 @@ def overlays() -> list[str]:
 
 
 def overlay_folder(overlay: str) -> Path:
-    """Return the folder of an overlay: one of ours by name, or a path to one of the operator's own."""
+    """Return the folder of an overlay: a built-in one by name, or a custom one by path."""
     ours = FOLDER / "overlays" / overlay
     folder = ours if ours.is_dir() else Path(overlay)
     if not (folder / "kustomization.yaml").is_file():
@@ -70,7 +70,7 @@ def overlay_folder(overlay: str) -> Path:
 
 
 def kubectl() -> str:
-    """Return the path of kubectl; raise RequestError where it is missing."""
+    """Return the path of kubectl; raise RequestError if it is missing."""
     beside = Path(sys.executable).with_name("kubectl")
     found = str(beside) if beside.exists() else shutil.which("kubectl")
     if found is None:
@@ -119,7 +119,7 @@ def pod_of(manifest: Object) -> Object | None:
 
 
 def containers(manifest: Object) -> Iterator[Object]:
-    """Yield the containers of a workload; none for what is no workload."""
+    """Yield the containers of a workload; none for other objects."""
     pod = pod_of(manifest) or {}
     yield from [*pod.get("initContainers", []), *pod.get("containers", [])]
 
@@ -150,7 +150,7 @@ def switch_off(objects: Iterable[Object], name: str) -> None:
 
 
 def set_variable(objects: Iterable[Object], name: str, value: str) -> None:
-    """Set an environment variable wherever a container has it."""
+    """Set an environment variable in every container that already has it."""
     for each in objects:
         for container in containers(each):
             for entry in container.get("env", []):
@@ -159,7 +159,7 @@ def set_variable(objects: Iterable[Object], name: str, value: str) -> None:
 
 
 def images(manifest: Object) -> set[str]:
-    """Return the images of a workload that is to run: none of one that is scaled to zero."""
+    """Return the images of a workload, or none if it is scaled to zero."""
     if (manifest.get("spec") or {}).get("replicas") == 0:
         return set()
     return {str(container["image"]) for container in containers(manifest)}

@@ -1,6 +1,6 @@
-"""The newest setup wins: each has a number, and one that finds a newer one in the task database ends.
+"""Supersedes older setups: each has a number, and exits if the task database has a higher one.
 
-A setup that was given up may still run when the next one starts, and would overwrite the newer settings.
+An abandoned setup may still run when the next one starts, and would overwrite the newer settings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class SupersededError(RequestError):
 
 
 def claim(connection: Connection, number: int) -> None:
-    """Record that the setup of this number runs. Raises SupersededError where a newer one has begun."""
+    """Record that the setup of this number runs. Raises SupersededError if a newer one has begun."""
     while (newest := _newest(connection)) is None or newest <= number:
         if periodic_locks.replace(connection, NAME, newest, float(number)):
             return
@@ -28,7 +28,7 @@ def claim(connection: Connection, number: int) -> None:
 
 
 def require_newest(database: TaskDatabase, number: int | None) -> None:
-    """Raise SupersededError where a newer setup has begun; one without a number is always wanted."""
+    """Raise SupersededError if a newer setup has begun; a setup without a number is never superseded."""
     newest = database.fetch(_newest)
     if number is not None and newest is not None and newest > number:
         raise _superseded(number, newest)

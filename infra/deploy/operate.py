@@ -16,14 +16,14 @@ JOBS = "eas-role=job"
 SETUP = "app.kubernetes.io/name=eas-setup"
 WORK_FLOW = "prefect.io/flow-name"
 STOPPED_FIRST = ("supervisor", "prefect-worker")
-"""These would restart what is being stopped."""
+"""Workloads that are stopped first, because they would restart the others."""
 WEB_INTERFACES = ("prefect-server", "eas-web")
 
 
 async def restart_workers(cluster: Cluster, progress: Progress, patience: waiting.Patience | None = None) -> list[str]:
     """Stop every worker after it has finished or returned its tasks; the scaler starts new ones on demand.
 
-    Returns the pods that were asked to exit. Prefect's own worker is restarted at the end.
+    Returns the pods that received SIGTERM. The Prefect worker is restarted at the end.
     """
     patience = patience or waiting.Patience()
     found = [pod for pod in await cluster.list("Pod", JOBS) if not pods.is_over(pod)]
@@ -58,7 +58,7 @@ async def _roll(cluster: Cluster, name: str, progress: Progress, patience: waiti
 async def stop(cluster: Cluster, progress: Progress, patience: waiting.Patience | None = None) -> list[str]:
     """Stop every pod, workers first, databases last; volumes, Secrets and all settings stay.
 
-    Returns the names of the workloads that were stopped; twice changes nothing.
+    Returns the names of the stopped workloads. Idempotent.
     """
     patience = patience or waiting.Patience()
     for job in await cluster.list("Job", SETUP):

@@ -23,7 +23,7 @@ from infra.deploy.progress import Progress
 Object = dict[str, Any]
 NAME = "eas-operator"
 DURATION = 60
-"""How long a lease that is not renewed lasts [s]."""
+"""Duration of a lease without renewal [s]."""
 RENEW_EVERY = 10.0
 WHAT = "eas/command"
 """Annotation that holds the command for which the lease is held."""
@@ -36,7 +36,7 @@ class BusyError(ClusterError):
 
 
 class OperatorLease:
-    """The lease of one namespace, as one process sees it."""
+    """The lease of one namespace, as held or requested by this process."""
 
     def __init__(self, cluster: Cluster, command: str) -> None:
         self.cluster, self.command = cluster, command
@@ -46,7 +46,7 @@ class OperatorLease:
         self._version = ""
 
     async def take(self, *, take_over: bool = False) -> None:
-        """Take the lease. Raises BusyError where another process holds it, and ``take_over`` is not set."""
+        """Acquire the lease. Raises BusyError if another process holds it and ``take_over`` is not set."""
         while not await self.cluster.create_if_absent(self._manifest()):
             found = await self.cluster.get("Lease", NAME)
             if found is None:
@@ -73,7 +73,7 @@ class OperatorLease:
             await self._note_version()
 
     async def release(self) -> None:
-        """Give the lease back, if it is still ours; the object stays."""
+        """Release the lease if this process still holds it; the object is kept."""
         free = {"spec": {"holderIdentity": None, "renewTime": self._now()}}
         await self.cluster.replace("Lease", NAME, free, self._version)
 
@@ -141,7 +141,7 @@ async def only_operator(
                 block.cancel()
                 return
             except ClusterError:
-                continue  # away for a moment: the lease lasts longer
+                continue  # a short outage: the lease lasts longer
 
     renewing = asyncio.create_task(keep())
     try:
@@ -171,5 +171,5 @@ def describe(lease: Object) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # the user of a container may lack a name
         return "unknown"

@@ -1,4 +1,4 @@
-"""Diagnosis of pods. Pure: status in; problem, reason and hint out."""
+"""Diagnosis of pods: pure functions from a pod's status to problem, reason and hint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def restarts(pod: Object) -> int:
 
 
 def trouble(pod: Object) -> Trouble | None:
-    """Return what keeps a pod from running, or None."""
+    """Return the problem that prevents a pod from running, or None."""
     name = name_of(pod)
     if (unscheduled := _unscheduled(pod)) is not None:
         return Trouble(f"pod {name} cannot be scheduled: {unscheduled or 'no reason given'}", _room(unscheduled))
@@ -62,7 +62,7 @@ def trouble(pod: Object) -> Trouble | None:
 
 
 def is_unscheduled(pod: Object) -> bool:
-    """Whether the scheduler has found no node for a pod yet."""
+    """Return whether the scheduler has not found a node for a pod yet."""
     return _unscheduled(pod) is not None
 
 
@@ -72,7 +72,7 @@ def lacks_room(pod: Object) -> bool:
 
 
 def _unscheduled(pod: Object) -> str | None:
-    """Return why the scheduler has found no node for a pod; None where it has found one, or has not looked yet."""
+    """Return why a pod cannot be scheduled; None if it is scheduled, or the scheduler has not tried yet."""
     for each in pod.get("status", {}).get("conditions") or []:
         if each.get("type") == "PodScheduled" and each.get("status") == "False":
             return str(each.get("message", ""))
@@ -81,10 +81,10 @@ def _unscheduled(pod: Object) -> str | None:
 
 def _room(said: str) -> str:
     if "PersistentVolumeClaim" in said or "volume" in said:
-        return "see `kubectl get pvc,storageclass`: set a storage class that can make the volume"
+        return "see `kubectl get pvc,storageclass`: set a storage class that can create the volume"
     if "Insufficient" in said:
         return "give --limit-to-system-fraction, stop something else, or add a node"
-    return "see `kubectl describe nodes`: taints and labels must fit"
+    return "see `kubectl describe nodes`: taints and labels must match"
 
 
 def _container_trouble(pod: str, status: Object) -> Trouble | None:

@@ -1,4 +1,4 @@
-"""Show that images can be pulled and start, in a pod of their own, before anything that serves is touched."""
+"""Checks in a separate pod that images can be pulled and start, before running services are changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_LOG = 2000
 
 
 def pod(namespace: str, ours: Iterable[str], others: Iterable[str]) -> Object:
-    """Return a pod with a container for each image: ``ours`` must run `eas`, ``others`` anything at all."""
+    """Return a pod with a container for each image: ``ours`` must run `eas`, ``others`` any command."""
     commands = {image: ["true"] for image in others} | {image: ["python", "-m", "eas", "--version"] for image in ours}
     return {
         "apiVersion": "v1",
@@ -81,7 +81,7 @@ async def images(
 
 
 async def remove(cluster: Cluster, progress: Progress, patience: waiting.Patience) -> None:
-    """Remove the probe of a command that was killed."""
+    """Remove the probe that a killed command has left."""
     if await cluster.delete("Pod", NAME, grace=0):
         await waiting.for_no_pods(cluster, f"app.kubernetes.io/name={NAME}", None, progress, patience)
 
@@ -91,7 +91,7 @@ async def _wait(cluster: Cluster, progress: Progress, patience: waiting.Patience
     while True:
         found = await cluster.get("Pod", NAME)
         if found is None:
-            raise ClusterError(f"the pod {NAME} is gone before it was done", hint="deploy again")
+            raise ClusterError(f"the pod {NAME} was deleted before it finished", hint="deploy again")
         statuses = found.get("status", {}).get("containerStatuses") or []
         await _refuse_failed(cluster, statuses)
         if found.get("status", {}).get("phase") == "Succeeded":
@@ -99,7 +99,7 @@ async def _wait(cluster: Cluster, progress: Progress, patience: waiting.Patience
         await waiting.check(cluster, [found], progress, patience)
         progress.waiting([(NAME, _state(found, statuses))])
         if time.monotonic() >= deadline:
-            raise ClusterError(f"the images were not there within {patience.total:.0f} s", hint="see `eas status`")
+            raise ClusterError(f"the images were not pulled within {patience.total:.0f} s", hint="see `eas status`")
         await asyncio.sleep(patience.interval)
 
 

@@ -33,7 +33,7 @@ class Progress:
         self.console.print(Text(visible(text)), soft_wrap=True)
 
     def waiting(self, rows: Sequence[Row]) -> None:
-        """Show what is being waited for and how far it is; called often."""
+        """Update the display of pending objects and their state."""
         if self.console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self.console, transient=True, refresh_per_second=4)

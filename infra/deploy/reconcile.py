@@ -1,7 +1,7 @@
 """``python -m infra.deploy.reconcile``: compare pods and Jobs with SQL and Prefect, in a loop.
 
-SQL is the record, but it notices a pod that was evicted, killed for memory or deleted only when
-heartbeats have stopped for a whole lease. Kubernetes knows at once, and the reason: the reconciler writes
+SQL is the record, but without the reconciler a pod that was evicted, killed for memory or deleted counts as
+lost only after a lease without heartbeats. Kubernetes reports event and reason immediately; the reconciler writes
 both into SQL and into Prefect's run. Several may run at a time, and each may be killed at any point.
 """
 
@@ -34,24 +34,24 @@ JOBS = "eas-role=job"
 RUN_ID = "prefect.io/flow-run-id"
 EVERY = 5.0
 ORPHAN_AGE = 60.0
-"""A Job is removed when its flow run ended at least this long ago [s]: it had time to end itself."""
+"""Minimum time [s] since the end of a flow run before its Job is removed, so that it can end by itself."""
 LOOPS = ("looks", "reports")
-"""Each has a sign of life of its own (`infra.deploy.alive`)."""
+"""Loops of the reconciler, each with its own liveness file (`infra.deploy.alive`)."""
 DELETED = "its pod was deleted"
 
 
 @dataclass
 class Seen:
-    """What the last look saw: flow runs by pod, and why pods ended that are gone by now."""
+    """Observations of the previous pass: flow runs by pod, and the reasons why deleted pods had ended."""
 
     runs: dict[str, str] = field(default_factory=dict)
     ends: dict[str, str] = field(default_factory=dict)
 
 
 def lost(alive_hosts: Mapping[str, str], found: Sequence[Object], namespace: str, seen: Seen) -> dict[str, str]:
-    """Return why workers are gone, by worker id, of those that SQL believes alive in pods of ``namespace``.
+    """Return why workers are gone, by worker id, of those that are alive in SQL and belong to ``namespace``.
 
-    ``found`` must have been listed after ``alive_hosts`` was read: a pod is there before its worker. Pure.
+    ``found`` must be listed after ``alive_hosts`` was read, because a pod exists before its worker. Pure.
     """
     by_host = {f"k8s:{namespace}/{pods.name_of(pod)}": pod for pod in found}
     gone = {}
@@ -65,7 +65,7 @@ def lost(alive_hosts: Mapping[str, str], found: Sequence[Object], namespace: str
 
 
 def crashed(found: Sequence[Object], seen: Seen) -> dict[str, str]:
-    """Return why flow runs crashed, by id: of pods that failed, and that vanished since the last look. Pure."""
+    """Return why flow runs crashed, by id: of pods that failed or disappeared since the last pass. Pure."""
     reasons = {}
     for pod in found:
         run = pod["metadata"].get("labels", {}).get(RUN_ID)
@@ -79,7 +79,7 @@ def crashed(found: Sequence[Object], seen: Seen) -> dict[str, str]:
 
 
 def remember(found: Sequence[Object], seen: Seen) -> None:
-    """Note what a later look may need; only what runs can vanish unexpectedly."""
+    """Record data for later passes; only running pods can disappear unexpectedly."""
     seen.ends = {pods.name_of(pod): end for pod in found if (end := pods.end_of(pod))}
     seen.runs = {
         pods.name_of(pod): pod["metadata"]["labels"][RUN_ID]
@@ -89,16 +89,16 @@ def remember(found: Sequence[Object], seen: Seen) -> None:
 
 
 class Reconciler:
-    """Compares, again and again; one object serves one process."""
+    """Compares pods and Jobs with SQL and Prefect periodically; one object per process."""
 
     def __init__(self, app: App, cluster: Cluster, runs: FlowRuns) -> None:
         self.app, self.cluster, self.runs = app, cluster, runs
         self.seen = Seen()
-        # Kept while Prefect's server is unavailable: a pod that vanishes is noticed only once.
+        # Kept while Prefect's server is unavailable, because the loss of a pod is detected only once.
         self.unreported: dict[str, str] = {}
 
     async def look(self) -> None:
-        """Compare once, and correct the differences."""
+        """Run one pass: compare, and correct the differences."""
         prefix = f"k8s:{self.cluster.namespace}/"
         hosts = self.app.database.fetch(lambda c: status.workers_in_pods(c, prefix))
         found = await self.cluster.list("Pod", JOBS)
@@ -115,7 +115,7 @@ class Reconciler:
         await self._remove_unowned(found)
 
     async def _remove_unowned(self, found: Sequence[Object]) -> None:
-        """Delete Jobs that run, or wait for room, although their flow run has ended or is unknown."""
+        """Delete Jobs that run or are pending although their flow run has ended or is unknown."""
         unfinished = [job for job in await self.cluster.list("Job", JOBS) if pods.is_unfinished(job)]
         owned = {pods.name_of(job): job["metadata"].get("labels", {}).get(RUN_ID, "") for job in unfinished}
         waiting = {
@@ -131,7 +131,7 @@ class Reconciler:
                 LOG.warning("Job %s removed: its flow run %s has ended", name, run)
 
     async def report(self) -> None:
-        """Write what `eas status` shows."""
+        """Write the data for `eas status`."""
         text = json.dumps(summary(self.app) | {"at": round(self.cluster.now().timestamp(), 1)}, sort_keys=True)
         await self.cluster.patch("ConfigMap", CONFIG_MAP, {"data": {KEY: text}})
 
@@ -145,7 +145,7 @@ async def run(namespace: str, prefect_url: str, stop: asyncio.Event) -> None:
         ):
             reconciler = Reconciler(app, cluster, runs)
             steps = (reconciler.look, reconciler.report)
-            # Apart: a Prefect server that does not answer holds up the looks, and must not hold up the reports.
+            # Separate loops, so that an unresponsive Prefect server delays the passes but not the reports.
             await asyncio.gather(*(_repeat(loop, step, stop) for loop, step in zip(LOOPS, steps, strict=True)))
 
 

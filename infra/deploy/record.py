@@ -1,7 +1,7 @@
-"""What an operator asked for, and the record of the last deployment that a ConfigMap of the namespace holds.
+"""The specification of a deployment, and the record of the last one in a ConfigMap of the namespace.
 
-The record is written after a deployment has succeeded: one that failed is not repeated by a plain
-``eas deploy``. Explicit options are recorded; defaults are not, because they may change with the release.
+The record is written after a deployment has succeeded, so that a plain ``eas deploy`` does not repeat a failed
+one. Explicit options are recorded; defaults are not, because they may change with the release.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ OLD_NOTE = "eas-deployment"
 
 @dataclass(frozen=True)
 class DeploySpec:
-    """What the operator asks for; None means: as it was deployed last, else the default.
+    """Options of `eas deploy`; None means the value of the last deployment, or else the default.
 
-    ``workers`` are worker types to add to those deployed, ``without`` those to take away;
-    ``worker_images`` maps worker types to images of the operator's own; ``fraction`` is the share of
-    the largest node that one worker may get, by default a quarter on minikube, elsewhere any.
-    ``web_url`` is the address by which people reach `eas web`;
-    ``rollback`` asks for the deployment before the last one instead.
+    ``workers`` are worker types to add to those deployed, ``without`` those to remove;
+    ``worker_images`` maps worker types to custom images; ``fraction`` is the maximum share of
+    the largest node for one worker, by default a quarter on minikube, elsewhere unlimited.
+    ``web_url`` is the public address of `eas web`;
+    ``rollback`` selects the deployment before the last one.
     """
 
     namespace: str = manifests.DEFAULT_NAMESPACE
@@ -54,7 +54,7 @@ class DeploySpec:
 
 @dataclass(frozen=True)
 class Record:
-    """How a namespace was deployed last.
+    """Record of the last deployment in a namespace.
 
     ``options`` are those that were given, ``workers`` maps worker types to the operator's own image or
     None, ``release`` has registry and tag in use, ``images`` those that were shown to start, and
@@ -90,16 +90,16 @@ class Record:
 
     @property
     def exists(self) -> bool:
-        """Whether anything was deployed."""
+        """Whether the namespace has a deployment."""
         return bool(self.options or self.workers or self.release)
 
     @property
     def wish(self) -> Object:
-        """What was asked for, without what the record keeps besides."""
+        """The options of the deployment, without the other fields of the record."""
         return {"options": dict(self.options), "workers": dict(self.workers), "release": dict(self.release)}
 
     def extended(self, spec: DeploySpec) -> Record:
-        """Return the record that a deployment with ``spec`` leads to, before anything is proven or done."""
+        """Return the record that a successful deployment with ``spec`` will have."""
         options = dict(self.options) | {key: value for key in OPTIONS if (value := getattr(spec, key)) is not None}
         workers = dict(self.workers) | {name: spec.worker_images.get(name) for name in spec.workers}
         workers |= {name: image for name, image in spec.worker_images.items() if name in workers}
@@ -111,7 +111,7 @@ class Record:
         return replace(self, options=options, workers=workers, release=release)
 
     def succeeded_by(self, new: Record) -> Record:
-        """Return ``new`` with this record as its previous one, unless both ask for the same."""
+        """Return ``new`` with this record as its previous one, unless both have the same options."""
         before = self.previous if self.wish == new.wish else self.wish
         return replace(new, previous=before if self.release else None)
 
@@ -122,13 +122,13 @@ class Record:
         """
         if self.previous is None:
             raise RequestError(
-                "there is no earlier deployment to go back to", hint="give --tag, or deploy something else first"
+                "there is no earlier deployment to restore", hint="give --tag, or deploy another release first"
             )
         earlier = Record.from_json(self.previous)
         return replace(earlier, options={**earlier.options, **earlier.release}, images=self.images)
 
     def to_spec(self, namespace: str) -> DeploySpec:
-        """Return the whole specification, with defaults for what was never asked for."""
+        """Return the complete specification, with defaults for options that were never given."""
         overlay = self.options.get("overlay", "minikube")
         share = MINIKUBE_FRACTION if overlay == "minikube" else None
         defaults: Object = {"overlay": overlay, "queue": "amqp", "fraction": share}
@@ -141,7 +141,7 @@ class Record:
 
 
 def check(spec: DeploySpec) -> None:
-    """Raise RequestError for a request that contradicts itself."""
+    """Raise RequestError for contradictory options."""
     both = sorted(set(spec.workers) & set(spec.without))
     if both:
         raise RequestError(
@@ -152,7 +152,7 @@ def check(spec: DeploySpec) -> None:
         raise RequestError("--rollback takes no other options of the deployment", hint="give --rollback alone")
     if spec.web_url is not None and not _is_web_address(spec.web_url):
         raise RequestError(
-            "--web-url is no address of a web page", hint="write it as https://eas.example, without user and password"
+            "--web-url is not a web address", hint="for example https://eas.example, without user and password"
         )
     if BASE_WORKER_TYPE in spec.without:
         raise RequestError(
@@ -169,14 +169,14 @@ def _is_web_address(url: str) -> bool:
 
 
 async def load(cluster: Cluster) -> Record:
-    """Return the record of the namespace; an empty one where nothing was deployed."""
+    """Return the record of the namespace, or an empty one if nothing is deployed."""
     found = await cluster.get("ConfigMap", CONFIG_MAP)
     text = ((found or {}).get("data") or {}).get(KEY)
     return Record.from_json(json.loads(text)) if text else await _from_annotation(cluster)
 
 
 async def _from_annotation(cluster: Cluster) -> Record:
-    """Return what an earlier release wrote into an annotation of the namespace."""
+    """Return the record that an earlier release wrote into an annotation of the namespace."""
     try:
         found = await cluster.get("Namespace", cluster.namespace)
     except NoRightsError:
@@ -204,5 +204,5 @@ def manifest(namespace: str, record: Record) -> Object:
 
 
 async def save(cluster: Cluster, record: Record) -> None:
-    """Write the record; the same one again changes nothing."""
+    """Write the record. Idempotent."""
     await cluster.apply(manifest(cluster.namespace, record))

@@ -1,4 +1,4 @@
-"""``python -m infra.deploy.rendered``: write what the manifests render to, so that a change shows in the commit.
+"""``python -m infra.deploy.rendered``: writes the rendered manifests, so that commits show their changes.
 
 Two files for each overlay: what kustomize makes of it, and what an example of `eas deploy` applies. They have
 no secrets, which `eas deploy` makes in the cluster, and no release: our images have the tag *VERSION* there.
@@ -25,7 +25,7 @@ TAG = "VERSION"
 NODE = Capacity(cpu=8, gpu=0, memory=32.0)
 """The largest node of the examples' cluster."""
 NUMBER = 1
-"""The number of the examples' command; really it is the time."""
+"""Fixed command number of the examples; real commands use the time."""
 EXAMPLES: Mapping[str, tuple[str, DeploySpec]] = {
     "minikube": (
         f"eas deploy --tag {TAG} --worker eas-worker-bls-reference",
@@ -42,11 +42,11 @@ EXAMPLES: Mapping[str, tuple[str, DeploySpec]] = {
         ),
     ),
 }  # fmt: skip
-"""A command for each overlay, and what it asks for."""
+"""Overlay to an example command and its specification."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such: configurations and scripts are read and compared line by line."""
+    """Writes multi-line texts as YAML block scalars, so that embedded files can be compared line by line."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Write an object that occurs twice in full each time."""

@@ -1,4 +1,4 @@
-"""What each worker type gets: what the registry asks for, within a fraction of a node if that is wanted. Pure."""
+"""Resources of worker types: the registry's requests, optionally limited to a fraction of a node. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eas.errors import RequestError
 from eas.registry import WorkerType
 
 OVERHEAD = 0.5
-"""Memory of a worker pod besides its task's: the flow run and the worker themselves [GB]."""
+"""Memory of a worker pod in addition to its task's, for the flow run and the worker processes [GB]."""
 LEAST_CPU, LEAST_MEMORY = 0.1, 0.25
 FACTORS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 BINARY = {f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KMGTP")}
@@ -19,7 +19,7 @@ BINARY = {f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KM
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a node offers to pods: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
+    """Allocatable resources of a node: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
 
     cpu: float
     gpu: int
@@ -28,7 +28,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Assigned:
-    """What a worker of a type gets for its tasks: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
+    """Resources of a worker for its tasks: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
 
     cpu: float
     gpu: int
@@ -57,7 +57,7 @@ def quantity(text: str | float) -> float:
 
 
 def capacity(node: dict[str, Any]) -> Capacity:
-    """Return what a node offers, as the API describes it."""
+    """Return the allocatable resources of a node, from its API object."""
     offered = node.get("status", {}).get("allocatable", {})
     return Capacity(
         cpu=quantity(offered.get("cpu", 0)),
@@ -67,15 +67,15 @@ def capacity(node: dict[str, Any]) -> Capacity:
 
 
 def largest(nodes: Iterable[dict[str, Any]]) -> Capacity | None:
-    """Return the capacity of the node with most memory that takes pods; None where there is none."""
+    """Return the capacity of the schedulable node with most memory, or None."""
     offers = [capacity(node) for node in nodes if not node.get("spec", {}).get("unschedulable")]
     return max(offers, key=lambda each: (each.memory, each.cpu), default=None)
 
 
 def assign(worker_type: WorkerType, node: Capacity | None, fraction: float | None) -> Assigned:
-    """Return what a worker type gets.
+    """Return the resources of a worker type.
 
-    Raises RequestError where the fraction leaves too little for anything to run.
+    Raises RequestError if the fraction of the node is too small for a worker.
     """
     if fraction is None or node is None:
         return Assigned(worker_type.cpu, worker_type.gpu, worker_type.memory)
@@ -90,7 +90,7 @@ def assign(worker_type: WorkerType, node: Capacity | None, fraction: float | Non
 
 
 def misfit(name: str, assigned: Assigned, node: Capacity | None) -> str:
-    """Say why no node has room for a worker; empty where one has, as far as is known."""
+    """Return why no node can hold a worker; empty if one can, or if the nodes are unknown."""
     if node is None:
         return ""
     lacks = []

@@ -1,6 +1,6 @@
-"""Room for services on a full node: where only our own workers stand in the way, some of them are asked to exit.
+"""Frees resources for services on a full node: stops EAS workers one by one, if they are the only obstacle.
 
-A worker that is asked finishes its task or returns it to the queue, within its grace period.
+A stopped worker finishes its task or returns it to the queue, within its grace period.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from infra.deploy.progress import Progress
 Object = dict[str, Any]
 WORKERS = "eas-role=job,prefect.io/flow-name=work"
 EVERY = 15.0
-"""Time between two workers that are asked to exit [s]: the scheduler has then seen what the last one left."""
+"""Delay between stopping two workers [s], so that the scheduler can use the resources of the first one."""
 
 
 @dataclass
 class Room:
-    """What was done to make room, during one command."""
+    """The workers that one command has stopped to free resources."""
 
     asked_at: float | None = None
 
     async def make(self, cluster: Cluster, waiting: Sequence[Object], progress: Progress) -> bool:
-        """Ask a worker to exit if a pod of ``waiting`` lacks the room that workers have; return whether they have."""
+        """Stop a worker if a pod of ``waiting`` needs resources that workers occupy; return whether they do."""
         crowded = [pod for pod in waiting if pods.lacks_room(pod)]
         if not crowded:
             return False
@@ -38,7 +38,7 @@ class Room:
             self.asked_at = now
             staying.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
             staying.sort(key=lambda pod: pod.get("status", {}).get("phase") == "Running")
-            name = pods.name_of(staying[0])  # one that does not run yet, else the youngest
+            name = pods.name_of(staying[0])  # a pending one first, else the newest
             await cluster.delete("Pod", name)
             progress.say(f"{pods.name_of(crowded[0])} waits for room that workers have: {name} was asked to exit")
         return bool(workers)

@@ -1,4 +1,4 @@
-"""Secrets: made where they are absent, never shown, never changed."""
+"""Secrets: created if they are missing, never shown, never changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("mysql-auth", "rabbitmq-auth", "prefect-database", "prefect-auth", "eas
 
 
 async def ensure(cluster: Cluster, needed: set[str], queue: str) -> list[str]:
-    """Make the Secrets of ``needed`` that are absent; return their names.
+    """Create the missing Secrets of ``needed``; return their names.
 
     ``eas-settings`` is made of the passwords in the others; only its queue URL follows ``queue``
     (*sql* or *amqp*) later. Raises RequestError where one of the others is ours but lacks a password.
@@ -52,7 +52,7 @@ def _fresh(name: str) -> dict[str, str]:
 
 
 async def _urls(cluster: Cluster, queue: str) -> dict[str, str]:
-    """Return the URLs of the services that are deployed."""
+    """Return the URLs of the deployed services."""
     mysql, rabbitmq = [await _password(cluster, name) for name in ("mysql-auth", "rabbitmq-auth")]
     return {
         "EAS_DATABASE_URL": f"mysql+pymysql://eas:{quote(mysql, safe='')}@mysql:3306/eas",

@@ -1,7 +1,7 @@
 """``python -m infra.deploy.setup``: prepare the services before the first job, inside the cluster.
 
-Schema and queues; what each worker type gets, into SQL; the work pool with EAS's job template; the
-deployments. Every step may be repeated. What `eas deploy` decided comes in ``EAS_DEPLOYMENT``.
+Creates schema and queues, records the resources of worker types in SQL, and creates the work pool with its
+job template and the deployments. Every step is idempotent. ``EAS_DEPLOYMENT`` has the decisions of `eas deploy`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POOL = "eas-kubernetes"
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "infra" / "work_pools" / "kubernetes.json"
 PATIENCE = 300.0
-"""How long services may be away [s]."""
+"""Maximum time to wait for services [s]."""
 
 
 def prepare_services(app: App, decided: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ def prepare_services(app: App, decided: Mapping[str, Any]) -> None:
 
     unknown = app.database.transact(assign)
     for name in unknown:
-        LOG.warning("the task database does not know the worker type %s", name)
+        LOG.warning("the task database has no worker type %s", name)
     declared = init_queue(app.settings.queue_url.get_secret_value(), url, app.registry)
     LOG.info("%d queues declared", declared)
 
@@ -78,8 +78,8 @@ def pool_template(template: Object, decided: Mapping[str, Any], namespace: str) 
 def deployments(content: Object, decided: Mapping[str, Any], root: Path = ROOT) -> Object:
     """Return ``prefect.yaml`` for the cluster.
 
-    Everything goes to the Kubernetes pool and runs from the image's folder; of the workers only those
-    are in it that `eas deploy` named, each with its image and resources.
+    All deployments use the Kubernetes pool and run from the image's folder. Of the worker types it contains
+    only those given to `eas deploy`, each with its image and resources.
     """
     changed: Object = json.loads(json.dumps(content))  # resolves YAML's anchors into copies
     changed.pop("definitions", None)
@@ -110,7 +110,7 @@ def _variables(decided: Mapping[str, Any], worker_type: str) -> Object:
 
 
 def _work(name: str, decided: Mapping[str, Any]) -> Object:
-    """Return a deployment for a worker type of a third party, which prefect.yaml does not know."""
+    """Return a deployment for a third-party worker type, which prefect.yaml does not contain."""
     return {
         "name": name,
         "entrypoint": "flows/work.py:work",
@@ -125,7 +125,7 @@ def _work(name: str, decided: Mapping[str, Any]) -> Object:
 def prepare_prefect(
     decided: Mapping[str, Any], namespace: str, require_wanted: Callable[[], None] = lambda: None
 ) -> None:
-    """Make or update the work pool and the deployments; ``require_wanted`` raises where that is not wanted any more."""
+    """Create or update the work pool and the deployments; ``require_wanted`` raises if this setup is superseded."""
     template = pool_template(json.loads(TEMPLATE.read_text(encoding="utf-8")), decided, namespace)
     content = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +144,7 @@ def prepare_prefect(
 
 
 def _remove_others(workers: set[str]) -> None:
-    """Remove the `work` deployments of worker types that are not deployed any more: the scaler starts none then."""
+    """Remove the `work` deployments of worker types that are no longer deployed, so that the scaler starts none."""
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
     flow = FlowFilter(name=FlowFilterName(any_=["work"]))
     try:
@@ -177,13 +177,13 @@ def _prefect(*arguments: str) -> None:
     environment = dict(os.environ) | {"PWD": str(ROOT), "PREFECT_DEFAULT_WORK_POOL_NAME": POOL}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        require_server()  # one that is away is waited for
+        require_server()  # wait while it is unavailable
         said = (done.stdout + done.stderr).strip()[-2000:]
         raise EASError(f"`prefect {' '.join(arguments[:3])}` failed:\n{said}", hint="see the Prefect server's log")
 
 
 def _patiently(step: Callable[[], None], patience: float = PATIENCE) -> None:
-    """Repeat a step while a service that it needs is not available yet."""
+    """Retry a step while a service that it needs is unavailable."""
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -21,25 +21,25 @@ Object = dict[str, Any]
 CONFIG_MAP = "eas-status"
 KEY = "status.json"
 FRESH, STALE = 10.0, 30.0
-"""The reconciler writes every few seconds. What is older than this [s] is asked for, where a pod can be; where none
-can, data that are older are marked as old."""
+"""Maximum age of the reconciler's data [s]. Older data are read again in a pod if possible, or else marked as
+old."""
 ASK = ("python", "-m", "infra.deploy.summary")
 ASKED = ("supervisor", "supervisor")
-"""Name of the Deployment, and of the container, in which the task database is asked."""
+"""Name of the Deployment and of the container in which the task database is queried."""
 ANSWER_SECONDS = 20.0
 LITTLE = 0.1
-"""A volume with a smaller part free than this is in red."""
+"""Fraction of free space below which a volume is shown in red."""
 SETTLING = 60.0
-"""A pod younger than this [s] may still wait for its volume or a node: that is no problem yet."""
+"""Age of a pod [s] up to which waiting for a volume or a node is not reported as a problem."""
 JOB_LABEL = "job-name"
 SELECTORS = ("app.kubernetes.io/part-of=eas", "eas-role=job")
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a namespace holds; ``inside`` is the state of the task database, None where it is not known.
+    """Status of a namespace; ``inside`` is the state of the task database, None if it is unknown.
 
-    ``asked``: it was asked for; else it is what the reconciler wrote last. ``waiting``: workers and other Jobs that
+    ``asked``: whether it was read just now; otherwise the reconciler wrote it. ``waiting``: workers and other Jobs that
     wait for room, which is normal. ``addresses``: how to reach the web interfaces. ``volumes``: ``free`` and ``total``
     of each [bytes]. ``age`` is that of ``inside`` [s].
     """
@@ -76,7 +76,7 @@ class Status:
 
 
 async def look(cluster: Cluster) -> Status:
-    """Ask the cluster; nothing is changed."""
+    """Read the status from the cluster."""
     found: dict[str, Object] = {}
     for selector in SELECTORS:
         found |= {pods.name_of(pod): pod for pod in await cluster.list("Pod", selector)}
@@ -113,7 +113,7 @@ async def _written(cluster: Cluster) -> Object | None:
 
 
 async def _ask(cluster: Cluster, present: Iterable[Object]) -> Object | None:
-    """Ask the task database, in the supervisor's pod; None where that is not possible."""
+    """Query the task database in the supervisor's pod; return None if that is not possible."""
     name, container = ASKED
     for pod in present:
         if pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") == name and pods.is_ready(pod):
@@ -126,7 +126,7 @@ async def _ask(cluster: Cluster, present: Iterable[Object]) -> Object | None:
 
 
 def _is_past(pod: Object, everything: Iterable[Object]) -> bool:
-    """Whether a pod succeeded, or failed and another one of its Job took its place."""
+    """Return whether a pod succeeded, or failed and was replaced by another pod of its Job."""
     phase, job = pod.get("status", {}).get("phase"), pod["metadata"].get("labels", {}).get(JOB_LABEL)
     if phase != "Failed":
         return bool(phase == "Succeeded")
@@ -147,7 +147,7 @@ def _age(cluster: Cluster, inside: Object) -> float:
 
 
 def _settles(cluster: Cluster, pod: Object) -> bool:
-    """Whether a pod that cannot be scheduled is too young for that to be a problem."""
+    """Return whether an unschedulable pod is too new for that to be a problem."""
     created = pod["metadata"].get("creationTimestamp")
     if not created or not pods.is_unscheduled(pod):
         return False
@@ -163,7 +163,7 @@ def show(status: Status, console: Console) -> None:
     for trouble in status.troubles:
         console.print(Text(visible(f"{trouble.what}\n  -> {trouble.hint}"), "red"))
     if status.waiting:
-        console.print(Text(f"{status.waiting} workers, reports or chains wait for room on a node"))
+        console.print(Text(f"{status.waiting} workers, reports or chains are pending: no node has free resources"))
     console.print(_inside(status.inside, status.age, asked=status.asked))
     for name, each in sorted(status.volumes.items()):
         text = f"volume {name}: {each['free'] / 1e9:.1f} of {each['total'] / 1e9:.1f} GB free"
@@ -174,7 +174,7 @@ def show(status: Status, console: Console) -> None:
 
 def _inside(inside: Object | None, age: float | None, *, asked: bool) -> Group | Text:
     if inside is None or age is None:
-        return Text("queues and workers: not known yet (the reconciler writes them)", "yellow")
+        return Text("queues and workers: unknown until the reconciler has written them", "yellow")
     lines: list[Any] = []
     lines.append(_origin(age, asked=asked))
     lines += [_service(name, each) for name, each in (inside.get("services") or {}).items()]
@@ -197,9 +197,9 @@ def _inside(inside: Object | None, age: float | None, *, asked: bool) -> Group |
 
 
 def _origin(age: float, *, asked: bool) -> Text:
-    """Say where the figures come from, and how old they are [s]."""
+    """Return a sentence about source and age [s] of the figures."""
     if asked:
-        return Text("the following was asked of the task database just now")
+        return Text("the following was just read from the task database")
     if age <= STALE:
         return Text(f"the following is {age:.0f} s old")
     return Text(f"the following is {age:.0f} s old: the reconciler does not write it any more", "yellow")

@@ -1,6 +1,6 @@
-"""``python -m infra.deploy.supervise jobs|workers``: the supervisor and the scaler, as pods run them.
+"""``python -m infra.deploy.supervise jobs|workers``: entry point of the supervisor's and the scaler's pods.
 
-Both are flow runs in a process of their own rather than Jobs of the work pool, because they never end.
+Both are flow runs in a separate process rather than Jobs of the work pool, because they never end.
 When one exits for any reason, Kubernetes restarts it; leases in SQL ensure that no job is lost.
 """
 
@@ -18,9 +18,9 @@ from infra.deploy import alive
 LOOK_EVERY = 10.0
 AWAIT_EVERY = 2.0
 IDLE_EXIT = 20.0
-"""A worker exits when it has had nothing to do for as long as a start takes [s]."""
+"""Idle time after which a worker exits [s], about the duration of a worker's start."""
 WORKER_TIME_LIMIT = 600.0
-"""Workers exit and are replaced after this time [s]: on a full cluster, every worker type gets room then."""
+"""Time after which workers exit and are replaced [s], so that on a full cluster all worker types get a share."""
 
 
 def jobs() -> None:
@@ -58,7 +58,7 @@ def workers() -> None:
     from flows.scale_workers import scale_workers
     from flows.without_prefect import prefect_answers
 
-    while not prefect_answers():  # a flow run that cannot be made would end this process
+    while not prefect_answers():  # if creating the flow run failed, this process would end
         time.sleep(AWAIT_EVERY)
     scale_workers(
         every=LOOK_EVERY,

@@ -1,4 +1,4 @@
-"""Free space of the services' volumes, asked of a pod that has each of them mounted."""
+"""Free space of the services' volumes, read in pods that mount them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from infra.deploy.client import Cluster, ClusterError
 
 Object = dict[str, Any]
 SECONDS = 10.0
-"""How long a pod may take to answer [s]."""
+"""Maximum time for the answer of a pod [s]."""
 
 
 class Mount(NamedTuple):
-    """Where a volume is mounted: the claim's name, pod, container, path."""
+    """Mount of a volume: name of its claim, pod, container, path."""
 
     claim: str
     pod: str
@@ -57,6 +57,6 @@ async def _ask(cluster: Cluster, mount: Mount) -> Object | None:
 
 
 def _parsed(said: str) -> Object:
-    """Return what POSIX ``df -Pk`` says: a line of titles, then device, blocks of 1,024 bytes, used, free, ..."""
+    """Parse the output of POSIX ``df -Pk``: a header, then device, blocks of 1,024 bytes, used, free, ..."""
     _, total, _, free = said.strip().splitlines()[-1].split()[:4]
     return {"total": int(total) * 1024, "free": int(free) * 1024}

@@ -1,4 +1,4 @@
-"""Wait until workloads are ready, a Job is done, or pods are gone; fail early on errors that do not pass."""
+"""Waits until workloads are ready, a Job is done, or pods are gone; fails early on permanent errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class JobFailedError(ClusterError):
 
 @dataclass
 class Patience:
-    """How long to wait [s]: in total, and for a problem that may resolve itself (a volume being made, a node added)."""
+    """Timeouts [s]: in total, and for a problem that may resolve itself (a volume being created, a node added)."""
 
     total: float = 900.0
     trouble: float = 90.0
@@ -31,7 +31,7 @@ class Patience:
     _since: dict[str, float] = field(default_factory=dict)
 
     def check(self, found: Sequence[Object]) -> None:
-        """Raise ClusterError for a trouble of a pod that has lasted too long."""
+        """Raise ClusterError if a problem of a pod has lasted too long."""
         now = time.monotonic()
         present = {pods.name_of(pod): trouble for pod in found if (trouble := pods.trouble(pod))}
         self._since = {name: self._since.get(name, now) for name in present}
@@ -41,7 +41,7 @@ class Patience:
 
 
 async def check(cluster: Cluster, found: Sequence[Object], progress: Progress, patience: Patience) -> None:
-    """Raise ClusterError for a trouble that has lasted too long; make room where only workers take it."""
+    """Raise ClusterError if a problem has lasted too long; stop workers if only they occupy the resources."""
     crowded = await patience.room.make(cluster, found, progress)
     patience.check([pod for pod in found if not (crowded and pods.lacks_room(pod))])
 
@@ -111,7 +111,7 @@ async def for_job(cluster: Cluster, name: str, progress: Progress, patience: Pat
     async def look() -> Sequence[Row] | None:
         job = await cluster.get("Job", name)
         if job is None:
-            raise ClusterError(f"the Job {name} is gone before it was done", hint="deploy again")
+            raise ClusterError(f"the Job {name} was deleted before it finished", hint="deploy again")
         conditions = {
             each["type"] for each in job.get("status", {}).get("conditions") or [] if each["status"] == "True"
         }
@@ -138,7 +138,7 @@ async def _state_of_job(cluster: Cluster, own: Sequence[Object]) -> str:
 
 
 async def remove_job(cluster: Cluster, name: str, progress: Progress, patience: Patience) -> None:
-    """Delete a Job and wait until none of its pods runs any more; twice changes nothing."""
+    """Delete a Job and wait until none of its pods is running. Idempotent."""
     await cluster.delete("Job", name)
     await for_no_pods(cluster, f"job-name={name}", None, progress, patience)
 
@@ -146,7 +146,7 @@ async def remove_job(cluster: Cluster, name: str, progress: Progress, patience: 
 async def for_no_pods(
     cluster: Cluster, selector: str, names: set[str] | None, progress: Progress, patience: Patience
 ) -> None:
-    """Wait until no pod that ``selector`` chooses (and, if given, that ``names`` holds) is left running."""
+    """Wait until no pod that matches ``selector`` (and, if given, is in ``names``) is running."""
 
     async def look() -> Sequence[Row] | None:
         left = [pod for pod in await cluster.list("Pod", selector) if not pods.is_over(pod)]

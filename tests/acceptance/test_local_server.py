@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(LIMIT)
 
 def test_a_run_starts_a_server_that_the_next_run_uses(bare_home: Home) -> None:
     bare_home.environment |= {"EAS_SERVER_IDLE": "600", "PREFECT_HOME": str(bare_home.folder / "nothing")}
-    assert "no Prefect server runs" in bare_home.eas("server", "status", code=1).stdout
+    assert "no Prefect server is running" in bare_home.eas("server", "status", code=1).stdout
     chain = bare_home.chain({"task": "null", "duration": 0}, name="kept")
     try:
         first = bare_home.eas("run", chain, "--workers", "1")
