@@ -23,7 +23,7 @@ COMMANDS = {
     "run": ("eas.cli.run:run", "Run a task chain to its end with local workers, as a Prefect flow."),
     "submit": ("eas.cli.chains:submit", "Write a task chain into the task database and print the job's id."),
     "validate": ("eas.cli.chains:validate", "Check a task chain without running or storing anything."),
-    "plan": ("eas.cli.chains:plan", "Show what a task chain would run, without running it."),
+    "plan": ("eas.cli.chains:plan", "Show which tasks a chain would run, without running it."),
     "schema": ("eas.cli.schema:schema", "Print the JSON Schema of task chains, for editors."),
     "schedule": ("eas.cli.schedule:schedule", "Run every submitted or interrupted job, until SIGTERM or Ctrl-C."),
     "worker": ("eas.cli.worker:worker", "Run tasks from the job queue, until SIGTERM or Ctrl-C."),
@@ -44,7 +44,7 @@ COMMANDS = {
     ),
     "logs": (
         "eas.cli.task_logs:task_logs",
-        "Print the log of every attempt of a task, or of all tasks of a job, in the order of writing.",
+        "Print the logs of all attempts of a task, or of all tasks of a job, in chronological order.",
     ),
     "files": (
         "eas.cli.files:files",
@@ -52,7 +52,7 @@ COMMANDS = {
     ),
     "lineage": (
         "eas.cli.files:lineage_command",
-        "Print which tasks a file comes from, or with --down which tasks and files depend on it.",
+        "Print the tasks and files that a file was made from, or with --down those that depend on it.",
     ),
     "get": (
         "eas.cli.files:get",
@@ -63,7 +63,7 @@ COMMANDS = {
         "eas.cli.jobs:cancel",
         "Cancel a job: drop queued attempts, stop running ones, keep the file products made so far.",
     ),
-    "reschedule": ("eas.cli.jobs:reschedule", "Run tasks again that failed, stalled or were withdrawn from the queue."),
+    "reschedule": ("eas.cli.jobs:reschedule", "Retry tasks that failed, stalled or were withdrawn from the queue."),
     "db": ("eas.cli.database:db", "Create, migrate, save, restore and prune the task database."),
     "queue": ("eas.cli.queue:queue", "Choose, show, empty and pause the job queue."),
     "store": ("eas.cli.store:store", "Choose and check the file store."),
@@ -73,7 +73,7 @@ COMMANDS = {
         "Run one task of type TASK on local files: its code, then its QC, as a worker would.",
     ),
     "blocks": ("eas.cli.blocks:blocks", "Save the settings as blocks on the Prefect server."),
-    "deploy": ("eas.cli.deploy:deploy", "Deploy EAS with the given worker types to a Kubernetes cluster."),
+    "deploy": ("eas.cli.deploy:deploy", "Deploy EAS to a Kubernetes cluster, with the given worker types."),
     "status": ("eas.cli.deploy:status", "Show pods, queues, workers and the last errors."),
     "restart-workers": (
         "eas.cli.deploy:restart_workers",

@@ -131,7 +131,9 @@ fraction_option = click.option(
 @json_option
 def deploy(namespace: str, context: str | None, as_json: bool, take_over: bool, dry_run: bool,
            worker_image: tuple[str, ...], image_registry: str | None, **given: Any) -> None:  # fmt: skip
-    """Deploy EAS to a Kubernetes cluster, with the given worker types in addition to those deployed before.
+    """Deploy EAS to a Kubernetes cluster, with the given worker types.
+
+    Worker types deployed before are kept.
 
     All worker types are updated to the same release. A second call has no effect. Missing passwords are
     generated, and never shown.

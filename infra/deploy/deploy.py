@@ -248,7 +248,7 @@ async def _apply_namespace(cluster: Cluster, objects: Sequence[Object], before: 
     except NoRightsError:
         if not await namespace_exists(cluster):
             raise
-        progress.say(f"namespace {cluster.namespace} is not changed: you lack the rights")
+        progress.say(f"namespace {cluster.namespace} itself is not changed: you lack the rights")
 
 
 async def _apply_all(cluster: Cluster, objects: Sequence[Object]) -> None:

@@ -179,7 +179,7 @@ def test_plan_estimates_from_what_has_run(bare_home: Home) -> None:
     assert lines[1].split() == ["worker", "type", "tasks", "CPU", "time", "range", "memory", "disk", "attempts"]
     assert lines[2].split()[:2] == ["eas-base", "1000"]
     assert all(line.isascii() for line in lines)
-    assert "give both" in bare_home.eas("plan", larger, "--workers", "4", code=2).stderr
+    assert "--workers requires --estimate" in bare_home.eas("plan", larger, "--workers", "4", code=2).stderr
     both = bare_home.eas("plan", larger, "--estimate", "--graph", "mermaid", code=2)
     assert "one of --graph and --estimate" in both.stderr
 

@@ -167,8 +167,8 @@ def test_another_namespace(operator: Operator) -> None:
         (("--overlay", "nowhere"), "no overlay nowhere", "production"),
         (("--limit-to-system-fraction", "0.001"), "too little", "--limit-to-system-fraction"),
         (("--worker-image", "x"), "not WORKER=IMAGE", "registry.example"),
-        (("--web-url", "eas.example"), "--web-url is no address", "https://"),
-        (("--web-url", "https://me:word@eas.example"), "--web-url is no address", "without user and password"),
+        (("--web-url", "eas.example"), "--web-url is not a web address", "https://"),
+        (("--web-url", "https://me:word@eas.example"), "--web-url is not a web address", "without user and password"),
     ],
 )
 def test_a_wrong_request_changes_nothing(operator: Operator, arguments: tuple[str, ...], what: str, hint: str) -> None:
@@ -207,14 +207,14 @@ def test_a_failed_setup_shows_its_log(operator: Operator) -> None:
 def test_without_rights(operator: Operator, refused: tuple[str, str]) -> None:
     operator.cluster.refused.add(refused)
     _, err = operator.eas("deploy", code=3)
-    assert "the cluster does not let you do this" in err and "namespace plato" in err
+    assert "you are not authorised for this" in err and "namespace plato" in err
 
 
 def test_a_namespace_that_is_there_need_not_be_changed(operator: Operator) -> None:
     operator.eas("deploy")
     operator.cluster.refused.add(("PATCH", "namespaces"))
     _, err = operator.eas("deploy")
-    assert "namespace plato itself is left as it is" in err
+    assert "namespace plato itself is not changed" in err
 
 
 def test_nodes_are_needed_only_for_a_fraction(operator: Operator) -> None:
@@ -327,7 +327,7 @@ def test_status(operator: Operator) -> None:
     assert "nothing runs in namespace plato" in out
     operator.eas("deploy")
     out, _ = operator.eas("status")
-    assert "mysql-0" in out and "ready" in out and "not known yet" in out
+    assert "mysql-0" in out and "ready" in out and "unknown until the reconciler" in out
     operator.cluster.add_pod("supervisor-1", {"app.kubernetes.io/part-of": "eas"}, UNSCHEDULABLE)
     out, _ = operator.eas("status", "--json", code=1)
     found = json.loads(out)

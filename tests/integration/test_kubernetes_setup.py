@@ -212,5 +212,5 @@ def test_workers_have_a_lower_priority_where_the_operator_may_say_so(operator: O
     assert decided(operator.cluster)["priority_class"] == "eas-worker"
     operator.cluster.refused.add(("GET", "priorityclasses"))
     _, err = operator.eas("deploy")
-    assert "you may not make eas-worker" in err
+    assert "you may not create eas-worker" in err
     assert decided(operator.cluster)["priority_class"] == ""

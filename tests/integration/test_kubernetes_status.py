@@ -41,7 +41,7 @@ def test_workers_that_wait_for_room_are_normal(operator: Operator) -> None:
     for number in range(9):
         operator.cluster.add_pod(f"worker-{number}", {"eas-role": "job"}, FULL)
     out, _ = operator.eas("status")
-    assert "9 workers, reports or chains wait for room" in out and "->" not in out
+    assert "9 workers, reports or chains are pending" in out and "->" not in out
     found = json.loads(operator.eas("status", "--json")[0])
     assert (found["waiting_for_room"], found["troubles"]) == (9, [])
 
@@ -115,7 +115,7 @@ def test_figures_that_are_old_are_asked_of_the_task_database(operator: Operator,
     operator.cluster.programs = in_a_pod(operator.folder)
     inside(operator, 43)
     out, _ = operator.eas("status")
-    assert "asked of the task database just now" in out and "a job" in out
+    assert "just read from the task database" in out and "a job" in out
     assert operator.cluster.executed == ["supervisor-0 supervisor"]
     found = json.loads(operator.eas("status", "--json")[0])
     assert found["inside_asked"] and [each["name"] for each in found["inside"]["jobs"]] == ["a job"]

@@ -33,7 +33,7 @@ def test_when_all_have_died_too_often_check_says_so(system: System, monkeypatch:
         while workers.processes:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        with pytest.raises(EASError, match=r"(?s)died 2 times.*workers\.log says why"):
+        with pytest.raises(EASError, match=r"(?s)died 2 times.*workers\.log for the reason"):
             while time.monotonic() < deadline:
                 workers.check()
                 time.sleep(0.02)

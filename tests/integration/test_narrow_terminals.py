@@ -104,7 +104,7 @@ def shown(request: pytest.FixtureRequest, home: Path) -> tuple[int, dict[str, li
 
 def is_prose(line: str) -> bool:
     """Return whether a line is no part of a table: sentences, and the parts of `eas show`, may be longer."""
-    return line.startswith(("(no room for", "assumed:", "wall time", "worker types:", "levels of", "  "))
+    return line.startswith(("(columns that do not fit", "assumed:", "wall time", "worker types:", "levels of", "  "))
 
 
 @pytest.mark.parametrize("command", TABLES)
@@ -117,5 +117,5 @@ def test_a_table_fits_and_keeps_its_key_columns(command: str, shown: tuple[int, 
 
 
 def test_what_is_left_out_is_named(shown: tuple[int, dict[str, list[str]]]) -> None:
-    assert "(no room for: " in "\n".join(shown[1]["jobs"])
+    assert "(columns that do not fit: " in "\n".join(shown[1]["jobs"])
     assert "columns omitted:" in " ".join(" ".join(shown[1]["report progress"]).split())

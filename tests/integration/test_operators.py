@@ -190,7 +190,7 @@ class TestReschedule:
         one, two = (system.run([moody("sun")], name=name).job_id for name in ("one", "two"))
         assert list(again(system, job_name="two").jobs) == [two]
         assert list(again(system).jobs) == [one]
-        with pytest.raises(UnknownJobError, match="no job has the name 'three'"):
+        with pytest.raises(UnknownJobError, match="no job is called 'three'"):
             again(system, job_name="three")
         with pytest.raises(UnknownJobError, match="no job 77"):
             again(system, job_id=77)

@@ -194,7 +194,7 @@ def test_errors_are_those_of_the_commands() -> None:
         eas.job(1).task("nothing")
     with pytest.raises(RequestError, match="several tasks"):
         eas.job(1).task("check")
-    with pytest.raises(RequestError, match="no JSON data"):
+    with pytest.raises(RequestError, match="not JSON data"):
         eas.validate({"task_list": [{"task": "null", "duration": {1, 2}}]})
     with pytest.raises(RequestError, match="key of the chain language"):
         eas.task("null", task_list=[])

@@ -126,7 +126,7 @@ def test_a_full_disk_is_named(folder: Path, what: str) -> None:
     before = ["unshare", "--mount", "sh", "-c", script, str(full)]
     if what == "home":
         done = eas(folder, "submit", "chain.json", before=before, EAS_HOME=str(full))
-        explains(done, "disk", "free space where it is")
+        explains(done, "disk", "free disk space")
         return
     submit(folder)
     done = eas(folder, *RUN, before=before, EAS_DATA_DIR=str(full))

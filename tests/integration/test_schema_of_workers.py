@@ -40,7 +40,7 @@ def test_an_idle_worker_exits_when_the_schema_is_newer(
     migrate_to_a_later_release(system, without_attempts=without_attempts)
     with caplog.at_level(logging.WARNING, "eas.worker"):
         worker.run()
-    assert "has schema 9999 by now" in caplog.text and "start one of the newer release" in caplog.text
+    assert "now has schema 9999" in caplog.text and "start one of the newer release" in caplog.text
     (reason,) = why_left(system)
     assert "has schema 9999" in reason
     assert worker.stats.failed == 0

@@ -52,7 +52,7 @@ def test_faults_are_named_by_their_place_in_the_configuration(tmp_path: Path) ->
     ("content", "message"),
     [
         ({"task_list": []}, "is a task chain"),
-        ([1], "no JSON object"),
+        ([1], "not a JSON object"),
         ({"task": "verify", "inputs": ["lc.gz"]}, "inputs is no object of file names"),
         ({"task": "null", "requires_metadata_from": ["a"], "duration": "(requested_metadata['a']['x'])"}, "a"),
     ],
@@ -68,7 +68,7 @@ def test_metadata_come_from_the_sidecar(tmp_path: Path) -> None:
     written(tmp_path, {"orbital_period": 3.5}, "lc.gz.json")
     assert sidecar_metadata(file) == {"orbital_period": 3.5}
     written(tmp_path, {"orbital_period": [3.5]}, "lc.gz.json")
-    with pytest.raises(RequestError, match="orbital_period is no number"):
+    with pytest.raises(RequestError, match="orbital_period is not a number"):
         sidecar_metadata(file)
 
 

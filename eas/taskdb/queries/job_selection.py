@@ -19,7 +19,7 @@ def named(connection: Connection, job_name: str) -> list[int]:
     """Return the ids of the jobs of a name, oldest first. Raises UnknownJobError where there is none."""
     found = list(connection.execute(select(JOBS.c.id).where(JOBS.c.name == job_name).order_by(JOBS.c.id)).scalars())
     if not found:
-        raise UnknownJobError(f"no job has the name {job_name!r}", hint=jobs.newest(connection))
+        raise UnknownJobError(f"no job is called {job_name!r}", hint=jobs.newest(connection))
     return found
 
 

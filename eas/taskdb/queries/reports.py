@@ -86,7 +86,7 @@ def check(connection: Connection, filters: Filters) -> None:
         raise RequestError(f"there is no job {filters.job_id}", hint=jobs.newest(connection))
     name = filters.job_name
     if name is not None and not (_any(connection, JOBS.c.name == name) or _any(connection, TASKS.c.job_name == name)):
-        raise RequestError(f"no job has the name {name!r}", hint=jobs.newest(connection))
+        raise RequestError(f"no job is called {name!r}", hint=jobs.newest(connection))
     kind = filters.task_type
     if kind is not None and not (
         _any(connection, tables.task_types.c.name == kind) or _any(connection, TASKS.c.task_type == kind)

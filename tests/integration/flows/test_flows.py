@@ -224,7 +224,7 @@ def test_a_job_whose_tasks_are_taken_off_the_queue_is_left_and_its_task_runs_are
 
     state = asyncio.run(run())
     assert state.is_cancelled()
-    assert "the job is not over" in str(state.message)
+    assert "the job is not finished" in str(state.message)
     with get_client(sync_client=True) as client:
         (flow_run,) = [
             each for each in client.read_flow_runs() if each.name == f"paused_on_held_tasks-{limit} (job {job})"
