@@ -181,7 +181,7 @@ def test_plan_estimates_from_what_has_run(bare_home: Home) -> None:
     assert all(line.isascii() for line in lines)
     assert "--workers requires --estimate" in bare_home.eas("plan", larger, "--workers", "4", code=2).stderr
     both = bare_home.eas("plan", larger, "--estimate", "--graph", "mermaid", code=2)
-    assert "one of --graph and --estimate" in both.stderr
+    assert "--graph and --estimate exclude each other" in both.stderr
 
 
 def test_plan_is_exact_where_nothing_depends_on_data(bare_home: Home) -> None:
