@@ -1,6 +1,6 @@
-"""Which texts a chain may hold: as long as their columns, and printable.
+"""Limits on texts in chains: printable, and not longer than their database columns.
 
-Blanks around a name are no part of it: MySQL and MariaDB ignore trailing ones where they compare.
+Names are stripped of surrounding blanks, because MySQL and MariaDB ignore trailing blanks in comparisons.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eas import column_sizes
 from eas.errors import RequestError
 
 Fault: TypeAlias = tuple[str, str]
-"""What is wrong, and the hint."""
+"""Message and hint."""
 
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -22,7 +22,7 @@ _LIMITS = {"semantic": column_sizes.SEMANTIC, "working_directory": column_sizes.
 
 
 def text_fault(text: str) -> Fault | None:
-    """Return why ``text`` cannot be stored and shown, or None if it can."""
+    """Return the fault of ``text`` if it cannot be stored or displayed, else None."""
     if text.isascii() and text.isprintable():
         return None
     found = _NO_TEXT.search(text)
@@ -34,7 +34,7 @@ def text_fault(text: str) -> Fault | None:
 
 
 def name_fault(text: str, key: str = "name") -> Fault | None:
-    """Return why ``text`` (without blanks around it) cannot be the value of ``key``, or None if it can."""
+    """Return the fault of the stripped ``text`` as the value of ``key``, or None if it is valid."""
     limit = _LIMITS.get(key, column_sizes.NAME)
     if len(text) > limit:
         return f"is longer than {limit} characters", "choose a shorter name"
@@ -44,7 +44,7 @@ def name_fault(text: str, key: str = "name") -> Fault | None:
 
 
 def names_fault(names: Sequence[str]) -> Fault | None:
-    """Return why a list of required names cannot be stored, or None if it can."""
+    """Return the fault of a list of required names that is too long to be stored, else None."""
     if len(json.dumps(names)) <= column_sizes.TEXT_BYTES:  # in ASCII, so characters are bytes
         return None
     return f"takes more than {column_sizes.TEXT_BYTES} bytes", "name fewer tasks, or give them shorter names"

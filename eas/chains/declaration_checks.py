@@ -1,6 +1,6 @@
-"""What a chain gives and reads, compared with what the task types declare: settings, inputs, outputs, metadata.
+"""Compares settings, inputs, outputs and metadata in a chain with the declarations of the task types.
 
-Only literal values are looked at; what an expression gives is checked by the task itself.
+Only literal values are checked here; values of expressions are checked by the task itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def unknown_settings(
 
 
 def metadata_problem(task_type: TaskType, name: str, key: str) -> tuple[str, str] | None:
-    """Return what is wrong with reading ``key`` of the task ``name``, and the hint; None where it may be there."""
+    """Return message and hint if the task ``name`` cannot return the metadata ``key``, else None."""
     declared = task_type.declared_metadata()
     if declared is None or task_type.metadata_from or any(each.name == key for each in declared):
         return None
@@ -74,7 +74,7 @@ def metadata_problem(task_type: TaskType, name: str, key: str) -> tuple[str, str
 
 
 def required_names(task_type: TaskType, given: Mapping[str, Any], what: str, path: str) -> Iterator[Problem]:
-    """Yield a problem for each semantic name that ``task_type`` must be given and is not."""
+    """Yield a problem for each required semantic name of ``task_type`` that is missing."""
     required = getattr(task_type, what)
     optional = getattr(task_type, f"optional_{what}", ())
     for name in required:

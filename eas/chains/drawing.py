@@ -1,6 +1,6 @@
-"""A folded plan as SVG, HTML or Mermaid.
+"""Renders a folded plan as SVG, HTML or Mermaid.
 
-Each list of tasks is laid out in columns: what takes files or metadata of another task is to the right of it.
+Each list of tasks is laid out in columns: a task is to the right of the tasks whose files or metadata it reads.
 """
 
 from __future__ import annotations
@@ -185,5 +185,5 @@ def _subgraph(box: Box, names: dict[str, str], indent: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return a text for Mermaid's double quotes: what it would read as markup is an entity."""
+    """Return a text for Mermaid's double quotes, with markup characters as entities."""
     return "".join(char if char.isalnum() or char in " _.:,-/()=+" else f"#{ord(char)};" for char in text)

@@ -1,4 +1,4 @@
-"""Evaluation of a checked syntax tree: counts every step, measures every value, calls bounded functions only."""
+"""Evaluates a checked syntax tree with limits on steps and sizes of values, calling only bounded functions."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
 
 
 class NotYetError(Exception):
-    """requested_metadata is read and not there."""
+    """An expression reads requested_metadata that are not available yet."""
 
 
 class Scope(NamedTuple):
-    """What an expression sees.
+    """Names and values available to an expression.
 
     Attributes
     ----------
     metadata:
         Inherited metadata.
     requested:
-        Name of a sibling (or child) to its output metadata; None while that is not there yet.
+        Name of a sibling (or child) to its output metadata; None if they are not available yet.
     seed:
         Key of its random numbers: the job's seed and the task's address.
     """
@@ -48,7 +48,7 @@ class Scope(NamedTuple):
 
 
 class Evaluator:
-    """Evaluates one expression, once. ``where`` is its key path in the descriptor, for random numbers."""
+    """Evaluates one expression, once. ``where`` is its key path, which is part of the seed of random numbers."""
 
     def __init__(self, scope: Scope, where: str) -> None:
         self._scope = scope
@@ -67,7 +67,7 @@ class Evaluator:
         return value
 
     def _spend(self, steps: int) -> None:
-        """Count ``steps``; raise RefusedError if the expression has none left."""
+        """Count ``steps``; raise RefusedError if the expression exceeds its budget."""
         self._left -= steps
         if self._left < 0:
             raise RefusedError("takes too many steps", hint="make it simpler, or its lists shorter")
@@ -177,7 +177,7 @@ class Evaluator:
         return found
 
     def _loop(self, generators: list[ast.comprehension]) -> Iterator[None]:
-        """Go through the values of nested ``for`` clauses, with the variables set."""
+        """Iterate over nested ``for`` clauses, setting their variables."""
         if not generators:
             yield
             return
@@ -277,7 +277,7 @@ class Evaluator:
 
 
 def iterable(value: Any) -> Iterable[Any]:
-    """Return ``value`` if it holds elements, or raise RefusedError."""
+    """Return ``value`` if it is iterable, or raise RefusedError."""
     if isinstance(value, str | list | tuple | range | Mapping):
         return value
     raise RefusedError(f"a {type(value).__name__} has no elements")

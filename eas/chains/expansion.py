@@ -1,4 +1,4 @@
-"""From a control task to its children: configuring descriptors with what they inherit."""
+"""Expands control tasks: configures the descriptors of their children with inherited metadata."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _LONGEST_ADDRESS = column_sizes.ADDRESS - len(".1000000")
 class Expander:
     """Expands the control tasks of one job.
 
-    Nothing is kept between calls but what follows from the chain alone, so an expander made after
-    a restart gives the same children, random numbers included.
+    The state depends only on the chain, so an expander created after a restart returns the same children,
+    including random numbers.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Expander:
     registry:
         Task types that exist.
     seed:
-        The job's seed; random numbers hang on it, the task's address and the key.
+        The job's seed. Random numbers depend on it, on the task's address and on the key.
     """
 
     def __init__(self, chain: Chain, registry: Registry, seed: str) -> None:
@@ -53,9 +53,9 @@ class Expander:
         self._memory: Memory = {}
 
     def names(self) -> tuple[str | None, str | None]:
-        """Return the job name and the working directory that the chain gives, evaluated; None for what it does not.
+        """Return the evaluated job name and working directory of the chain; None for one that it does not give.
 
-        Raises ChainError if one of them is an expression that cannot be evaluated, or is no such name.
+        Raises ChainError if one of them cannot be evaluated or is not a valid name.
         """
         configuration = Configuration(self.registry, self.chain.source, self.root("", ""), f"{self.seed}|")
         spec = configuration.task(self.chain.root, "")
@@ -66,7 +66,7 @@ class Expander:
         return TaskSpec("", "", CHAIN, None, job_name, working_directory, {}, {}, {}, {})
 
     def descriptor(self, spec: TaskSpec) -> Descriptor:
-        """Return what the chain says of a task."""
+        """Return the descriptor of a task in the chain."""
         return self.chain.nodes[spec.path]
 
     def children(
@@ -79,9 +79,8 @@ class Expander:
     ) -> Iterator[TaskSpec]:
         """Yield the children of a control task, in order.
 
-        ``iteration`` (from 1) is asked of a do-while loop, ``branch`` of a conditional. A child
-        that cannot be configured raises ChainError; where ``on_error`` is given, it gets the error
-        instead, and the next child follows.
+        ``iteration`` (from 1) is required for a do-while loop, ``branch`` for a conditional. A child that cannot
+        be configured raises ChainError; with ``on_error``, that function is called instead, and the next child follows.
         """
         if spec.task_type == CHAIN:
             return self._listed(spec, self._tasks(spec), on_error)
@@ -98,7 +97,7 @@ class Expander:
         raise ValueError(f"task type {spec.task_type} has no children")
 
     def criterion(self, spec: TaskSpec) -> bool:
-        """Return which branch of a conditional is to run; its criterion must have been evaluated."""
+        """Return which branch of a conditional to run; its criterion must have been evaluated."""
         value = spec.settings["criterion"]
         if is_expression(value):
             self.fail(spec.path, "criterion", "waits for metadata that is not there yet", "configure the task again")
@@ -144,7 +143,7 @@ class Expander:
                 self.fail(spec.path, f"requires_metadata_from_child[{index}]", *problem)
 
     def reconfigure(self, spec: TaskSpec, requested: Requested) -> TaskSpec:
-        """Return a pending task configured in full, now that the metadata it asked for is here."""
+        """Return a pending task fully configured with the metadata that it requested."""
         if not spec.pending:
             return spec
         configuration = Configuration(self.registry, self.chain.source, spec, f"{self.seed}|", requested=requested)
@@ -190,7 +189,7 @@ class Expander:
             yield child
 
     def _address(self, spec: TaskSpec) -> str:
-        """Return how the addresses of a task's children begin."""
+        """Return the prefix of the addresses of a task's children."""
         if len(spec.address) > _LONGEST_ADDRESS:
             self.fail(spec.path, "", "is nested too deeply", "use fewer loops within loops")
         return f"{spec.address}." if spec.address else ""

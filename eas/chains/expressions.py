@@ -1,7 +1,7 @@
 """Safe evaluation of the expressions in a task chain.
 
-An expression is data from a user. It is parsed once, checked against lists of what is allowed
-(``syntax``), and evaluated (``evaluator``) with a budget of steps.
+An expression is untrusted input. It is parsed once, checked against allowlists (``syntax``), and evaluated
+(``evaluator``) with a budget of steps.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from eas.errors import ExpressionError, MissingMetadataError
 def evaluate_checked(expression: str, parsed: Parsed, scope: Scope, where: str) -> Any:
     """Return the value of ``expression``: a number, string, boolean, None, list or dictionary.
 
-    ``parsed`` is what ``check`` has returned for it, ``where`` its key path in its descriptor; random
-    numbers hang on that and on ``scope.seed``, so they do not depend on the order of evaluation.
+    ``parsed`` is the result of ``check``; ``where`` is the expression's key path in its descriptor. Random numbers
+    are seeded by ``where`` and ``scope.seed``, so they do not depend on the order of evaluation.
 
-    Raises MissingMetadataError if it reads ``requested_metadata`` where there is none yet, and
-    ExpressionError for everything else that cannot be.
+    Raises MissingMetadataError if the expression reads ``requested_metadata`` that are not available yet, and
+    ExpressionError for all other faults.
     """
     try:
         if parsed.template is not None:
@@ -51,7 +51,7 @@ def evaluate_checked(expression: str, parsed: Parsed, scope: Scope, where: str) 
 
 
 def check(expression: str) -> Parsed:
-    """Parse ``expression`` and check what it is made of, without evaluating it.
+    """Parse ``expression`` and check its syntax tree without evaluating it.
 
     Raises ExpressionError if it is not valid or uses something that is not allowed.
     """
@@ -64,7 +64,7 @@ def check(expression: str) -> Parsed:
 # Files repeat their expressions: without the cache, reading one of 2 MB takes 1.9 to 3.6 times as long.
 @lru_cache(maxsize=1024)
 def parsed_or_refused(expression: str) -> Parsed | RefusedError:
-    """Return what ``check`` returns, or why it refuses; the hint is only made when it is read."""
+    """Return the result of ``check``, or its error instead of raising it; the hint is computed when it is read."""
     try:
         return syntax.parse(expression)
     except RefusedError as error:
@@ -72,7 +72,7 @@ def parsed_or_refused(expression: str) -> Parsed | RefusedError:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as JSON has it (tuples and ranges become lists), or raise RefusedError."""
+    """Return ``value`` as JSON data (tuples and ranges become lists), or raise RefusedError."""
     kind = type(value)
     if kind is str:
         if fault := text_fault(value):

@@ -1,6 +1,6 @@
-"""What a chain would run as a picture shows it: a box for each task of the file, loops folded, with counts.
+"""The plan of a chain for its diagram: a box for each descriptor; loops are folded and show counts.
 
-Boxes lie in the boxes of control tasks; links say which files and metadata tasks take from one another.
+Boxes of children are inside those of their control tasks; links show files and metadata that tasks read from others.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MOST_BOXES = 2_000
 class Box:
     """A task of the file; ``children`` for control tasks.
 
-    ``kind``: *task*, *chain*, *loop*, *choice* or *repeat*. ``count``: how many tasks it represents, where
-    that is known; of those in a do-while loop that depends on data, in one iteration. ``about``: what its
-    task type does.
+    ``kind``: *task*, *chain*, *loop*, *choice* or *repeat*. ``count``: number of tasks that it represents, if
+    known; in a do-while loop that depends on data, the number in one iteration. ``about``: the description of its
+    task type.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Link:
-    """What a box takes from another: files (``count`` of them, one is ``example``), or metadata (count 0).
+    """A dependency of a box on another: on ``count`` files, one of which is ``example``, or on metadata (count 0).
 
     ``metadata``: the names that it reads, with their units, as far as they are literals.
     """
@@ -127,7 +127,7 @@ def _metadata(root: Descriptor, registry: Registry) -> Iterator[Link]:
 
 
 def _read(task: Descriptor, name: str, source: TaskType) -> tuple[str, ...]:
-    """Return what expressions of ``task`` read of the task ``name``, of type ``source``: names with their units."""
+    """Return the metadata keys, with units, that expressions of ``task`` read from the task ``name``."""
     units = {each.name: each.unit for each in source.declared_metadata() or ()}
     pairs = {pair for each in task.expressions() for pair in each.parsed.requested_keys}
     keys = sorted(one_line(key, 48) for of, key in pairs if of == name)

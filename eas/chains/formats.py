@@ -1,7 +1,7 @@
 """Formatting of strings with bounded results: ``str.format``, f-strings and ``%``.
 
-Python's own formatting reaches into objects (``{x.__class__}``) and makes strings of any length
-(``{:>1000000000}``); this one takes plain fields and bounded widths only.
+Python's own formatting accesses attributes of objects (``{x.__class__}``) and creates strings of any length
+(``{:>1000000000}``); this module allows only plain fields and bounded widths.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIELD = re.compile(r"([^\[\].]*)((?:\[[^\[\]]*\])*)")
 _PERCENT = re.compile(r"%(?:%|(?:\(([^()]*)\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?[hlL]?([diouxXeEfFgGcrsa]))|(%)")
 _CONVERSIONS: dict[str | None, Callable[[Any], Any]] = {"s": str, "r": repr, "a": ascii}
 _LONGEST_NUMBER = 1_300
-"""Characters of the longest number that an expression may hold, printed."""
+"""Maximum length of a formatted number [characters]."""
 
 
 class Field(NamedTuple):
@@ -187,7 +187,7 @@ def percent_fields(text: str) -> tuple[int, int]:
 
 
 def cost(text: Any) -> int:
-    """Return the steps of reading a format string that is new; 0 for what is none."""
+    """Return the number of steps to charge for parsing a format string; 0 for other values."""
     return len(text) >> 3 if isinstance(text, str) else 0
 
 

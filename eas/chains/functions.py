@@ -17,7 +17,7 @@ CONSTANTS: Mapping[str, float] = MappingProxyType(constants.BY_NAME)
 ``plato_noise`` [relative flux, one 25 s sample]."""
 
 VALUES: Mapping[str, float] = MappingProxyType({"pi": math.pi})
-"""Numbers that an expression sees by name."""
+"""Constants available to expressions by name."""
 
 
 def power(base: Any, exponent: Any, modulus: Any = None) -> Any:
@@ -45,7 +45,7 @@ def multiply(left: Any, right: Any) -> Any:
 
 
 def contains(left: Any, right: Any) -> bool:
-    """Return ``left in right``; a text is searched only where the worst case is quick."""
+    """Return ``left in right``; refuse string searches whose worst case is slow."""
     if isinstance(left, str) and isinstance(right, str) and min(len(left), 100) * len(right) > 20 * MAX_TEXT:
         raise RefusedError("searches a long string", hint="use shorter strings")
     return left in right
@@ -205,11 +205,11 @@ _REJECTING = {"betavariate", "gammavariate", "vonmisesvariate"}
 
 
 def call_random(generator: Random, name: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
-    """Return a random number from ``generator``; arguments that would never end are refused."""
+    """Return a random number from ``generator``; refuse arguments for which drawing may not terminate."""
     for value in (*arguments, *named.values()):
         if isinstance(value, float) and not math.isfinite(value):
             raise RefusedError(f"gives random.{name} a number that is not finite")
-        # These draw until a number is accepted, which extreme parameters make as good as never.
+        # These use rejection sampling, which practically never ends for extreme parameters.
         if name in _REJECTING and not (isinstance(value, int | float) and 1e-6 <= value <= 1e6):
             raise RefusedError(f"gives random.{name} a parameter outside 1e-6 to 1e6")
     if name in ("choices", "sample"):
@@ -218,7 +218,7 @@ def call_random(generator: Random, name: str, arguments: list[Any], named: Mappi
 
 
 def draw_cost(name: str, arguments: list[Any], named: Mapping[str, Any]) -> int:
-    """Return the steps of drawing elements by ``random.name``, besides those of its arguments and its result."""
+    """Return the steps to charge for drawing elements by ``random.name``, without arguments and result."""
     count = _draws(name, arguments, named) if name in ("choices", "sample") else 0
     return count >> 1 if isinstance(count, int) and count > 0 else 0
 

@@ -1,4 +1,4 @@
-"""Reading a chain file: text in; a checked chain, or all that is wrong with it, out."""
+"""Reads chain files: returns a checked chain, or raises ChainError with all its problems."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Chain:
     source:
         Name of the file, for messages.
     text:
-        The file's text, as it is kept with the job.
+        The file's text, as stored with the job.
     nodes:
         The tasks' descriptors by their JSON paths; the whole chain is at the empty path.
     refused:
-        Faults of a new chain, which a job that was submitted with it before may have.
+        Problems that only prevent a new submission: jobs submitted by earlier releases may have them.
     warnings:
-        What its user should know, though it can run.
+        Warnings; the chain can run nevertheless.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Chain:
 def load_chain(path: Path, registry: Registry | None = None) -> Chain:
     """Read and check the chain file at ``path``.
 
-    Raises RequestError if it cannot be read, and ChainError with all that is wrong in it.
+    Raises RequestError if it cannot be read, and ChainError with all its problems.
     """
     try:
         content = path.read_bytes()
@@ -70,9 +70,9 @@ def load_chain(path: Path, registry: Registry | None = None) -> Chain:
 def parse_chain(text: str, source: str, registry: Registry | None = None) -> Chain:
     """Check the chain in ``text``; ``source`` is its name in messages.
 
-    ``registry`` is the one of everything installed here unless it is given.
+    ``registry`` defaults to all installed task types.
 
-    Raises ChainError with all that is wrong in it (at most 50 problems).
+    Raises ChainError with all problems (at most 50).
     """
     document, problems = json_reader.read(text)
     if problems:

@@ -1,4 +1,4 @@
-"""Strict reading of JSON: every fault with its place, and the hint for what people often write."""
+"""Strict JSON reader: reports every problem with its location, and hints for common mistakes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 class _Fault:
-    """Represents, in the document, a value that JSON does not have."""
+    """Placeholder in the document for a value that is not valid JSON."""
 
     __slots__ = ("hint", "message")
 
@@ -49,13 +49,13 @@ class _Fault:
 
 
 class _Twice(dict[str, Any]):
-    """An object of which some keys were given twice."""
+    """A JSON object with duplicate keys."""
 
     keys_twice: tuple[str, ...] = ()
 
 
 def read(text: str) -> tuple[Any, list[Problem]]:
-    """Return the document in ``text`` and all that is wrong with it as JSON."""
+    """Return the document in ``text`` and all its problems as JSON."""
     text = text.removeprefix("\ufeff")
     if not text.strip():
         return None, [Problem("", "the file is empty", 'write an object with a "task_list"', 1, 1)]
@@ -73,7 +73,7 @@ def read(text: str) -> tuple[Any, list[Problem]]:
 
 
 def _too_many_containers(text: str) -> Problem | None:
-    """Return what is wrong with a text of little else than brackets: each takes up to 250 bytes of memory."""
+    """Return a problem if a text has too many brackets, because each container takes up to 250 bytes of memory."""
     most = _CONTAINERS + len(text) // _BYTES_EACH
     if text.count("[") + text.count("{") <= most:
         return None
@@ -97,7 +97,7 @@ def entries(document: Any) -> Iterator[tuple[str, Any]]:
 
 
 def kind(value: Any) -> str:
-    """Return what ``value`` is, in JSON's words."""
+    """Return the JSON type of ``value`` for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -110,7 +110,7 @@ def kind(value: Any) -> str:
 
 
 def decode(content: bytes) -> tuple[str, list[Problem]]:
-    """Return the text in ``content``, which must be UTF-8, and what is wrong with it."""
+    """Return ``content`` decoded from UTF-8, and the problems with it."""
     try:
         return content.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
@@ -145,7 +145,7 @@ def _int(text: str) -> int | _Fault:
 
 
 def _faults(document: Any) -> Iterator[Problem]:
-    """Yield what is wrong in a document; only the path down to the present value is kept in memory."""
+    """Yield the problems of a document. Iterative, so that memory use is bounded by the depth."""
     steps: list[Any] = []
     open_values: list[Iterator[Any]] = [iter([("", document)])]
     while open_values:

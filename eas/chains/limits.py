@@ -1,8 +1,7 @@
-"""How much an expression may use, and how it is refused.
+"""Limits of expressions, and the error for exceeding them.
 
-An expression comes from a user and is evaluated up to 10^5 times in one job, so every bound is far
-below what would be felt: no single step, nor all of them together, may take longer than some ten
-milliseconds or hold more than some megabytes.
+An expression is untrusted and is evaluated up to 10^5 times in one job. The limits keep the evaluation of one
+expression below some ten milliseconds and some megabytes.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ MAX_EXPRESSION = 10_000
 MAX_DEPTH = 100
 """Deepest nesting of an expression [levels of its syntax tree]."""
 MAX_WORK = 12_000
-"""Steps that one evaluation may take; long values count for more than one."""
+"""Maximum number of steps of one evaluation; handling long values counts as several steps."""
 MAX_TEXT = 100_000
 """Longest string, and all strings in a list together [characters]."""
 MAX_ITEMS = 10_000
-"""Most elements in a list, nested ones included."""
+"""Maximum number of elements in a list, including nested ones."""
 MAX_KEYS = 1_000
-"""Most keys in a dictionary: keys may be chosen to collide, which is quadratic."""
+"""Maximum number of keys in a dictionary: keys can be chosen to collide, which takes quadratic time."""
 MAX_BITS = 4_096
 """Largest integer [bits]."""
 MAX_FORMAT = 5_000
@@ -35,9 +34,9 @@ _MACHINE_WORD = 1 << 63
 
 
 class RefusedError(Exception):
-    """Why an expression cannot be used; always becomes an ExpressionError that names it.
+    """Raised for an expression that is not allowed; converted to an ExpressionError that names the expression.
 
-    A hint that takes long to make is given as a function, and made when it is read.
+    A hint that is slow to compute can be given as a function, which is called when the hint is read.
     """
 
     def __init__(
@@ -55,12 +54,12 @@ class RefusedError(Exception):
         return self._hint
 
     def without_traceback(self) -> RefusedError:
-        """Return the same error without the frames, and all that they hold, in which it was raised."""
+        """Return a copy without traceback, so that caching it does not keep the frames alive."""
         return RefusedError(self.what, hint=self._hint)
 
 
 def finite(value: float) -> bool:
-    """Return whether a number is one that JSON has, and a float holds; an integer may be too large for that."""
+    """Return whether a number is finite as a float; integers may be too large for a float."""
     try:
         return math.isfinite(float(value))
     except OverflowError:
@@ -68,7 +67,7 @@ def finite(value: float) -> bool:
 
 
 def size(value: Any) -> int:
-    """Return what handling ``value`` costs [steps]; raise RefusedError if it is too big or of a strange type."""
+    """Return the cost of handling ``value`` [steps]; raise RefusedError if it is too large or of another type."""
     kind = type(value)
     if kind is int:
         return _integer_size(value)
@@ -92,7 +91,7 @@ def _integer_size(value: int) -> int:
 
 
 class _Scale:
-    """Weighs a nested value, counting what is shared as often as it appears."""
+    """Computes the cost of a nested value; shared parts count each time they appear."""
 
     def __init__(self) -> None:
         self.items = 0

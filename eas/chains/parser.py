@@ -1,4 +1,4 @@
-"""From a chain's JSON document to its tree, and what can be said about it without evaluating anything."""
+"""Parses a chain's JSON document into its tree, with all checks that need no evaluation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from eas.registry import Registry
 FILES: tuple[Literal["inputs"], Literal["outputs"]] = ("inputs", "outputs")
 _LABELS = ("name", "job_name", "working_directory")
 OF_THE_LANGUAGE = ("task", *_LABELS, *FILES, "requires_metadata_from", *LATER)
-"""Keys of a descriptor that are no settings."""
+"""Keys of a descriptor that are not settings."""
 _NOT_SETTINGS = frozenset(OF_THE_LANGUAGE)
 _KNOWN = _NOT_SETTINGS.union(*(keys.settings for keys in CONTROL_KEYS.values()))
 OF_THE_FILE = ("job_name", "working_directory", "task_list", "$schema")
@@ -54,15 +54,15 @@ _IDENTIFIER_HINT = "use letters, digits and _, beginning with a letter"
 
 
 class Parser(PartParser):
-    """Parses a document on one walk.
+    """Parses a document in one pass.
 
     Attributes
     ----------
     nodes:
         All descriptors by their JSON paths.
     problems, refused, warnings:
-        What is wrong; what is refused where a chain is new, but not in a job that was submitted before;
-        and what a user should know. With problems, the tree is of no use.
+        Errors; errors that apply only to new submissions, not to jobs submitted before; and warnings. If there
+        are problems, the tree is incomplete.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -130,7 +130,7 @@ class Parser(PartParser):
         self._check_settings(kind_of_task, settings, path)
         descriptor = self._descriptor(kind_of_task, task, own, parts)
         if self.problems:
-            return None  # the tree is of no use, and would only take memory
+            return None  # the tree is not used if there are problems: save the memory
         self.nodes[path] = descriptor
         return descriptor
 
@@ -140,7 +140,7 @@ class Parser(PartParser):
                 self.problems.add(f"{child_path(own.path, own.key)}[{index}]", *problem)
 
     def _check_requests(self, own: Own, types: Mapping[str, str]) -> None:
-        """Warn of metadata that expressions read and the tasks named, of literal ``types``, do not return."""
+        """Warn if expressions read metadata that the named tasks, of literal ``types``, do not return."""
         for path, name, key in own.asked:
             task_type = self._registry.task_types.get(types.get(name, ""))
             if task_type and not self.warnings.full and (problem := metadata_problem(task_type, name, key)):
@@ -210,7 +210,7 @@ class Parser(PartParser):
             self.problems.add(child_path(path, key), message, _IDENTIFIER_HINT)
 
     def _for_loop(self, settings: dict[str, Any], own: Own) -> None:
-        """Check how a loop runs; numbers in quotes become numbers in ``settings``."""
+        """Check the range of a loop; convert numbers in quotes to numbers in ``settings``."""
         self._identifier(settings, "parameter", own.path)
         try:
             name = range_name(settings)
@@ -249,7 +249,7 @@ class Parser(PartParser):
 
 
 def identifier_fault(value: Any) -> str | None:
-    """Return why ``value`` cannot be a loop's parameter or iteration name, or None if it can."""
+    """Return the fault of ``value`` as a loop's parameter or iteration name, or None if it is valid."""
     if is_expression(value):
         return None
     if not isinstance(value, str):
@@ -264,7 +264,7 @@ _LONGEST_WORD = 200
 
 
 def _name(task: Any) -> str | None:
-    """Return the name that a task's siblings ask for, or None."""
+    """Return the name by which siblings refer to a task, or None."""
     name = task.get("name") if isinstance(task, dict) else None
     if not isinstance(name, str):
         return None

@@ -1,4 +1,4 @@
-"""Parsing the parts of a descriptor: strings, expressions, file products, lists of names."""
+"""Parses the parts of a descriptor: strings, expressions, file products, lists of names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eas.errors import ExpressionError, StorePathError
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The descriptor that a part belongs to: its JSON path, and whose metadata its expressions may read.
+    """Context of a part: the JSON path of its descriptor, and the tasks whose metadata its expressions may read.
 
     ``open``: whether one of these names is an expression, which may turn out to be any name. ``asked``: JSON
     path, name and key of each lookup of the form ``requested_metadata['name']['key']``.
@@ -37,7 +37,7 @@ class Own:
 
 
 class PartParser:
-    """Makes parts, and collects what is wrong with them and what a user should know."""
+    """Creates parts, and collects problems and warnings."""
 
     def __init__(self) -> None:
         self.problems = ProblemList()
@@ -48,7 +48,7 @@ class PartParser:
         return self._dynamic(value, where, own) or Constant(value)
 
     def _dynamic(self, value: Any, where: str, own: Own) -> Part | None:
-        """Return the part of a value with expressions in it, or None: constants take no memory of their own."""
+        """Return the part of a value that contains expressions, or None, so that constants need no object."""
         if isinstance(value, str):
             return self._expression(value, where, own) if is_expression(value) else None
         if not value:
@@ -73,11 +73,11 @@ class PartParser:
         return self._dynamic(value, child_path(where, key), own)
 
     def _expression(self, text: str, where: str, own: Own, shown: str | None = None) -> Expression | None:
-        """Check an expression, and that its task asks for the metadata that it reads."""
+        """Check an expression, and that its task requests the metadata that it reads."""
         path = joined_path(own.path, where if shown is None else shown)
         parsed = parsed_or_refused(text)
         if isinstance(parsed, RefusedError):
-            # Looking for near names takes far longer than parsing.
+            # Computing the hint searches for similar names, which takes far longer than parsing.
             hint = "" if self.problems.full else parsed.hint
             self.problems.add(path, ExpressionError(text, parsed.what).what, hint)
             return None

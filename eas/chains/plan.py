@@ -1,4 +1,4 @@
-"""What a chain would run, without running it; and what can be known to be wrong with it as a whole."""
+"""Plans a chain without running it, and finds problems of the chain as a whole."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from eas.errors import ChainError, Problem
 from eas.registry import Registry
 
 Bounds = tuple[int, int | None]
-"""At least, at most (None: depends on data, without a bound)."""
+"""Minimum and maximum (None: depends on data, unbounded)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a chain would run.
+    """The plan of a chain.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Plan:
         Tasks that workers run, on the longest path of dependencies (one iteration of a loop whose
         end depends on data).
     dynamic:
-        Whether something (a branch, a loop, a name) depends on data.
+        Whether a branch, a loop or a name depends on data.
     open_products:
         JSON paths of the tasks that may make products whose names are not known beforehand. Where
         there are any, an input in ``external`` may still be made by this job.
@@ -47,7 +47,7 @@ class Plan:
     worker_types:
         Worker types that its tasks need, sorted.
     warnings:
-        What the chain's user should know, though it can run.
+        Warnings; the chain can run nevertheless.
     """
 
     tasks: Mapping[str, Bounds]
@@ -95,7 +95,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Planned:
-    """A walk through a chain that found nothing wrong."""
+    """The result of a walk through a valid chain."""
 
     planner: Planner
     counts: Counts
@@ -127,11 +127,11 @@ def plan(
     working_directory: str,
     max_tasks: int = MAX_TASKS,
 ) -> Plan:
-    """Return what ``chain`` would run under the given names.
+    """Return the plan of ``chain`` under the given names.
 
-    Raises ChainError with all that is known to be wrong before running: expressions that cannot be
+    Raises ChainError with all problems that are known before running: expressions that cannot be
     evaluated, products with two makers, cycles, unknown names, loops without end, and more than
-    ``max_tasks`` tasks. Inputs that nothing here makes are no problem here: another job may.
+    ``max_tasks`` tasks. Inputs that no task of the chain makes are allowed: another job may make them.
     """
     walked = walk(chain, registry, seed, job_name=job_name, working_directory=working_directory, max_tasks=max_tasks)
     return summarise(chain, registry, walked)

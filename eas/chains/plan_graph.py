@@ -1,4 +1,4 @@
-"""A dependency graph of 10^6 tasks in arrays: its longest path, its cycles, and its nodes in groups."""
+"""A compact dependency graph for 10^6 tasks: longest path, cycles, and groups of equal nodes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PlanGraph:
         self._targets.append(target)
 
     def longest_path(self) -> tuple[int, list[int]]:
-        """Return the greatest weight of a path, and the nodes that no order can run: cycles, and their followers."""
+        """Return the largest weight of a path, and the nodes without topological order: cycles and their dependants."""
         first, targets = self._adjacency(self._sources, self._targets)
         waiting = array("i", bytes(4 * len(self._weights)))
         for target in self._targets:
@@ -99,7 +99,7 @@ class PlanGraph:
         return found
 
     def _adjacency(self, tails: array[int], heads: array[int]) -> tuple[array[int], array[int]]:
-        """Return, for each node, where its neighbours begin, and all neighbours in that order."""
+        """Return the adjacency in compressed form: for each node the start of its neighbours, and all neighbours."""
         counts = [0] * (len(self._weights) + 1)
         for tail in tails:
             counts[tail + 1] += 1

@@ -1,7 +1,7 @@
-"""The walk through a chain's expansion that a plan is made of.
+"""Walks through the expansion of a chain to make its plan.
 
-Tasks are not kept: each leaves some numbers in arrays (its place in the dependency graph, its
-products), so that 10^5 tasks fit into some tens of megabytes.
+Tasks are not kept as objects, only as numbers in arrays (dependency graph, products), so that 10^5 tasks take
+some tens of megabytes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, DO_WHILE, FOR_LOOP, Tas
 from eas.registry import Registry
 
 MAX_TASKS = 3_000_000
-"""Most tasks of a chain, its control tasks counted: each iteration of a loop is a chain, so that 10^6 leaf tasks in
-four nested loops are 2.1 million tasks."""
+"""Maximum number of tasks of a chain, including control tasks. Each iteration of a loop is a chain, so 10^6 leaf
+tasks in four nested loops are 2.1 million tasks."""
 MAX_ITERATIONS = 10_000
-"""Most iterations of a do-while loop whose end is known beforehand."""
+"""Maximum number of iterations of a do-while loop that does not depend on data."""
 _BY_INDEX = "give each its own name, with a loop's index in it: 'lc_{size_index}.gz'.format(**metadata)"
 
 
@@ -59,12 +59,12 @@ class TaskGroup:
 
 
 class _StopError(Exception):
-    """There is too much wrong, or too much of it all, to go on."""
+    """Too many problems or too many tasks: stop the walk."""
 
 
 @dataclass(slots=True)
 class _Place:
-    """Where the walk is.
+    """Position of the walk.
 
     ``gate``: node that everything here waits for; ``end``: node that waits for everything here (-1: none).
     """
@@ -97,7 +97,7 @@ class Planner:
         self._reported: set[tuple[str, str]] = set()
 
     def run(self, job_name: str, working_directory: str) -> Counts:
-        """Walk through the whole chain; return what it runs. Faults are in ``problems`` afterwards."""
+        """Walk through the whole chain; return the task counts. Errors are in ``problems`` afterwards."""
         counts = Counts()
         try:
             self._task(self._expander.root(job_name, working_directory), _Place(counts), wanted=False)
@@ -289,7 +289,7 @@ class Planner:
         place.counts.add_either(*both)
 
     def _endless(self, spec: TaskSpec, place: _Place) -> None:
-        """Walk through the one iteration that is certain of a loop whose end depends on data."""
+        """Walk through the first iteration of a loop whose end depends on data: only that one is certain."""
         self.dynamic = True
         self._check_child_names(spec)
         counts = Counts()
@@ -317,7 +317,7 @@ class Planner:
         self._problem(f"{spec.path}.repeat_criterion", "endless", message, "let it become false")
 
     def _check_child_names(self, spec: TaskSpec) -> None:
-        """Names of children may be expressions: check what the loop asks for against the first iteration's."""
+        """Check the names in the loop's criterion against the first iteration, as names may be expressions."""
         for chain in self._expander.children(spec, iteration=1):
             self._expander.check_child_names(spec, chain)
 
@@ -343,7 +343,7 @@ class Planner:
             self._problem(min(members), "cycle", message, hint)
 
     def _problem(self, path: str, kind: str, message: str, hint: str) -> None:
-        """Report each kind of problem once for each descriptor: in a loop it would come 10^5 times."""
+        """Report each kind of problem once per descriptor, not for each of 10^5 iterations of a loop."""
         if (path, kind) in self._reported:
             return
         self._reported.add((path, kind))

@@ -1,15 +1,15 @@
-"""What is found wrong with a chain, as far as it is worth telling."""
+"""A bounded list of problems of a chain."""
 
 from __future__ import annotations
 
 from eas.errors import Problem
 
 MAX_PROBLEMS = 50
-"""Most problems that are reported at once."""
+"""Maximum number of problems that are reported at once."""
 
 
 class ProblemList:
-    """Keeps the first problems and counts the others, so that a file full of faults costs little."""
+    """Keeps the first problems and counts the others, so that a file with many errors costs little memory."""
 
     def __init__(self) -> None:
         self._kept: list[Problem] = []

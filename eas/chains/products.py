@@ -1,4 +1,4 @@
-"""Who makes and who reads the file products of a planned chain."""
+"""Makers and readers of the file products of a planned chain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Maker(NamedTuple):
 class External(NamedTuple):
     """An input that no task of the chain makes; ``path`` is the JSON path of its first reader.
 
-    ``certain`` tells whether that reader runs whatever the data are.
+    ``certain``: whether that reader runs in any case, not depending on data.
     """
 
     working_directory: str
@@ -57,13 +57,13 @@ class Products:
         return len(self._known) - 1
 
     def note(self, node: int, context: int) -> None:
-        """Remember that ``node`` runs in ``context``."""
+        """Record that ``node`` runs in ``context``."""
         while len(self._contexts) <= node:
             self._contexts.append(0)
         self._contexts[node] = context
 
     def reads(self, node: int, directory: str, file_name: str, semantic: str) -> None:
-        """Note that ``node`` reads a product."""
+        """Record that ``node`` reads a product."""
         number = self._number(directory, file_name)
         self._readers.append(node)
         self._read.append(number)
@@ -71,7 +71,7 @@ class Products:
             self._places[number] = (self._graph.labels[node], semantic, node)
 
     def makes(self, node: int, directory: str, file_name: str) -> tuple[bool, int]:
-        """Note that ``node`` makes a product.
+        """Record that ``node`` makes a product.
 
         Returns whether it is a further product (not one of a do-while loop's earlier iteration),
         and another node that makes it in the same run, or -1.
@@ -87,11 +87,11 @@ class Products:
         return not any(relation in ("same", "later") for _, relation in relations), twice
 
     def certain(self, context: int) -> bool:
-        """Return whether what is in ``context`` runs whatever the data are."""
+        """Return whether tasks in ``context`` run in any case, not depending on data."""
         return not any(each.branch for each in self._chain(context))
 
     def certain_node(self, node: int) -> bool:
-        """Return whether ``node`` runs whatever the data are."""
+        """Return whether ``node`` runs in any case, not depending on data."""
         context = self._context_of(node)
         return context == 0 or self.certain(context)
 
@@ -133,7 +133,7 @@ class Products:
         }
 
     def external(self) -> Iterator[External]:
-        """Yield the inputs that nothing here makes."""
+        """Yield the inputs that no task of this chain makes."""
         for directory, files in self._numbers.items():
             for file_name, number in files.items():
                 if self._makers[number] < 0:

@@ -12,7 +12,7 @@ from eas.chains.limits import RefusedError, finite
 
 RANGES = ("values", "linear_range", "log_range")
 MAX_VALUES = 1_000_000
-"""Most values of one loop."""
+"""Maximum number of values of one loop."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,299})(\.\d{1,300})?([eE][+-]?\d{1,9})?", re.ASCII)
 
 
@@ -20,7 +20,7 @@ def loop_values(settings: Mapping[str, Any]) -> list[Any]:
     """Return the values of a for-loop from its evaluated settings.
 
     Raises RefusedError if there is not exactly one of ``values``, ``linear_range`` and ``log_range``,
-    or it is not what it should be.
+    or its value is invalid.
     """
     name = range_name(settings)
     given = settings[name]
@@ -37,7 +37,7 @@ def loop_values(settings: Mapping[str, Any]) -> list[Any]:
 
 
 def range_name(settings: Mapping[str, Any]) -> str:
-    """Return which of the three a for-loop gives, or raise RefusedError."""
+    """Return the key of the range that a for-loop gives, or raise RefusedError."""
     given = [name for name in RANGES if name in settings]
     if len(given) == 1:
         return given[0]
@@ -98,6 +98,6 @@ def _spaced(first: float, last: float, number: int) -> list[float]:
     """Return ``number`` values in equal steps, both ends exact."""
     if number == 1:
         return [first]
-    # Halves, because the difference of two bounds may be more than a float holds.
+    # Halved, because the difference of two bounds may overflow a float.
     step = 2 * ((last / 2 - first / 2) / (number - 1))
     return [first, *(first + i * step for i in range(1, number - 1)), last]

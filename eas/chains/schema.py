@@ -1,7 +1,7 @@
 """The JSON Schema of task chains, made from the registry: editors complete and check chain files with it.
 
-The plain schema accepts each file that the grammar accepts, the strict one each that has no
-warnings besides. Both are weaker than the grammar where the comment `WEAKER` says so.
+The plain schema accepts every file that the grammar accepts, the strict one every file that also has no
+warnings. `WEAKER` lists where both are weaker than the grammar.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _definitions() -> Schema:
 
 
 def _rule(task_type: TaskType, *, strict: bool) -> Schema:
-    """Return what holds for tasks of one type."""
+    """Return the schema rule for tasks of one type."""
     name = task_type.name
     then = _control(name) if task_type.control else _files(task_type)
     declared = task_type.declared_settings()
@@ -89,7 +89,7 @@ def _rule(task_type: TaskType, *, strict: bool) -> Schema:
 
 
 def _description(task_type: TaskType) -> str:
-    """Return what editors show of a task: what its type does, and which metadata it returns."""
+    """Return the description that editors show for a task: purpose and metadata of its type."""
     about = f"{task_type.name}: {task_type.meaning}."
     keys = [f"{each.name} [{each.unit}]" if each.unit else each.name for each in task_type.declared_metadata() or ()]
     if task_type.metadata_from:
@@ -186,7 +186,7 @@ def _values(setting: Setting) -> list[Schema]:
 
 
 def _needed(settings: Iterable[Setting]) -> Schema:
-    """Return that needed settings are there and not null, unless a name that is an expression may be theirs."""
+    """Return the rule that required settings exist and are not null, unless a key is an expression."""
     needed = [each.name for each in settings if each.needed]
     if not needed:
         return {}
@@ -195,7 +195,7 @@ def _needed(settings: Iterable[Setting]) -> Schema:
 
 
 def _only(names: Iterable[str], *, blanks: bool = False) -> Schema:
-    """Return that keys are among ``names`` (with blanks around them, perhaps) or expressions."""
+    """Return the rule that keys are in ``names`` (with ``blanks`` also with surrounding blanks) or expressions."""
     known: Schema = {"pattern": _words(names)} if blanks else {"enum": list(names)}
     return {"propertyNames": {"anyOf": [known, {"pattern": _EXPRESSION}]}}
 

@@ -1,4 +1,4 @@
-"""Names that tasks ask one another for."""
+"""Names by which tasks of one list request each other's metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Siblings:
     every:
         All names.
     types:
-        Name of each task before the present one to its literal type, as far as it is known which task has the name.
+        Name of each task before the current one to its literal type, if no earlier name is an expression.
     open:
         Whether one of these names is an expression: it may turn out to be any name.
     """
@@ -29,7 +29,7 @@ class Siblings:
         self.open = False
 
     def passed(self, name: str | None, task_type: str = "") -> None:
-        """Go on to the next task, after the one called ``name``; ``task_type``: its literal type."""
+        """Record that the walk has passed the task called ``name``; ``task_type`` is its literal type."""
         if is_expression(name):
             self.open = True
             self.types.clear()
@@ -37,7 +37,7 @@ class Siblings:
             self.types[name] = task_type
 
     def problem(self, name: str) -> tuple[str, str] | None:
-        """Return what is wrong with asking the earlier tasks for the metadata of ``name``, and the hint."""
+        """Return message and hint if no earlier task is called ``name``, else None."""
         if self.open or name in self.types or is_expression(name):
             return None
         if name in self.every:
@@ -45,7 +45,7 @@ class Siblings:
         return _unknown(name, self.types, "earlier task of this task_list")
 
     def child_problem(self, name: str) -> tuple[str, str] | None:
-        """Return what is wrong with a loop that asks its children, all of the list, for ``name``, and the hint."""
+        """Return message and hint if no child of a loop is called ``name``, else None."""
         if name in self.every or is_expression(name) or self._any_open:
             return None
         return _unknown(name, self.every, "child of this loop")

@@ -1,4 +1,4 @@
-"""Static check of an expression: what it is made of, before anything of it is evaluated."""
+"""Static check of the syntax tree of an expression, before it is evaluated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eas.names import nearest
 
 SPACES = ("constants", "random", "math")
 NAMES = ("constants", "metadata", "requested_metadata", "random", *VALUES)
-"""Names that an expression sees, besides functions."""
+"""Names available to expressions, besides functions."""
 
 _PLAIN_NODES = (
     ast.Expression, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Subscript, ast.Slice,
@@ -65,7 +65,7 @@ class Parsed:
     uses_random:
         Whether it draws random numbers.
     template:
-        The format string, where all of it is ``'...'.format(**metadata)``; else None. By the
+        The format string if the whole expression is ``'...'.format(**metadata)``; else None. By the
         evaluator, planning three of four large demo_jobs takes 11 to 31 % longer.
     """
 
@@ -99,7 +99,7 @@ def _shared(parsed: Parsed) -> Parsed:
 
 
 class _Bodies:
-    """Syntax trees of the expressions that were used last: a tree takes 200 bytes for each character."""
+    """LRU cache of syntax trees, limited because a tree takes 200 bytes per character of its expression."""
 
     def __init__(self) -> None:
         self._trees: OrderedDict[str, ast.expr] = OrderedDict()
@@ -149,7 +149,7 @@ def _whole_template(body: ast.expr) -> str | None:
 def _tree(text: str) -> ast.Expression:
     hint = "it must be one Python expression; a string that starts with (, ' or \" is read as one"
     try:
-        # Old escapes and the like make Python warn, which does not help the chain's author.
+        # Python warns of invalid escapes and the like. The lock is needed because catch_warnings is not thread-safe.
         with _PARSING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text, mode="eval")
@@ -163,7 +163,7 @@ def _tree(text: str) -> ast.Expression:
 
 
 class _Checker:
-    """Walks a syntax tree without recursion; refuses all that is not on the lists."""
+    """Walks a syntax tree without recursion; rejects all nodes and names that are not on the allowlists."""
 
     def __init__(self, tree: ast.Expression) -> None:
         self.tree = tree

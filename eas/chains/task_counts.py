@@ -1,4 +1,4 @@
-"""Count tasks whose number may depend on data."""
+"""Counts of tasks whose number may depend on data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEAVES = "\0leaves"
 
 
 class Counts:
-    """Tasks by type: what runs for certain, and bounds of what may run besides (None: no bound)."""
+    """Numbers of tasks by type: those that certainly run, and bounds on those that may run (None: no bound)."""
 
     def __init__(self) -> None:
         self.certain: dict[str, int] = {}
@@ -28,7 +28,7 @@ class Counts:
         self._high[key] = None
 
     def add_either(self, one: Counts, other: Counts) -> None:
-        """Count what one of two branches runs."""
+        """Count one of two branches, whichever runs."""
         for key in one.names() | other.names():
             low_one, high_one = one.bounds(key)
             low_other, high_other = other.bounds(key)
@@ -36,7 +36,7 @@ class Counts:
             self._raise(key, None if high_one is None or high_other is None else max(high_one, high_other))
 
     def add_at_least_once(self, iteration: Counts) -> None:
-        """Count what one or more iterations run."""
+        """Count one or more iterations."""
         for key in iteration.names():
             low, high = iteration.bounds(key)
             self._low[key] = self._low.get(key, 0) + low
@@ -62,7 +62,7 @@ class Counts:
         return {key: bounds for key, bounds in found.items() if bounds != (0, 0)}
 
     def names(self) -> set[str]:
-        """Return all that is counted, sums included."""
+        """Return all counted keys, including totals."""
         return {_TOTAL, _LEAVES, *self.certain, *self._low, *self._high}
 
     def _certain(self, key: str) -> int:

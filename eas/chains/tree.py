@@ -1,7 +1,7 @@
-"""A task chain as a tree: what its file says, parsed and checked once.
+"""The syntax tree of a task chain, parsed and checked once.
 
-A for-loop configures the same descriptor up to 10^5 times. Constants are shared by all of these
-tasks; only what holds an expression is filled in again for each.
+A for-loop configures the same descriptor up to 10^5 times. All these tasks share constants; only parts with
+expressions are evaluated for each task.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from eas.chains.syntax import Parsed
 from eas.model import CHAIN, CONDITIONAL, DO_WHILE, FOR_LOOP
 
 Evaluate: TypeAlias = "Callable[[Expression], Any]"
-"""Gives the value of an expression."""
+"""Returns the value of an expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Constant:
 class Expression:
     """An expression.
 
-    ``where`` is its key path in the descriptor; random numbers hang on it. ``keys``: the metadata
-    that its value depends on, where these are few and nothing else matters; None otherwise.
+    ``where`` is its key path in the descriptor, which seeds its random numbers. ``keys``: the metadata on which
+    its value depends, if these are few and it depends on nothing else; else None.
     """
 
     value: str
@@ -121,9 +121,9 @@ class Descriptor:
     requires:
         Names of earlier siblings whose output metadata its expressions read.
     settings:
-        What the task's own type reads.
+        Settings that the task type reads.
     constant:
-        Whether nothing in it is an expression.
+        Whether it contains no expression.
     fixed_names:
         Whether its task type and the semantic names of its inputs and outputs are no expressions,
         so that the parser has compared them.
@@ -153,7 +153,7 @@ class Descriptor:
 
 
 LATER = ("task_list", "else_task_list", "repeat_criterion")
-"""Keys of a descriptor whose expressions wait for their own turn."""
+"""Keys of a descriptor whose expressions are evaluated later, at expansion."""
 
 
 class ControlKeys(NamedTuple):
@@ -230,4 +230,4 @@ class Undetermined(Conditional):
 
 
 Nodes: TypeAlias = Mapping[str, Descriptor]
-"""All descriptors of a chain by their JSON paths, which SQL keeps with each task."""
+"""All descriptors of a chain by JSON path; the task database stores the path of each task."""

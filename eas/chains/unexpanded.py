@@ -1,6 +1,6 @@
-"""Expressions of tasks that a plan cannot expand, because how their loop runs depends on data.
+"""Checks expressions of tasks that a plan cannot expand, because their loop depends on data.
 
-What such an expression reads may be known all the same: then it must not be wrong.
+An expression that reads only known metadata can be checked nevertheless.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eas.names import index_name
 
 
 def faults(descriptor: Descriptor, metadata: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong below a task that inherits ``metadata``, whatever the data will be."""
+    """Yield problems below a task that inherits ``metadata`` which occur for any data."""
     stack = [
         (child, inherited) for inherited in [_inherited(descriptor, frozenset())] for child in _children(descriptor)
     ]
@@ -38,7 +38,7 @@ def _children(descriptor: Descriptor) -> tuple[Descriptor, ...]:
 
 
 def _inherited(descriptor: Descriptor, unknown: frozenset[str] | None) -> frozenset[str] | None:
-    """Return the metadata of which the children know the names only, or None if any may be there."""
+    """Return the names of inherited metadata with unknown values, or None if any name is possible."""
     if unknown is None or isinstance(descriptor, Undetermined):
         return None
     keys = CONTROL_KEYS.get(str(descriptor.task.value))

@@ -1,4 +1,4 @@
-"""Light curves in FITS and ECSV files, as Kepler, K2 and TESS publish them: read by astropy, an optional package."""
+"""Reads light curves in FITS and ECSV files, as published by Kepler, K2 and TESS, with the optional package astropy."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ STRUCTURE: Final = (
 )
 """Header keywords that describe the file, not the light curve."""
 OF_COLUMNS: Final = ("ttype", "tform", "tunit", "tdisp", "tnull", "tdim", "tscal", "tzero", "naxis")
-"""Header keywords that, with a number, describe a column."""
+"""Header keywords that describe a column when a number follows them."""
 FAR_FROM_ONE: Final = 0.1
-"""A median flux that differs from 1 by more is in another unit than the star's own flux."""
+"""Maximum deviation of a median flux from 1: beyond it, the fluxes are taken to be in other units."""
 LONGEST: Final = 200
-"""Characters of a metadata text that are kept."""
+"""Maximum number of characters kept of a metadata text."""
 
 
 def read_fits(path: Path) -> LightCurve:
     """Read the first table in a FITS file that has columns of time and flux, with the headers as metadata.
 
-    Fluxes corrected by the mission (``PDCSAP_FLUX``) come before raw ones. A quality other than 0, a flux
-    that is not finite or a time that is missing is no good sample; samples without a time are left out.
+    Fluxes corrected by the mission (``PDCSAP_FLUX``) take precedence over raw ones. Samples with a quality other
+    than 0 or a flux that is not finite are flagged bad; samples without a time are left out.
     Fluxes in electrons are divided by their median. Header keywords are metadata in lower case.
 
     Raises
@@ -84,7 +84,7 @@ def _reading(path: Path, kind: str) -> Iterator[list[str]]:
     notes: list[str] = []
     try:
         with warnings.catch_warnings():
-            # Units of other columns and deprecated keywords are nothing that the light curve needs.
+            # Warnings about units of other columns and deprecated keywords do not matter for the light curve.
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", ".*truncated")
             yield notes
@@ -135,7 +135,7 @@ def _light_curve(path: Path, table: Any, metadata: Mapping[str, Any], notes: lis
 
 
 def _values(path: Path, role: str, column: Any) -> FloatArray:
-    """Return a column as numbers; what is masked is NaN, or a bad sample in the column of flags."""
+    """Return a column as numbers; masked values are NaN, or 1 (bad) in the column of flags."""
     plain = getattr(column, "value", column)  # times and quantities of astropy
     missing = 1.0 if role == columns.FLAG else math.nan
     try:
@@ -154,7 +154,7 @@ def _values(path: Path, role: str, column: Any) -> FloatArray:
 
 
 def _unit(column: Any) -> str:
-    """Return the unit of a column of times; '' where it says none, or is astropy's own type of time."""
+    """Return the unit of a column of times; '' if it has none or is an astropy Time."""
     unit = getattr(column, "unit", None)
     return "" if unit is None or hasattr(column, "jd") else str(unit)
 
@@ -199,7 +199,7 @@ def _scalars(metadata: Mapping[str, Any], notes: list[str]) -> dict[str, Scalar]
             plain = plain.strip()[:LONGEST]
         elif isinstance(plain, float) and not math.isfinite(plain):
             plain = None
-        # A line break in a name would begin a line of its own in the light curve file.
+        # A line break in a name would break the comment line in the light curve file.
         if name and name.isprintable() and isinstance(plain, str | int | float) and plain != "":
             known, scalar = comments.typed(name, plain, notes)
             found[known] = scalar

@@ -1,6 +1,6 @@
-"""Cleaning of a light curve: which samples count, the star's level, the scatter, the uncertainties.
+"""Cleans light curves: selects samples, normalises fluxes, and determines scatter and uncertainties.
 
-Searches and quality control call `clean` and nothing else, so both judge the same samples.
+Searches and quality control use `clean` alone, so that both use the same samples.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from eas.model import Scalar
 
 FEWEST_SAMPLES: Final = 3
 LEVEL_TO_SCATTER: Final = 3.0
-"""The median flux must exceed the scatter by this factor; below, the star's level is not in the data."""
+"""Minimum ratio of median flux to scatter; below it, the data do not include the star's own flux."""
 SCALE_TOLERANCE: Final = 0.01
-"""A level that differs from 1 by more is reported."""
+"""Maximum deviation of the median flux from 1 that is not reported."""
 OUTLIER_SIGMAS: Final = 10.0
 """Deviation of an outlier from its neighbours, in units of their scatter."""
 OUTLIER_WINDOW: Final = 9
-"""Samples of the running median that outliers are compared with."""
+"""Number of samples of the running median to which outliers are compared."""
 ISOLATED: Final = 0.2
-"""The samples beside low outliers deviate by less than this fraction of the outliers' deviation."""
+"""Maximum deviation of the samples next to low outliers, as a fraction of the outliers' deviation."""
 SHORTEST_TRANSIT: Final = 0.05
 """Shortest transit that is searched by default [days]; low samples for less than half of it are outliers."""
 SEGMENT_GAP: Final = 0.75
 """Shortest gap between two segments of a light curve [days]."""
 SEGMENT_LENGTH: Final = 5.0
-"""Shortest segment [days] that has a level of its own: much longer than any transit."""
+"""Minimum length of a segment with its own level [days]: much longer than any transit."""
 SEGMENT_SIGMAS: Final = 5.0
 """Deviation of a segment's median from the light curve's that is corrected, in standard errors."""
 MEDIAN_ERROR: Final = 1.2533
 """Standard error of a median of normal values / that of their mean."""
 SMALLEST_UNCERTAINTY: Final = 0.1
-"""An uncertainty below this fraction of their median is no measurement error."""
+"""Uncertainties below this fraction of their median are treated as missing."""
 UNCERTAINTY_RATIO: Final = 3.0
 """Scatter and median uncertainty that differ by more than this factor are reported."""
 ROWS_PER_BLOCK: Final = 65536
@@ -56,7 +56,7 @@ ESTIMATED: Final = "scatter of the fluxes"
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A light curve that can be searched, and how it was obtained.
+    """A cleaned light curve, and what cleaning has changed.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Cleaned:
     uncertainty_source:
         Where the uncertainties come from: ``given``, ``given in part`` or ``scatter of the fluxes``.
     assumptions:
-        What had to be assumed or changed, one sentence each, for the log.
+        Assumptions and changes, one sentence each, for the log.
     """
 
     lightcurve: LightCurve
@@ -95,7 +95,7 @@ class Cleaned:
 
 
 def clean(lightcurve: LightCurve) -> Cleaned:
-    """Return the samples of ``lightcurve`` that count, relative to the star's level.
+    """Return the usable samples of ``lightcurve``, normalised to the star's flux.
 
     Dropped are samples that are flagged bad, not finite or not above 0, outliers above the running
     median, and outliers below it that last for less than 0.025 days (at longer cadences none: there
@@ -142,7 +142,7 @@ def clean(lightcurve: LightCurve) -> Cleaned:
 
 
 def flag_unmeasured(lightcurve: LightCurve) -> tuple[LightCurve, int]:
-    """Return ``lightcurve`` with flux values that are no measurement flagged bad, and their number.
+    """Return ``lightcurve`` with flux values that cannot be measurements flagged bad, and their number.
 
     These are fluxes that are not finite or not above 0; of a light curve without the flux of its star
     (`clean` refuses it) only those that are not finite.
@@ -171,7 +171,7 @@ def require_samples(lightcurve: LightCurve, dropped: Mapping[str, int]) -> None:
 
 
 def _measured(lightcurve: LightCurve, dropped: dict[str, int]) -> BoolArray:
-    """Return where a sample is a measurement at all, whatever its value; shape (n,)."""
+    """Return a mask of the samples that are measurements: good, finite and not 0; shape (n,)."""
     kept = _drop(lightcurve.good, FLAGGED, dropped)
     for reason, fine in (
         (TIME_NOT_FINITE, np.isfinite(lightcurve.times)),
@@ -199,7 +199,7 @@ def _level(fluxes: FloatArray) -> float:
 
 
 def _outliers(lightcurve: LightCurve) -> BoolArray:
-    """Return where a sample deviates from its neighbours as no transit does, shape (n,)."""
+    """Return a mask of samples that deviate from their neighbours more than a transit can, shape (n,)."""
     if len(lightcurve) < OUTLIER_WINDOW:
         return np.zeros(len(lightcurve), bool)
     deviations = lightcurve.fluxes - _running_median(lightcurve.fluxes)  # of positive numbers: no overflow
@@ -212,7 +212,7 @@ def _outliers(lightcurve: LightCurve) -> BoolArray:
 
 
 def _short_dips(deviations: FloatArray, limit: float, longest: int) -> BoolArray:
-    """Return where up to ``longest`` samples in a row are low and the samples beside them are not, shape (n,)."""
+    """Return a mask of isolated dips of at most ``longest`` samples, shape (n,)."""
     low = deviations < -limit
     edges = np.flatnonzero(np.diff(np.concatenate([[False], low, [False]])))
     starts, stops = edges[::2], edges[1::2]
@@ -250,14 +250,14 @@ def _segment_levels(lightcurve: LightCurve, level: float) -> tuple[FloatArray, i
 
 
 def _uncertainties(given: FloatArray, scatter: float) -> tuple[FloatArray, str, list[str]]:
-    """Return uncertainties that are all positive, their source, and what was assumed."""
+    """Return positive uncertainties, their source, and the assumptions made."""
     known = np.isfinite(given) & (given > 0)
     if known.any():
         known &= given >= SMALLEST_UNCERTAINTY * np.median(given[known])
     missing = int(np.count_nonzero(~known))
     if 2 * missing > len(given):
         assumed = f"the light curve has no uncertainties: the scatter of its fluxes, {scatter:.3g}, is used"
-        # Any positive number will do where nothing varies: no dip is found there.
+        # If the fluxes do not vary, any positive number works, because no dip can be found.
         return np.full(len(given), scatter or 1.0), ESTIMATED, [assumed]
     typical = float(np.median(given[known]))
     assumptions = []

@@ -1,4 +1,4 @@
-"""Which columns of a table are time, flux, flag and uncertainty, by the names that the field uses."""
+"""Identifies columns of time, flux, flag and uncertainty by their common names."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ NAMES: Final = {
     FLAG: ("flag", "flags", "quality", "sap_quality", "quality_flag", "quality_flags"),
     UNCERTAINTY: ("uncertainty", "flux_err", "flux_error", "flux_uncertainty", "error", "err", "sigma"),
 }
-"""What each column may be called, the preferred name first; case, blanks and hyphens do not matter."""
+"""Accepted names of each column, preferred names first; case, blanks and hyphens are ignored."""
 DAYS: Final = ("", "d", "day", "days", "jd", "bjd", "btjd", "bkjd", "mjd", "hjd")
 LATEST: Final = 1e12
-"""No time of a light curve is further from 0, in days or seconds."""
+"""Maximum absolute value of a time, in days or seconds."""
 SECONDS: Final = ("s", "sec", "second", "seconds")
 EXPECTED: Final = f"a time ({', '.join(NAMES[TIME][:3])}, ...) and a flux ({', '.join(NAMES[FLUX][:2])}, flux, ...)"
 
@@ -39,7 +39,7 @@ def split_unit(heading: str) -> tuple[str, str]:
 
 
 def identify(headings: Sequence[str]) -> dict[str, int]:
-    """Return which column is what, as far as the names say so: ``time``, ``flux``, ``flag``, ``uncertainty``."""
+    """Return the indices of the columns ``time``, ``flux``, ``flag`` and ``uncertainty`` that their names identify."""
     names = [split_unit(each)[0] for each in headings]
     found = {role: names.index(name) for role, known in NAMES.items() if (name := _first(known, names)) is not None}
     # The uncertainty of the flux that was chosen, not that of another one.
@@ -53,7 +53,7 @@ def identify(headings: Sequence[str]) -> dict[str, int]:
 
 
 def to_days(unit: str, warnings: list[str]) -> float:
-    """Return what times in ``unit`` are multiplied with to give days; append to ``warnings`` what is assumed."""
+    """Return the factor that converts times in ``unit`` to days; append assumptions to ``warnings``."""
     known = unit.strip().lower()
     if known in DAYS:
         return 1.0

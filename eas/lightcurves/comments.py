@@ -12,12 +12,12 @@ from eas.model import Scalar
 
 _MARK: Final = re.compile(r"\s*#\s*#")
 _LONGEST: Final = 10_000
-"""Longer lines [characters] are just comments: no metadata are."""
+"""Maximum length of a metadata line [characters]; longer lines are plain comments."""
 _LONGEST_QUANTITY: Final = 100
 _LARGEST: Final = 2**63
-"""Integers beyond it are text: no database holds them."""
+"""Integers with a larger absolute value stay text, because databases cannot store them."""
 _PADDING: Final = ",;\t "
-"""What spreadsheets append to a line to fill up its columns."""
+"""Separators that spreadsheets append to fill up columns."""
 _QUANTITY: Final = re.compile(
     r"([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*(?:[\[(]\s*(.*?)\s*[\])]|(.*))", re.DOTALL
 )
@@ -43,14 +43,14 @@ NUMBERS: Final[dict[str, tuple[str, Mapping[str, float]]]] = {
     **dict.fromkeys(("eccentricity", "impact_parameter", "noise", "mes_assume_noise", "mes"), ("", _PURE)),
     **dict.fromkeys(("integrated_transit_power", "pixels_in_transit", "pixels_out_of_transit"), ("", _PURE)),
 }
-"""Metadata that must be numbers: name to unit, and what one of each unit that is understood amounts to in it."""
+"""Metadata that must be numbers: name to unit, and the conversion factors of accepted units."""
 
 
 def parse(line: str) -> tuple[str, Scalar] | None:
     """Return the name and the value in a comment line, or None where it is just a comment.
 
-    Numbers, ``true``, ``false`` and ``null`` are JSON's; NaN and infinities count as missing (None);
-    whatever else is text, in quotation marks or not. Separators that a spreadsheet appended are ignored.
+    Numbers, ``true``, ``false`` and ``null`` are read as in JSON; NaN and infinities count as missing (None);
+    anything else is text, with or without quotation marks. Separators appended by spreadsheets are ignored.
     """
     mark = _MARK.match(line)
     if mark is None or len(line) > _LONGEST:
@@ -77,8 +77,8 @@ def _value(text: str) -> Scalar:
 def collect(lines: Iterable[str]) -> tuple[dict[str, Scalar], list[str]]:
     """Return the metadata in comment lines, and a warning for each value that had to be interpreted.
 
-    What must be a number (`NUMBERS`) is one, also with a unit (``3 d``) or a decimal comma; what
-    cannot be read as one stays text, with a warning.
+    Metadata in `NUMBERS` are converted to numbers, also with a unit (``3 d``) or a decimal comma; values that
+    cannot be converted stay text, with a warning.
     """
     found: dict[str, Scalar] = {}
     warnings: list[str] = []
@@ -96,7 +96,7 @@ def collect(lines: Iterable[str]) -> tuple[dict[str, Scalar], list[str]]:
 
 
 def typed(name: str, value: Scalar, warnings: list[str]) -> tuple[str, Scalar]:
-    """Return name and value of metadata with the type they must have; append to ``warnings`` what was changed."""
+    """Return name and value converted to the required type; append changes to ``warnings``."""
     known = _name(name)
     if known not in NUMBERS:
         if isinstance(value, str) and _is_quantity(value):
@@ -129,7 +129,7 @@ def _quantity(text: str, units: Mapping[str, float]) -> float | None:
 
 
 def _matched(text: str) -> re.Match[str] | None:
-    """Match a number with a unit. A longer text is none, and matching it may take long."""
+    """Match a number with a unit. The length is limited, because matching long texts is slow."""
     return _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
 
 

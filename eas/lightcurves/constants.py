@@ -46,4 +46,4 @@ BY_NAME: Final = {
     "Rearth": EARTH_RADIUS_IN_JUPITER_RADII,
     "plato_noise": PLATO_NOISE,
 }
-"""What an expression sees as ``constants``: attribute name to value."""
+"""Attributes of ``constants`` in expressions."""

@@ -1,4 +1,4 @@
-"""Tables of numbers in text, as spreadsheets and programs write them: fast where plain, tolerant where not."""
+"""Reads delimited tables of numbers: a fast path for plain files, a tolerant one for files of spreadsheets."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def read_table(
 ) -> Table:
     """Return the columns at ``places`` of ``rows``, which have as many values as ``headings``.
 
-    A missing value is NaN, but for times and flags, which must be there. ``numbers`` are the rows'
-    line numbers in the file ``name``, and ``expected`` the hint, for errors.
+    Missing values are NaN; times and flags are required. ``numbers`` are the rows' line numbers in the file
+    ``name``, and ``expected`` is the hint, both for errors.
 
     Raises
     ------

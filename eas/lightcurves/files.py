@@ -1,7 +1,7 @@
 """Light curve files: gzipped text, four columns: time [s], relative flux, flag, flux uncertainty.
 
-Text keeps every digit (the shortest decimal that gives the same double), and a file's bytes depend
-on its samples alone, so equal light curves have equal checksums.
+Numbers are written as the shortest decimals that represent the same doubles, and a file's bytes depend only on
+its samples, so that equal light curves have equal checksums.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ COMPRESSION: Final = 1
 def write(path: Path, lightcurve: LightCurve, *, with_metadata: bool = False) -> None:
     """Write a light curve to a file.
 
-    Metadata usually travel with the attempt that made the light curve; one attempt that makes
-    several has to leave them in the files.
+    Metadata are usually recorded with the attempt that made the light curve; an attempt that makes several
+    light curves writes them to the files.
 
-    Fluxes, flags and uncertainties come back bit for bit, and so do times that are a number of
-    seconds divided by 86400 (all that were read or synthesised here); any other time comes back
-    to within its last bit.
+    Reading returns bit-identical fluxes, flags and uncertainties, and bit-identical times if they are a number
+    of seconds divided by 86400 (all times that were read or synthesised here); other times may differ in the
+    last bit.
 
     Parameters
     ----------
@@ -65,15 +65,15 @@ def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve
 
     Blank lines and comments (``#`` to the end of the line) are skipped, but for metadata in the
     comments that the file begins with (``# #key=value``). Values are not judged:
-    NaN and times that do not increase are read as they stand. A flag column that repeats the flux
-    column is read as all good, with one of the light curve's ``warnings``.
+    NaN and times that do not increase are kept. A flag column that repeats the flux column is read as all good,
+    with an entry in ``warnings``.
 
     Parameters
     ----------
     path:
         A gzipped text file with four columns: time [s], relative flux, flag, uncertainty.
     metadata:
-        What is known of it from elsewhere; it wins over metadata in comments.
+        Further metadata; they override metadata in comments.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def read(path: Path, metadata: Mapping[str, Scalar] | None = None) -> LightCurve
 
 
 def seconds(times: FloatArray) -> FloatArray:
-    """Return the numbers of seconds that, divided by 86400, give ``times`` [days] where any does.
+    """Return the seconds that give exactly ``times`` [days] when divided by 86400, if such doubles exist.
 
     A product of two doubles is rounded, and so is its quotient: of the product and its two
     neighbours, at least one divides back to ``times`` if a double does so at all.
@@ -151,7 +151,7 @@ def _blocks(lightcurve: LightCurve) -> Iterator[bytes]:
 
 
 def _flags_have_decimals(text: bytes) -> bool:
-    """Say whether the first sample's flag is written as fluxes are: flags have no decimals."""
+    """Return whether the first flag is written with decimals, like a flux."""
     for line in io.BytesIO(text):
         if fields := line.partition(b"#")[0].split():
             return b"." in fields[2] or b"e" in fields[2].lower()
@@ -174,7 +174,7 @@ def _decompress(path: Path) -> bytes:
 
 
 def _located(path: Path, text: bytes, otherwise: str) -> LightCurveError:
-    """Find the first bad line; only called when there is one, so it may be slow."""
+    """Return an error that names the first bad line. Slow, but only called if there is one."""
     for number, line in enumerate(text.split(b"\n"), start=1):
         fields = line.partition(b"#")[0].split()
         if fields and (wrong := _wrong(fields)):

@@ -1,4 +1,4 @@
-"""Flag columns that are none: one writer of the prototype repeats the flux there."""
+"""Detects invalid flag columns: one writer of the prototype repeats the flux there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ REPEATED: Final = "the flag column repeats the flux column, as one writer of the
 
 
 def repeats_flux(fluxes: FloatArray, flags: FloatArray, *, written_alike: bool = False) -> bool:
-    """Say whether the ``flags`` of a file, shape (n,), are its ``fluxes``.
+    """Return whether the ``flags`` of a file, shape (n,), repeat its ``fluxes``.
 
-    Where all are 0 or 1 they may be flags all the same: then only if the file writes both alike, flags
-    with decimals too (``written_alike``).
+    If all values are 0 or 1, they may be real flags; then the flags must also be written with decimals
+    (``written_alike``).
     """
     if not np.array_equal(fluxes, flags, equal_nan=True):
         return False

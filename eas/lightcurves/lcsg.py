@@ -1,4 +1,4 @@
-"""Light curves as PLATO's light curve stitching group (LCSG) writes them, and as spreadsheets save them.
+"""Reads light curves of PLATO's light curve stitching group (LCSG), also as saved by spreadsheets.
 
 CSV, gzipped or not: time [days], relative flux, flag (0 good, anything else bad). Comment lines
 ``# #key=value`` are metadata; other comments and blank lines are skipped. A heading may name the
@@ -23,7 +23,7 @@ from eas.lightcurves.flags import REPEATED, repeats_flux
 from eas.lightcurves.lightcurve import BAD, GOOD, LightCurve, LightCurveError
 
 Reader: TypeAlias = Callable[[Path], LightCurve]
-"""What reads a light curve of some format from a file."""
+"""Function that reads a light curve from a file."""
 
 COLUMNS: Final = (columns.TIME, columns.FLUX, columns.FLAG)
 GZIP: Final = b"\x1f\x8b"
@@ -41,7 +41,7 @@ OTHER_FORMATS: Final = {
     b"\x93NUMPY": ("a numpy file", "save the table as CSV, FITS or ECSV"),
     b"<?xml": ("an XML file, perhaps a VOTable", "save the table as CSV, FITS or ECSV"),
 }
-"""First bytes of files that are often given instead: what they are and what to do."""
+"""First bytes of other file formats, with their names and hints."""
 
 
 class _Lines(NamedTuple):
@@ -53,7 +53,7 @@ class _Lines(NamedTuple):
 def read(path: Path) -> LightCurve:
     """Read the light curve in ``path``, with the metadata in its comments.
 
-    A flux that is missing or not finite is no measurement: flagged bad, whatever the flag says.
+    Samples with a missing or non-finite flux are flagged bad, whatever their flag.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _text(path: Path, content: bytes) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        # Comments in the encoding of an older spreadsheet do no harm.
+        # Comments may have the encoding of an older spreadsheet.
         lines = [
             line.decode("latin-1").encode() if line.lstrip(b' "').startswith(b"#") else line
             for line in content.split(b"\n")
@@ -141,13 +141,13 @@ def _lines(text: str) -> _Lines:
 
 
 def _unquoted(line: str) -> str:
-    """Return the text of a comment line that a spreadsheet put in quotation marks, as CSV quotes a cell."""
+    """Return a comment line without the CSV quotes that a spreadsheet has added."""
     matched = re.fullmatch(r'"((?:[^"]|"")*)"[,;\s]*', line)
     return matched[1].replace('""', '"') if matched else line
 
 
 def _places(path: Path, lines: _Lines, warnings: list[str]) -> tuple[dict[str, int], list[str]]:
-    """Return which column is what, and the headings, which are taken off the rows; empty where there are none."""
+    """Return the indices of the columns, and the headings (removed from the rows), empty if there are none."""
     first = split(lines.rows[0], separator_of(lines.rows[0]))
     if not _is_heading(first):
         return dict(zip(COLUMNS, range(len(COLUMNS)), strict=True)), []
@@ -174,7 +174,7 @@ def _places(path: Path, lines: _Lines, warnings: list[str]) -> tuple[dict[str, i
 
 
 def _is_heading(fields: list[str]) -> bool:
-    """Say whether the fields of a row name columns: letters, and no number."""
+    """Return whether a row is a heading: all fields start with letters and none is a number."""
     named = [field for field in fields if field]
     return len(named) > 1 and all(field[:1].isalpha() and not _is_number(field) for field in named)
 

@@ -21,7 +21,7 @@ GOOD: Final = 0
 BAD: Final = 1
 
 GAP_FACTOR: Final = 1.5
-"""Two samples further apart than this many cadences have a gap between them."""
+"""Minimum distance of two samples with a gap between them, in cadences."""
 STEP_TOLERANCE: Final = 1e-3
 """Largest deviation from a fixed time step, as a fraction of it: 25 ms at PLATO's cadence, above
 the rounding of the codes that print times with two decimals."""
@@ -62,9 +62,9 @@ class LightCurve:
     uncertainties:
         Standard deviation of each flux, float64, shape (n,). Zero where not given: not known.
     metadata:
-        What is known of the whole curve (``orbital_period``, ``mes``, ...).
+        Metadata of the whole light curve (``orbital_period``, ``mes``, ...).
     warnings:
-        What the reader of its file had to assume or could not use, one sentence each.
+        Assumptions and problems of the file's reader, one sentence each.
 
     Raises
     ------
@@ -191,7 +191,7 @@ class LightCurve:
         return self.select(self.times < finite.min() + duration) if finite.size else self
 
     def has_fixed_step(self, tolerance: float = STEP_TOLERANCE) -> bool:
-        """Say whether every time lies on a fixed step.
+        """Return whether all times lie on a fixed step.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ def largest_step_error(times: FloatArray) -> float:
 
 
 def same(one: LightCurve, other: LightCurve) -> bool:
-    """Say whether two light curves have bit for bit the same samples (NaN equals NaN)."""
+    """Return whether two light curves have bit-identical samples (NaN equals NaN)."""
     return all(
         np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name != "flags")
         for name in ("times", "fluxes", "flags", "uncertainties")

@@ -25,9 +25,9 @@ from eas.lightcurves.lightcurve import (
 )
 
 NEUTRAL_FLUX = 1.0
-"""Flux of a sample that nothing is known of: multiplying by it changes nothing."""
+"""Flux of a sample without data: the neutral element of multiplication."""
 COVERED = 1e-6
-"""A cell counts as covered when more than this fraction of it is: above rounding, below a sample."""
+"""Minimum covered fraction of a cell that counts as covered: above rounding errors, below one sample."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def multiply(first: LightCurve, second: LightCurve) -> LightCurve:
     """Return the product of two light curves, at the first's times.
 
     The second is resampled onto the first's times. A sample is bad where either is;
-    uncertainties are those of a product of independent factors; the second's metadata win.
+    uncertainties are propagated for independent factors; the second's metadata take precedence.
     """
     other = resample(second, first.times)
     return first.evolve(
@@ -117,7 +117,7 @@ def multiply(first: LightCurve, second: LightCurve) -> LightCurve:
 
 def _onto(lightcurve: LightCurve, times: FloatArray, new: Cells) -> LightCurve:
     old = cells(lightcurve.times)
-    # One NaN in a running sum would spoil every later sample.
+    # A NaN in the running sum would affect all later samples.
     finite = np.isfinite(lightcurve.fluxes) & np.isfinite(lightcurve.uncertainties)
     fluxes, covered, variances = _average(lightcurve, old, lightcurve.good & finite, new)
     flags = np.where(covered, GOOD, BAD).astype(np.int8)
@@ -139,7 +139,7 @@ def _average(
         return np.full(len(new.left), NEUTRAL_FLUX), np.zeros(len(new.left), bool), np.zeros(len(new.left))
     left, right = old.left[chosen], old.right[chosen]
     fluxes, uncertainties = lightcurve.fluxes[chosen], lightcurve.uncertainties[chosen]
-    # Summing what differs from a level near the flux keeps the rounding of long sums out of the result.
+    # Sum deviations from a typical flux, to avoid rounding errors of long sums.
     level = float(np.median(fluxes))
     overlap = _Overlap(left, right, new)
     covered = overlap.sum(np.ones_like(fluxes), power=1)

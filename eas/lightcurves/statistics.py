@@ -1,4 +1,4 @@
-"""Statistics of fluxes: their scatter, and a transit signal's from its noise-free model flux."""
+"""Statistics of fluxes: robust scatter, and transit statistics of a noise-free model flux."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eas.lightcurves.lightcurve import FloatArray
 GAUSSIAN: Final = 1.4826
 """Standard deviation of a normal distribution / its median absolute deviation."""
 ROUNDING: Final = 8
-"""Deviations up to this many units in the last place of a flux are rounding."""
+"""Maximum rounding error of a flux, in units in the last place."""
 NOISE_FREE_MES: Final = 1e8
 """`mes` of a transit without noise, where it is not defined: larger than any real one."""
 
@@ -35,7 +35,7 @@ def robust_scatter(values: FloatArray, *, fallback: bool = True) -> float:
 
 
 def integrated_transit_power(fluxes: FloatArray) -> float:
-    """Return the flux that the planet takes away, summed over all samples [flux x samples].
+    """Return the flux blocked by the planet, summed over all samples [flux x samples].
 
     ``fluxes``: noise-free, 1 out of transit, shape (n,).
     """

@@ -19,7 +19,7 @@ from eas.taskdb.periodic_locks import TABLE
 SUPERVISOR = "supervisor"
 SCALER = "scale-workers"
 DURATION = 60.0
-"""How long a lease that is not renewed lasts [s]."""
+"""Time [s] after which a lease that is not renewed expires."""
 
 
 class ServiceLease:

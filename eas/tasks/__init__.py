@@ -1,1 +1,1 @@
-"""Task types, each with its QC beside it."""
+"""Task types, each with its QC."""

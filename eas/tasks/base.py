@@ -1,4 +1,4 @@
-"""What a task type is: its own code, and the QC beside it."""
+"""Base class of task types (code and QC), and the context that both receive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eas.model import Check, InputProduct, Metadata, Scalar
 
 @dataclass(frozen=True)
 class TaskContext:
-    """Everything that a task's code gets to see.
+    """Everything that a task's code receives.
 
     Attributes
     ----------
@@ -24,26 +24,25 @@ class TaskContext:
     settings:
         The descriptor's other keys (``specs``, ``cadence``, ...), evaluated.
     metadata:
-        What the task inherits from its ancestors, loop values among it.
+        Metadata inherited from its ancestors, including loop values.
     inputs:
         Semantic name to the version to read.
     outputs:
-        Semantic name to the path to write; the worker takes the file into the store afterwards.
+        Semantic name to the path to write; the worker stores the file afterwards.
     scratch:
         An empty directory for temporary files, removed afterwards; also the working directory.
     input_directory:
-        Where external data lie that no task made (``ingest_external_lcs``).
+        Folder of external data that no task made (``ingest_external_lcs``).
     new_directory:
-        Where files whose names are known only now may be written, see ``new_output``; None where
-        this task type may not make any.
+        Folder for dynamic outputs, see ``new_output``; None if the task type must not make any.
     new_outputs:
-        Those files so far, by the name of the file product.
+        Dynamic outputs so far, by the name of the file product.
     threads:
         CPUs assigned to the worker.
     seed:
-        From the job's seed and the task's place in the chain: the same whenever it is run again.
+        Derived from the job's seed and the task's address in the chain, so it is the same in every attempt.
     log:
-        Where messages go; `eas logs` shows them.
+        Logger whose messages `eas logs` shows.
 
     Examples
     --------
@@ -117,7 +116,7 @@ class TaskContext:
             ) from None
 
     def new_output(self, file_name: str) -> Path:
-        """Announce a file product that the chain does not name, and return the path to write it to.
+        """Register a dynamic output (a file product that the chain does not name); return the path to write it to.
 
         For task types with ``dynamic_outputs`` in the registry.
 
@@ -149,10 +148,10 @@ class TaskContext:
 
 
 class Task(ABC):
-    """One task type. Third parties subclass this and announce it by entry point.
+    """Base class of task types. Third parties register subclasses by an entry point.
 
-    An instance serves one attempt: ``run`` in the warm child process, then ``check``. After a
-    crash ``check`` runs in a fresh process, with ``metadata`` None.
+    An instance is used for one attempt: ``run`` and then ``check`` in the worker's child process. After a crash
+    ``check`` runs in a new process, with ``metadata`` None.
 
     Examples
     --------
@@ -192,9 +191,9 @@ class Task(ABC):
         """
 
     def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
-        """Look at what ``run`` made and say what was seen; any failed check fails the attempt.
+        """Check the results of ``run``; any failed check fails the attempt.
 
-        The default asks only that every output exists and is not empty.
+        The default checks only that every output exists and is not empty.
 
         Parameters
         ----------
@@ -214,10 +213,10 @@ class Task(ABC):
         return [exists(name, path) for name, path in context.outputs.items()]
 
     def check_new(self, context: TaskContext, file_name: str, path: Path) -> Sequence[Check]:
-        """Look at one file product that ``run`` announced by ``TaskContext.new_output``.
+        """Check one dynamic output that ``run`` registered by ``TaskContext.new_output``.
 
-        Any failed check fails the attempt; but the products that passed are there for others even
-        then. The default asks that the file exists and is not empty.
+        Any failed check fails the attempt, but products that passed become available even then. The default checks
+        that the file exists and is not empty.
 
         Parameters
         ----------
@@ -240,12 +239,12 @@ class Task(ABC):
 
 
 def exists(name: str, path: Path) -> Check:
-    """Check that output ``name`` was written to ``path`` and is not empty: never raises.
+    """Check that output ``name`` was written to ``path`` and is not empty. Never raises.
 
     Parameters
     ----------
     name:
-        What the output is called in messages.
+        Name of the output in messages.
     path:
         Where it should be.
 

@@ -18,7 +18,7 @@ from eas.tasks.settings import warn_text_numbers
 class Binning(Task):
     """Bins the good samples of ``lightcurve`` to ``cadence`` [s], conserving flux.
 
-    Fluxes that are not finite or not above 0 are no measurements and are left out, with a warning.
+    Samples whose fluxes are not finite or not above 0 are left out, with a warning.
 
     The output metadata are the light curve's: its transit statistics (``mes``,
     ``pixels_in_transit``, ...) still count the samples that it was made with.

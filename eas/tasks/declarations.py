@@ -1,7 +1,7 @@
 """The settings of the package's own task types: names, types, defaults, units, ranges, meanings.
 
-The task types' code reads the settings by these objects. The module imports none of that code, so
-chains are checked where the libraries of the task types are not installed.
+The task types read their settings through these objects. The module does not import the task types, so that
+chains can be checked where their libraries are not installed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The method is that of Kovacs, Zucker and Mazeh (2002, A&A 391, 369, sections 2 and 3, equations 3 to 5)
 with the correction for edge effects that the authors' later routine ``eebls`` has: a box may begin in
 the last bins of the folded light curve and end in the first ones. Results equal those of ``eebls`` to
-rounding. It raises nothing and ends nothing; it frees the interpreter's lock and may use several threads.
+rounding. It raises no exceptions, releases the GIL and can use several threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eas.lightcurves.lightcurve import FloatArray
 from eas.tasks import numba_cache  # noqa: F401 - says where the compiled code below is kept
 
 FEWEST_SAMPLES: Final = 5
-"""A box with fewer samples does not count."""
+"""Minimum number of samples in a box."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class FoldedSearch:
         return found
 
     def box(self, frequency: float) -> Box:
-        """Return the strongest box at one frequency, with power 0 where no box counts."""
+        """Return the strongest box at one frequency, with power 0 if no box has enough samples."""
         squared, total, inside, first, last = _strongest(
             self._elapsed, self._deviations, frequency, self._bins, self._widths
         )

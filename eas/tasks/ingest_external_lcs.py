@@ -1,4 +1,4 @@
-"""The task type ``ingest_external_lcs``: light curves from elsewhere become file products."""
+"""The task type ``ingest_external_lcs``: imports external light curves as file products."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ SHOWN: Final = 10
 class IngestExternalLCs(Task):
     """Makes one file product of each file that the glob ``input_path`` finds below the input directory.
 
-    A product has the file's own name, in the task's working directory, and is a light curve file
-    like any other: later tasks, also of other jobs, take it by that name. The metadata of the file (LCSG:
-    comments; FITS: headers; ECSV: its header) are in its comments, so a search knows ``orbital_period``.
-    What had to be assumed is in the log. A file that cannot be read
-    fails the attempt, which names it and the line; the products of the others stay.
+    A product has the file's name, in the task's working directory, and is an ordinary light curve file that tasks
+    of any job can read. The metadata of the file (LCSG: comments; FITS: headers; ECSV: header) are written to its
+    comments, so that a search finds ``orbital_period``. Assumptions are logged. A file that cannot be read fails the
+    attempt with an error that names file and line; the other products are kept.
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
@@ -56,7 +55,7 @@ class IngestExternalLCs(Task):
         return {}
 
     def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
-        """Check that something was ingested; `check_new` looks at each product."""
+        """Check that at least one file was ingested; `check_new` checks each product."""
         count = len(context.new_outputs)
         return [Check("light curves ingested", count > 0, f"{count} files")]
 
@@ -94,7 +93,7 @@ def _found(context: TaskContext) -> list[Path]:
 
 def _files(root: Path, pattern: str) -> Iterator[Path]:
     for path in root.glob(pattern):
-        # A link must not lead to files that are none of the users' business.
+        # A symbolic link must not give access to files outside the input directory.
         if path.is_file() and path.resolve().is_relative_to(root):
             yield path
 

@@ -1,8 +1,8 @@
-"""Compiles the searches once, at installation or when an image is built: ``python -m eas.tasks.jit_cache``.
+"""Compiles the searches ahead of time, at installation or in image builds: ``python -m eas.tasks.jit_cache``.
 
-numba keeps the compiled code (beside the modules, or in ``NUMBA_CACHE_DIR`` where those are read-only:
-set it then, alike for this command and for the workers), so that no worker spends its first minute
-compiling. Searches whose packages are not installed are passed over.
+numba caches the compiled code next to the modules or, if they are read-only, in ``NUMBA_CACHE_DIR``, which must
+then be set for this command and for the workers. Otherwise each worker would compile for a minute. Searches
+whose packages are not installed are skipped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _load(task_type: str) -> Task:
 
 
 def main() -> int:
-    """Warm all that is installed, and say so."""
+    """Compile all installed searches, and print the times."""
     logging.basicConfig(level=logging.WARNING)
     for task_type, (module, _, _) in COMPILED.items():
         if importlib.util.find_spec(module) is None:

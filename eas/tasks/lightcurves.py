@@ -1,4 +1,4 @@
-"""What task types that read and write light curves have in common, their QC above all."""
+"""Functions shared by task types that read and write light curves, mainly for QC."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_input(context: TaskContext, name: str, *, quiet: bool = False) -> Light
     name:
         Semantic name of the input.
     quiet:
-        Whether not to log what the reader had to assume: QC reads the input again.
+        Whether to suppress the reader's warnings, because QC reads the input again.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def read_input(context: TaskContext, name: str, *, quiet: bool = False) -> Light
 
 
 def warn(context: TaskContext, name: str, lightcurve: LightCurve) -> None:
-    """Log what the reader of the light curve ``name`` had to assume or could not use."""
+    """Log the warnings of the reader of the light curve ``name``."""
     for warning in lightcurve.warnings:
         context.log.warning("%s: %s", name, warning)
 
@@ -80,18 +80,18 @@ def finite(value: float | np.floating[Any] | None) -> float | None:
 
 
 def is_finite(value: Scalar) -> bool:
-    """Say whether a metadata value is a finite number."""
+    """Return whether a metadata value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_lightcurve(
     name: str, path: Path | None, *, cadence: float | None = None, samples: int | None = None
 ) -> list[Check]:
-    """Check the light curve that should be in ``path``: never raises.
+    """Check the light curve in ``path``. Never raises.
 
     It exists, parses, has finite numbers in its good samples, uncertainties that are not negative
-    and increasing times; and where promised, a fixed step and a number of samples. Checks that cannot be
-    made any more are left out: an earlier one has failed.
+    and increasing times; and, if given, a fixed step and a number of samples. Checks that depend on a failed one
+    are left out.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def check_lightcurve(
 
 
 def check_metadata(metadata: Metadata | None, names: Sequence[str]) -> list[Check]:
-    """Check that metadata are finite numbers: never raises.
+    """Check that metadata are finite numbers. Never raises.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The metadata of the package's own task types: what each returns, and what it reads of its inputs.
 
-The module imports no code of a task type, so chains are checked where their libraries are not installed.
+The module does not import the task types, so that chains can be checked where their libraries are not installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POWER: Final = MetadataKey("integrated_transit_power", "flux x samples", "sum of
 INSIDE: Final = MetadataKey("pixels_in_transit", "", "samples in transit", "whole number")
 OUTSIDE: Final = MetadataKey("pixels_out_of_transit", "", "samples out of transit", "whole number")
 CARRIED: Final = (MES, POWER, INSIDE)
-"""Of a light curve: what a search repeats among its own."""
+"""Metadata of a light curve that a search includes in its own."""
 READ_BY_SEARCHES: Final = (TARGET, *CARRIED)
 
 SEARCHED: Final = (

@@ -15,7 +15,7 @@ from eas.tasks.lightcurves import check_lightcurve, read_input
 class Multiply(Task):
     """Multiplies ``lightcurve_1`` by ``lightcurve_2``, which is resampled onto the first's times.
 
-    The output metadata are both light curves', the second's where both have a name.
+    The output metadata are those of both light curves; the second's take precedence.
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:

@@ -1,7 +1,7 @@
-"""Where numba keeps compiled code: once for each user of a machine, not once for each clone or environment.
+"""Shares numba's cache of compiled code between all clones and environments of a user.
 
-numba files compiled code by the path of its source. Here the source's content counts instead, so that
-equal files share it wherever they lie. Import this module before the one that compiles.
+numba identifies cached code by the path of its source file. This locator uses the content of the source instead,
+so that equal files share the cache. Import this module before the one that compiles.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class ContentLocator(UserWideCacheLocator):
 
 
 def use() -> None:
-    """Let numba find compiled code by content; where that folder cannot be written, numba's own places follow."""
+    """Make numba find compiled code by content; fall back to numba's own locators if the folder is not writable."""
     names = (f"{__name__}.{ContentLocator.__name__}", "InTreeCacheLocator", "UserWideCacheLocator")
-    # numba reads its settings again whenever its environment variables change: the variable is what lasts.
+    # Set the variable, because numba reloads its settings whenever its environment variables change.
     os.environ.setdefault(LOCATOR, ",".join(names))
     numba.config.reload_config()  # type: ignore[no-untyped-call]
 

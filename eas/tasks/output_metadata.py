@@ -1,4 +1,4 @@
-"""A task type's output metadata: how they are declared.
+"""Declarations of the output metadata of task types.
 
 A declaration is a tuple of `MetadataKey`, named in the registry's entry of the task type. Chains are checked
 against it before anything runs; the page of task types, the JSON Schema and the pictures of plans are made from it.
@@ -38,7 +38,7 @@ class MetadataKey:
     kind:
         What its values are.
     choices:
-        The words that a text is one of; empty where it may be any.
+        Allowed values of a text; empty if any text is allowed.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def differences(
 ) -> list[str]:
     """Return how a task's ``metadata`` differ from the ``declared`` ones, a sentence each.
 
-    ``passed_on``: names that it returns besides, as they are its inputs'.
+    ``passed_on``: names of its inputs' metadata, which it may also return.
     """
     known = {each.name: each for each in declared}
     unknown = [name for name in metadata if name not in known and name not in passed_on]

@@ -1,4 +1,4 @@
-"""The configuration file of psls 2.0: stars and cameras in its own terms.
+"""The configuration file of psls 2.0, with stars and cameras in its own terms.
 
 psls (Samadi et al. 2019, A&A 624, A117) adds up oscillations, granulation and activity of a star,
 and the noise and systematic errors of PLATO's cameras.
@@ -16,7 +16,7 @@ from eas.tasks import psls_data
 STAR_ID: Final = 1
 OFF: Final = {"Enable": 0, "Seed": -1}
 QUARTER: Final = 90.0
-"""Time between two rotations of the spacecraft [days]: each has systematic errors of its own."""
+"""Time between two rotations of the spacecraft [days]; each quarter has its own systematic errors."""
 SECONDS_PER_HOUR: Final = 3600.0
 
 STARS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -39,7 +39,7 @@ STARS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "Activity": {"Enable": 0, "Sigma": 0.0, "Tau": 1.0},
     },
 }  # fmt: skip
-"""By mode, what is particular to it (the universal pattern of red giants needs no model file)."""
+"""Parameters of each mode (the universal pattern of red giants needs no model file)."""
 
 
 def configuration(
@@ -64,7 +64,7 @@ def configuration(
     cadence:
         [s], a multiple of 25.
     master_seed:
-        All random numbers follow from it.
+        Seed of all random numbers.
     nsr:
         Noise of one camera [ppm in one hour], or None for no random noise.
     systematics:
@@ -78,7 +78,7 @@ def configuration(
         "Observation": {"QuarterDuration": _quarters(duration), "MasterSeed": master_seed, "Gaps": OFF},
         "Instrument": {
             "Sampling": float(cadence),
-            # It only shifts all times by half of itself; here samples are at multiples of the cadence.
+            # It would only shift all times by half the integration time; samples are at multiples of the cadence.
             "IntegrationTime": 0.0,
             "GroupID": list(range(1, groups + 1)),
             "NCamera": cameras,

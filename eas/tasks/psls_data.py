@@ -1,8 +1,8 @@
-"""The data tables of psls, which its wheel leaves out: ``python -m eas.tasks.psls_data fetch``.
+"""The data tables of psls, which its wheel does not include: ``python -m eas.tasks.psls_data fetch``.
 
-The tables (the model of a star, systematic errors of PLATO's cameras) are in psls' own source
-distribution alone, which has 65 MB. They are fetched once, when the worker is installed, into the
-folder that ``EAS_PSLS_DATA`` names, else into ``share/eas/psls`` of the Python environment.
+Only psls' source distribution (65 MB) has the tables: the model of a star, and systematic errors of PLATO's
+cameras. They are fetched once, when the worker is installed, into the folder ``EAS_PSLS_DATA``, by default
+``share/eas/psls`` in the Python environment.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def directory() -> Path:
 
 
 def table(name: str) -> Path:
-    """Return the path of a table; raise TaskFailure, saying how to fetch it, where it is missing."""
+    """Return the path of a table; raise TaskFailure with the command that fetches it if it is missing."""
     path = directory() / name
     if not path.is_file():
         raise TaskFailure(f"psls' data table {name} is not in {directory()}", hint=f"fetch it once: {COMMAND}")
@@ -44,12 +44,12 @@ def table(name: str) -> Path:
 
 
 def is_complete() -> bool:
-    """Say whether all tables are there."""
+    """Return whether all tables exist."""
     return all((directory() / name).is_file() for name in MEMBERS)
 
 
 def fetch() -> Path:
-    """Fetch what is missing and return the folder; twice changes nothing.
+    """Fetch missing tables and return the folder. A second call has no effect.
 
     Raises EASError where psls is not installed or its distribution lacks a table, ServiceError where
     the package index cannot be reached.

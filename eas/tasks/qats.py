@@ -5,10 +5,10 @@ samples, it finds among all series of M transits whose spacings lie between ``dm
 the one with the largest sum of depths: ``S_m[n] = D[n] + max S_{m-1}[k]`` with ``D[n] = -(y[n] + ... +
 y[n+q-1])`` and k from n - dmax to n - dmin (their section 3). The statistic is ``max S_M / sqrt(M q)``.
 
-Two things make it fast. The maximum over a window that slides along a row costs a bounded number of
-comparisons a sample, however wide the window is (see `_next_level`). And the bounds of n that depend on M
-only keep out what cannot be part of a series of M transits: a series that ends where one of M may end
-lies within them by itself. So one pass serves all M; the brute force in the tests confirms it.
+Two properties make it fast. The sliding maximum takes a bounded number of comparisons per sample, for any width
+of the window (see `_next_level`). And one pass serves all M: the bounds of n that depend on M only exclude
+positions that cannot be part of a series of M transits, and a series with a valid end satisfies them
+automatically. A brute-force search in the tests confirms this.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eas.tasks import numba_cache  # noqa: F401 - says where the compiled code b
 IntArray = npt.NDArray[np.int64]
 
 NARROW: Final = 64
-"""Up to this width, maxima are taken by doubling the reach: at most six passes, each vectorised."""
+"""Maximum window width for which maxima are computed by doubling: at most six passes, each vectorised."""
 
 
 class Row(NamedTuple):
@@ -48,7 +48,7 @@ def depths(values: FloatArray, length: int) -> FloatArray:
 
 @numba.njit(cache=True)
 def _maximum(first: FloatArray, second: FloatArray, target: FloatArray) -> None:
-    """Write the larger of two arrays, value by value. Slices without a stride keep this loop vectorised."""
+    """Write the elementwise maximum of two arrays. Contiguous slices let the compiler vectorise this loop."""
     for i in range(len(target)):
         target[i] = max(first[i], second[i])
 
@@ -197,7 +197,7 @@ def search(
     shortest, longest:
         The ranges of spacings [samples], shapes (r,). Shorter than a transit is no spacing.
     fewest:
-        Series of fewer transits do not count.
+        Minimum number of transits of a series.
     threads:
         CPUs to use; the result does not depend on it.
 
@@ -212,7 +212,7 @@ def search(
     parts = [depths(values, int(length)) for length in lengths]
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     threads = max(1, min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    # Each thread gets one stretch of the list, and wide windows cost more: deal them out like cards.
+    # prange gives each thread a contiguous part of the list: interleave the rows, because wide windows cost more.
     order = np.argsort(np.arange(len(lengths) * len(shortest)) % threads, kind="stable")
     before = numba.get_num_threads()
     numba.set_num_threads(threads)

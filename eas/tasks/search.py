@@ -1,4 +1,4 @@
-"""What all transit searches have in common: what is searched, the outcome, debugging output."""
+"""Functions shared by all transit searches: inputs and settings, outcome, debugging output."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PERIOD_TOLERANCE: Final = 0.03
 """Largest deviation from the true period that counts as a detection, as a fraction of it."""
 TARGET: Final = metadata_declarations.TARGET.name
 CARRIED: Final = tuple(each.name for each in metadata_declarations.CARRIED)
-"""Metadata of the light curve that a search's own metadata repeat."""
+"""Metadata of the light curve that a search includes in its own."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched.
+    """Input of a search: cleaned light curve, range of periods, and target.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Search:
 
     @property
     def nothing_to_find(self) -> str:
-        """Why no search is made; empty where one is.
+        """Reason for not searching; empty if there is something to search.
 
         Examples
         --------
@@ -125,7 +125,7 @@ def prepare(
     further: Sequence[Number] = (),
     fewest_transits: float = 2,
 ) -> Search:
-    """Read the input and the settings that all searches share; log what was dropped and assumed.
+    """Read the input and the settings that all searches share; log dropped samples and assumptions.
 
     Parameters
     ----------
@@ -195,9 +195,9 @@ def span(lightcurve: LightCurve) -> float:
 
 
 def outcome(period: Scalar, target: Scalar, *, searched: bool = True) -> Outcome:
-    """Judge the period found against the light curve's own, both [days]: PASS where it is right to within 3%.
+    """Compare the period found with the light curve's own, both [days]: PASS if it is correct to within 3%.
 
-    FAIL where no period was ``searched``, whether there is a target or not.
+    FAIL if no period was ``searched``, with or without a target.
     """
     if not searched:
         return "FAIL"
@@ -239,7 +239,7 @@ def result(search: Search, found: Mapping[str, Scalar]) -> dict[str, Scalar]:
 def nothing_found(
     context: TaskContext, search: Search, statistics: Sequence[str], settings: Mapping[str, Scalar]
 ) -> dict[str, Scalar]:
-    """Return the result of a search that is not made, with a warning; write ``debugging`` where it is asked for.
+    """Return the result if there is nothing to search, and log a warning; write ``debugging`` if requested.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def nothing_found(
 
 
 def _reason(search: Search, period: Scalar) -> str:
-    """Return why the outcome is what it is."""
+    """Return the reason of the outcome."""
     if search.period_min >= search.period_max:
         return search.nothing_to_find
     if search.target is None:
@@ -279,7 +279,7 @@ def _reason(search: Search, period: Scalar) -> str:
 
 
 def _number(context: TaskContext, cleaned: Cleaned, name: str) -> tuple[float | None, str]:
-    """Return the light curve's metadata ``name`` as a number, or None and why it is none."""
+    """Return the light curve's metadata ``name`` as a number, or None and the reason."""
     known = cleaned.lightcurve.metadata
     value = known.get(name)
     if value is None:

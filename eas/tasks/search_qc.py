@@ -1,4 +1,4 @@
-"""Quality control of the transit searches: the result is consistent, physical and seen in the light curve again."""
+"""Quality control of transit searches: checks that results are consistent, physical and reproduced by the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eas.tasks.lightcurves import is_finite
 from eas.tasks.search import outcome, searched
 
 DEPTH_FACTOR: Final = 3.0
-"""QC measures the depth once more, in the folded light curve; a search may differ from it by this factor."""
+"""Maximum ratio of the depth that a search reports to the one that QC measures in the folded light curve."""
 ROUNDING: Final = 1e-9
 """The ends of a grid are reciprocals of frequencies: rounded."""
 
@@ -22,12 +22,12 @@ ROUNDING: Final = 1e-9
 def check_search(
     context: TaskContext, metadata: Metadata | None, statistics: Sequence[str], *, periodic: bool = True
 ) -> list[Check]:
-    """Check the output of a transit search: never raises.
+    """Check the output of a transit search. Never raises.
 
     The period lies in the range searched, all ``statistics`` are finite and the depth is between 0
     and 1 (or, where nothing was detected, all are None); the light curve, cleaned as for the search
-    and folded, shows a dip as deep as the search says (not where transits need not be ``periodic``);
-    the outcome is the one that the periods give; outputs exist.
+    and folded, shows a dip of the reported depth (only for ``periodic`` transits); the outcome agrees with the
+    periods; outputs exist.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _check_found(metadata: Metadata, period: Scalar, statistics: Sequence[str]) 
 
 
 def _check_dip(context: TaskContext, metadata: Metadata) -> list[Check]:
-    """Measure the depth where the search says that the transits are; empty where it does not say."""
+    """Measure the depth at the reported transits; return no check if the search reports none."""
     names = ("period", "first_transit", "duration", "depth")
     numbers = [value for name in names if (value := _number(metadata, name)) is not None]
     if len(numbers) < len(names) or "lightcurve" not in context.inputs:

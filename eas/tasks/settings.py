@@ -1,4 +1,4 @@
-"""A task type's settings: how they are declared, and how a task reads them.
+"""Declarations of the settings of task types, and functions that read them.
 
 A declaration is a tuple of `Setting`, named in the registry's entry of the task type. Chains are
 checked against it before anything runs; documentation and JSON Schema are made from it.
@@ -16,7 +16,7 @@ from eas.errors import TaskFailure
 from eas.names import nearest
 
 Fault: TypeAlias = tuple[str, str]
-"""What is wrong with a value, and how to mend it."""
+"""Message and hint about an invalid value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Setting:
     needed:
         Whether a task cannot run without it.
     meaning:
-        What it is, for documentation; and what is used where there is no default.
+        Description, for documentation; for a setting without default, also what is used instead.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Setting:
     meaning: str = field(default="", kw_only=True)
 
     def fault(self, value: Any) -> Fault | None:
-        """Return what is wrong with a value, and what to give instead; None where nothing is.
+        """Return message and hint if a value is invalid, else None.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Setting:
         return None if hint is None else (f"is {_shown(value)}", hint)
 
     def _unfit(self, value: Any) -> str | None:
-        """Return what to give instead of a value; None where it fits."""
+        """Return the hint if a value is invalid, else None."""
         raise NotImplementedError
 
 
@@ -77,7 +77,7 @@ class Number(Setting):
     Attributes
     ----------
     default:
-        Used where the setting is missing or null; None where there is no substitute.
+        Value if the setting is missing or null; None for no default.
     unit:
         For messages, such as ``days``.
     low, high:
@@ -137,7 +137,7 @@ class Number(Setting):
         return number
 
     def required(self, given: Mapping[str, Any], where: str = "") -> float:
-        """Return the number that was given, or the default, where one of them must be there.
+        """Return the number that was given, or the default; raise TaskFailure if there is neither.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Number(Setting):
         return number
 
     def hint(self) -> str:
-        """Return what to give.
+        """Return the hint: which numbers are allowed.
 
         Examples
         --------
@@ -215,7 +215,7 @@ class Switch(Number):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Setting):
-    """A `Setting` that is one of some words.
+    """A `Setting` with a fixed set of allowed words.
 
     Attributes
     ----------
@@ -294,7 +294,7 @@ def is_text_number(value: Any) -> bool:
 
 
 def warn_text_numbers(given: Mapping[str, Any], numbers: Iterable[Number], where: str, log: logging.Logger) -> None:
-    """Log a warning for each of ``numbers`` that is given as text, which `Number.read` reads as the number."""
+    """Log a warning for each of ``numbers`` that is given as text, which `Number.read` accepts."""
     for number in numbers:
         value = given.get(number.name)
         if is_text_number(value):
@@ -331,7 +331,7 @@ def dictionary(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def warn_unknown(given: Mapping[str, Any], known: Iterable[str], where: str, log: logging.Logger) -> None:
-    """Log a warning for each setting that nothing reads, with the nearest that is read.
+    """Log a warning for each unknown setting, with the nearest known one.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from eas.tasks.settings import dictionary, warn_text_numbers, warn_unknown
 from eas.tasks.transit_model import Transit, noise_per_sample, transit_statistics
 
 MOST_SAMPLES: Final = 50_000_000
-"""Forty years at 25 s; more would not fit a worker's memory."""
+"""Maximum number of samples: forty years at 25 s. More do not fit into a worker's memory."""
 
 
 def read_specs(settings: Mapping[str, Any]) -> dict[str, float | None]:
@@ -47,8 +47,8 @@ def sample_times(duration: float, cadence: float) -> FloatArray:
 class SynthesisBatman(Task):
     """Writes ``lightcurve``; the specs in use and the transit statistics are its output metadata.
 
-    ``orbital_angle`` and ``impact_parameter`` are both returned, the one computed from the other.
-    ``mes`` is 1e8 where no noise is given or assumed.
+    Both ``orbital_angle`` and ``impact_parameter`` are returned; one is computed from the other. ``mes`` is 1e8 if
+    no noise is given or assumed.
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
@@ -64,7 +64,7 @@ class SynthesisBatman(Task):
         return dict(lightcurve.metadata)
 
     def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
-        """Check the light curve against the specs, and that the statistics fit it."""
+        """Check the light curve against the specs, and the statistics against the light curve."""
         try:
             specs = read_specs(context.settings)
             cadence = specs["sampling_cadence"]
@@ -103,7 +103,7 @@ def synthesise(specs: Mapping[str, float | None], seed: int) -> LightCurve:
 
 
 def check_statistics(metadata: Metadata | None, samples: int) -> list[Check]:
-    """Check the transit statistics that a synthesis of ``samples`` returned: never raises."""
+    """Check the transit statistics that a synthesis of ``samples`` returned. Never raises."""
     names = [name for name in TRANSIT_STATISTICS if name != "mes"]
     checks = check_metadata(metadata, names)
     if metadata is None or not all(each.passed for each in checks):

@@ -1,11 +1,11 @@
 """The task type ``synthesis_psls``: a pulsating star seen by PLATO's cameras, with a planet before it.
 
-psls makes the star and the cameras; it runs in a process of its own, because it reads its command
-line and seeds numpy's global random state. The transits are batman's, multiplied onto psls' light
-curve exactly as psls multiplies its own: psls can do central transits only, takes the star's radius
-from its model, and has a starting phase instead of a time of transit. So ``t0``, ``impact_parameter``,
-``star_radius`` and ``eccentricity`` all mean what they mean in ``synthesis_batman``. ``star_radius``
-changes the transits alone: oscillations and granulation are those of the mode's star.
+psls simulates star and cameras. It runs in a separate process, because it reads its command line and seeds
+numpy's global random state. The transits are simulated by batman and multiplied onto psls' light curve in the same
+way as psls does, because psls supports only central transits, takes the star's radius from its model, and has a
+starting phase instead of a time of transit. ``t0``, ``impact_parameter``, ``star_radius`` and ``eccentricity``
+therefore have the same meaning as in ``synthesis_batman``. ``star_radius`` affects only the transits:
+oscillations and granulation are those of the mode's star.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PROGRAM: Final = "import psls; psls.main()"
 
 
 def read_specs(settings: Mapping[str, Any], seed: int = 0) -> dict[str, Scalar]:
-    """Return the specs of a descriptor with their defaults; ``seed`` stands in for ``master_seed``.
+    """Return the specs of a descriptor with their defaults; ``seed`` is the default of ``master_seed``.
 
     Raises TaskFailure for one that cannot be used.
     """
@@ -132,7 +132,7 @@ def synthesise(specs: Mapping[str, Scalar], scratch: Path) -> LightCurve:
 
 
 def _transits(specs: Mapping[str, Scalar], times: FloatArray, cadence: float) -> tuple[FloatArray, dict[str, Scalar]]:
-    """Return the flux that the planet leaves, shape (n,), and the orbit's angle and impact parameter."""
+    """Return the relative flux with transits, shape (n,), and the orbit's angle and impact parameter."""
     if not specs["enable_transits"]:
         return np.ones_like(times), {"orbital_period": None, "planet_radius": 0}
     transit = Transit(
@@ -146,12 +146,12 @@ def _transits(specs: Mapping[str, Scalar], times: FloatArray, cadence: float) ->
 
 
 def _star(specs: Mapping[str, Scalar], samples: int, scratch: Path) -> FloatArray:
-    """Have psls make the light curve of the star without a planet; return relative fluxes, shape (samples,)."""
+    """Run psls for the star without a planet; return relative fluxes, shape (samples,)."""
     cadence = _number(specs, "sampling_cadence")
     systematics = None
     if specs["enable_systematics"]:
         systematics = psls_data.table(psls_data.MASK_UPDATES if specs["mask_updates"] else psls_data.FIXED_MASK)
-    # psls makes an even number of samples, and stretches the cadence where the duration is another.
+    # psls makes an even number of samples; for an odd number it would stretch the cadence.
     even = samples + samples % 2
     content = configuration(
         str(specs["mode"]),

@@ -19,19 +19,19 @@ from eas.lightcurves.lightcurve import FloatArray
 from eas.model import Scalar
 
 with warnings.catch_warnings():
-    # Its own test module has an invalid escape sequence, and is imported along.
+    # batman imports its test module, which has an invalid escape sequence.
     warnings.simplefilter("ignore", DeprecationWarning)
     import batman
 
 LIMB_DARKENING: Final = (0.1, 0.3)
 """Coefficients of the quadratic law."""
 ARGUMENT_OF_PERIASTRON: Final = 90.0
-"""[degrees] With this one, an eccentric orbit has its transit at periastron."""
+"""[degrees] With this value, the transit of an eccentric orbit is at periastron."""
 SHORT_EXPOSURE: Final = 60.0
-"""Exposures up to this long [s] are evaluated once: less than 1% of a transit of two hours."""
+"""Maximum exposure [s] without supersampling: less than 1% of a transit of two hours."""
 MOST_SUBSAMPLES: Final = 31
 EVALUATIONS_PER_BLOCK: Final = 2**18
-"""Bounds the memory of supersampling."""
+"""Number of evaluations at a time, which limits the memory of supersampling."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Transit:
         return math.degrees(math.asin(self.impact_parameter / self.periastron)), self.impact_parameter
 
     def parameters(self) -> batman.TransitParams:
-        """Return what batman takes."""
+        """Return the parameters for batman."""
         parameters = batman.TransitParams()
         parameters.t0 = float(self.t0)
         parameters.per = float(self.orbital_period)

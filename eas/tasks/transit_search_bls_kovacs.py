@@ -1,4 +1,4 @@
-"""The task type ``transit_search_bls_kovacs``: box least squares as Kovacs' routine ``eebls`` does it.
+"""The task type ``transit_search_bls_kovacs``: box least squares like Kovacs' routine ``eebls``.
 
 The method is that of Kovacs, Zucker and Mazeh (2002, A&A 391, 369), with the correction for edge
 effects (`eas.tasks.eebls`). It uses no uncertainties: all samples weigh the same.
@@ -26,15 +26,15 @@ from eas.tasks.search_qc import check_search
 from eas.tasks.settings import dictionary
 
 BINS: Final = 200
-"""Of the folded light curve: with ten, half the period is found as often as the period."""
+"""Number of bins of the folded light curve: with ten, half the period is found as often as the period."""
 STATISTICS: Final = ("power", "sde", "snr", "depth", "duration", "first_transit", "transit_count")
 MOST_FREQUENCIES: Final = 50_000_000
 NEAR: Final = 5
-"""Steps of frequency on either side in which a multiple of a period is looked for: half the shortest box."""
+"""Number of frequency steps on either side within which a multiple of a period is searched: half the shortest box."""
 ALIKE: Final = 0.85
-"""Share of the highest power with which a multiple of its period is the better explanation."""
+"""Minimum power of a multiple of the best period, relative to the highest power, to be preferred."""
 MOST_PEAKS: Final = 1000
-"""Frequencies that are looked at for a dip, strongest first, where the strongest is a brightening."""
+"""Maximum number of peaks that are examined for a dip, strongest first."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Grid:
 class TransitSearchBLSKovacs(Task):
     """Searches ``lightcurve`` for a periodic box-shaped dip.
 
-    Of a period and its multiples that explain the light curve about as well, the longest is taken.
+    If multiples of the best period explain the light curve about as well, the longest period is reported.
     The fractional transit lengths from ``search_settings.qmin`` to ``qmax`` (0.05 to 0.2) are those
     of the paper: a transit that is shorter is found with the out-of-transit samples around it, so
     its ``depth`` is diluted, and ``duration`` too long. Output metadata: ``period`` [days], ``power``
@@ -66,7 +66,7 @@ class TransitSearchBLSKovacs(Task):
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
-        """Search, write ``debugging`` where asked for, and return what was found."""
+        """Search, write ``debugging`` if requested, and return the result."""
         search = prepare(context, period_min=BOX_PERIOD_MIN, further=(QMIN, QMAX))
         lengths = transit_lengths(dictionary(context.settings, "search_settings"))
         if search.nothing_to_find:
@@ -94,9 +94,9 @@ def transit_lengths(given: Mapping[str, object]) -> dict[str, float]:
 
 
 def make_grid(search: Search, qmin: float, qmax: float) -> Grid:
-    """Return the frequencies to try: over the span, neighbours drift apart by one bin.
+    """Return the trial frequencies: neighbours differ in phase by one bin over the span.
 
-    Raises TaskFailure for a search without end.
+    Raises TaskFailure for too many frequencies.
     """
     lowest = max(1 / search.period_max, np.nextafter(1 / search.span, math.inf))
     step = 1 / (search.span * BINS)
@@ -114,7 +114,7 @@ def search_grid(
     """Return the spectrum, shape (count,), and the strongest dip in it; None where there is no dip.
 
     The spectrum does not distinguish dips from brightenings, so its peaks are examined in turn, the
-    strongest first. Fluxes that do not vary have no dip.
+    strongest first. Constant fluxes have no dip.
     """
     folded = FoldedSearch(times, fluxes, BINS, qmin=grid.qmin, qmax=grid.qmax, threads=threads)
     spectrum = folded.spectrum(grid.lowest, grid.step, grid.count)

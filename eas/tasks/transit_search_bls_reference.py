@@ -30,14 +30,14 @@ MINIMUM_N_TRANSIT: Final = 2
 FREQUENCY_FACTOR: Final = 2.0
 STATISTICS: Final = ("power", "depth", "duration", "first_transit", "transit_count")
 LABORIOUS: Final = 2e9
-"""Trial periods times samples from which on the time is estimated first: it takes more than seconds."""
+"""Minimum number of trial periods times samples for which the duration is estimated first."""
 ESTIMATED_FROM: Final = 16
-"""Trial periods from which the time of all is estimated, spread over their range."""
+"""Number of trial periods, spread over their range, from which the total duration is estimated."""
 LONG: Final = 60.0
-"""A search that takes longer [s] reports its progress."""
+"""Minimum duration [s] of a search that reports its progress."""
 VERY_LONG: Final = 1800.0
 PARTS: Final = 20
-"""How often a long search reports its progress."""
+"""Number of progress reports of a long search."""
 COLUMNS: Final = ("period", "power", "depth", "depth_err", "duration", "transit_time")
 """Of the periodogram in the debugging output."""
 
@@ -64,7 +64,7 @@ class TransitSearchBLSReference(Task):
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
-        """Search, write ``debugging`` where asked for, and return what was found."""
+        """Search, write ``debugging`` if requested, and return the result."""
         search = prepare(context, period_min=BOX_PERIOD_MIN, longest_duration=LONGEST_BOX)
         if search.nothing_to_find:
             return nothing_found(context, search, STATISTICS, {})
@@ -100,7 +100,7 @@ def _periods(model: BoxLeastSquares, search: Search) -> FloatArray:
 
 
 def _power(model: BoxLeastSquares, periods: FloatArray, context: TaskContext) -> Periodogram:
-    """Search all periods, in parts where that takes long: no period's result depends on another's."""
+    """Search all periods; split long searches into parts, as the results of periods are independent."""
     expected = _expected_seconds(model, periods)
     if expected > LONG:
         context.log.info("this search takes about %s", duration_text(expected))
@@ -124,7 +124,7 @@ def _power(model: BoxLeastSquares, periods: FloatArray, context: TaskContext) ->
 
 
 def _expected_seconds(model: BoxLeastSquares, periods: FloatArray) -> float:
-    """Return how long the search takes [s], from a few of its periods; 0 where that is not worth the trouble."""
+    """Estimate the duration of the search [s] from a few periods; 0 for short searches."""
     if len(periods) * len(model.t) < LABORIOUS or len(periods) <= ESTIMATED_FROM:
         return 0.0
     few = periods[np.linspace(0, len(periods) - 1, ESTIMATED_FROM, dtype=int)]

@@ -32,14 +32,14 @@ SERIES: Final = (
     *("period", "transit_count", "period_span", "first_transit", "last_transit"),
     *("max_ttv_mag", "min_transit_count"),
 )
-"""What QC compares."""
+"""Metadata that QC compares."""
 STATISTICS: Final = ("power", "transit_count", "period_span", "first_transit", "last_transit", "depth", "duration")
 MOST_STEPS: Final = 50_000_000
 MOST_RANGES: Final = 5_000_000
 ROUNDING: Final = 1e-6
 """[samples]"""
 LABORIOUS: Final = 2e11
-"""Ranges times durations times samples above which a search takes more than minutes, and says so."""
+"""Number of ranges times durations times samples above which a search takes minutes and logs a warning."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is tried: transit ``lengths`` (d,), and ranges of spacings ``shortest`` to ``longest`` (r,) [samples]."""
+    """Trial values: transit ``lengths`` (d,), and ranges of spacings ``shortest`` to ``longest`` (r,) [samples]."""
 
     lengths: IntArray
     shortest: IntArray
@@ -86,7 +86,7 @@ class TransitSearchQATS(Task):
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
-        """Search, write ``debugging`` where asked for, and return what was found."""
+        """Search, write ``debugging`` if requested, and return the result."""
         given = dictionary(context.settings, "search_settings")
         numbers = {each.name: each.required(given, "search_settings") for each in NUMBERS}
         search = prepare(
@@ -129,9 +129,9 @@ class TransitSearchQATS(Task):
 
 
 def fixed_step(lightcurve: LightCurve) -> Series:
-    """Put good samples on a fixed step, the median one: each goes to the nearest point, several are averaged.
+    """Resample good samples to a fixed step, the median step: nearest point, averaging several samples.
 
-    Raises TaskFailure where gaps would make that too long.
+    Raises TaskFailure if gaps would make the series too long.
     """
     steps = np.diff(lightcurve.times)
     step, begin = float(np.median(steps)), float(lightcurve.times[0])
@@ -154,10 +154,10 @@ def fixed_step(lightcurve: LightCurve) -> Series:
 
 
 def make_grid(search: Search, series: Series, numbers: Mapping[str, float]) -> Grid:
-    """Return the grid: ranges as wide as ``max_ttv_mag`` allows, each begins where half of the one before it is over.
+    """Return the grid: ranges as wide as ``max_ttv_mag`` allows, each starting in the middle of the previous one.
 
     Carter and Agol (2013), section 3; so any mean period lies well within some range. Raises TaskFailure
-    for durations that do not fit, or a grid without end.
+    for durations that do not fit, or a grid that is too large.
     """
     shortest_duration, longest_duration = numbers["duration_min"], numbers["duration_max"]
     if shortest_duration > longest_duration:
@@ -172,7 +172,7 @@ def make_grid(search: Search, series: Series, numbers: Mapping[str, float]) -> G
     if count > MOST_RANGES:
         raise TaskFailure(f"{count} ranges of periods would be needed", hint="raise search_settings.max_ttv_mag")
     periods = search.period_min / series.step * (1 + variation / 2) ** np.arange(count)
-    # At short periods neighbouring ranges often hold the same whole numbers of samples.
+    # At short periods neighbouring ranges often round to the same numbers of samples.
     bounds = np.stack([np.floor(periods), np.ceil(periods * (1 + variation))], axis=1)
     ranges = np.unique(bounds.astype(np.int64), axis=0)
     lowest = max(math.ceil(search.period_min / series.step - ROUNDING), int(lengths[-1]))

@@ -30,14 +30,14 @@ from eas.tasks.search_qc import check_search
 STATISTICS: Final = ("sde", "depth", "duration", "first_transit", "transit_count")
 NAMES: Final = ("period_uncertainty", "snr", *STATISTICS)
 NO_DIP: Final = 1e-12
-"""A depth that is rounding alone."""
+"""Maximum depth that is only a rounding error."""
 
 
 class Threads(FusedThreadsBackend):  # type: ignore[misc]
     """The package's default search (its backend ``fused-pl``) in threads of this process.
 
-    By default it makes processes of its own, which are in the way here: they would outlive the
-    attempt, count as left behind, and hang where their parent was forked.
+    The package's default is a pool of processes. They would outlive the attempt, count as leftover processes of the
+    task, and hang if their parent was forked.
     """
 
     name = FusedPLBackend.name
@@ -58,7 +58,7 @@ class TransitSearchTLS(Task):
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
-        """Search, write ``debugging`` where asked for, and return what was found."""
+        """Search, write ``debugging`` if requested, and return the result."""
         search = prepare(context, period_min=BOX_PERIOD_MIN)
         if search.nothing_to_find:
             return nothing_found(context, search, NAMES, {})
@@ -74,7 +74,7 @@ class TransitSearchTLS(Task):
 
 
 def power(search: Search, context: TaskContext) -> Mapping[str, Any]:
-    """Return what the package found; raise TaskFailure if it cannot search."""
+    """Return the result of transitleastsquares; raise TaskFailure if it cannot search."""
     lightcurve = search.lightcurve
     try:
         with warnings.catch_warnings(record=True) as caught:

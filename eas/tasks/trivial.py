@@ -1,4 +1,4 @@
-"""The task types ``null``, which does nothing for a while, and ``error``, which fails."""
+"""The task types ``null``, which sleeps, and ``error``, which fails."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Null(Task):
 
 
 class DeliberateError(Exception):
-    """What a task of type ``error`` raises, so that a traceback is there to be logged."""
+    """Raised by tasks of type ``error``, so that a traceback is logged."""
 
 
 class Error(Task):
-    """Raises, to show the outcome of a task that does."""
+    """Always raises an exception, to demonstrate failures."""
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
         """Raise DeliberateError."""

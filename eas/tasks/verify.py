@@ -20,7 +20,7 @@ RANGES: Final = (
 
 
 class Verify(Task):
-    """Reports the range of times [days] and fluxes, whether the time step is fixed, and what a search would use.
+    """Reports the ranges of times [days] and fluxes, whether the time step is fixed, and which samples a search uses.
 
     Output metadata: the limits of times and fluxes, ``verification`` (whether the time step is fixed),
     ``samples_searched`` (0 where a search would refuse the light curve), ``samples_dropped`` and
@@ -44,7 +44,7 @@ class Verify(Task):
         }
 
     def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
-        """Check that the limits are finite and in order, and that a verdict was given."""
+        """Check that the limits are finite and ordered, and that ``verification`` is a boolean."""
         checks = check_metadata(metadata, [name for pair in RANGES for name in pair])
         if metadata is None:
             return checks
@@ -57,7 +57,7 @@ class Verify(Task):
 
 
 def _searchable(context: TaskContext, lightcurve: LightCurve) -> dict[str, Scalar]:
-    """Return what the cleaning of the searches keeps and drops, and log what it has to assume."""
+    """Return the numbers of samples that cleaning keeps and drops, and log its assumptions."""
     try:
         cleaned = clean(lightcurve)
     except LightCurveError as error:
