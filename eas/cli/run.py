@@ -22,6 +22,7 @@ from eas.cli.output import echo
 from eas.cli.prefect_client import require_server, sigterm_as_interrupt
 from eas.cli.terminal import Terminal
 from eas.errors import EASError, RequestError, ServiceError
+from eas.operations import plan as planning
 from eas.operations import submit as submission
 from eas.orchestration.drive import Driver
 from eas.orchestration.early_start import EarlyStart
@@ -111,7 +112,9 @@ def _job(app: App, file: Path | None, resume: int | None, values: dict[str, Any]
     assert file is not None
     options = options_of(values, app.settings.max_stalls)
     chain = load_chain(file, app.registry)
-    return submission.submit(app.database, app.registry, chain, options, to_drive=True, runs_here=True)
+    # Before the task database is opened, which creates it: a chain that cannot run here leaves no trace.
+    planning.require_installed(planning.plan_chain(chain, app.registry, options), app.registry)
+    return submission.submit(app.database, app.registry, chain, options, to_drive=True)
 
 
 def _flow_of(job_id: int, name: str, workers: int, max_task_runs: int) -> Callable[[], Coroutine[Any, Any, State[Any]]]:

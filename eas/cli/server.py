@@ -30,7 +30,7 @@ def status(as_json: bool) -> int:
         about = {"url": address.url, **address._asdict()} if address else {}
         print_json({"running": address is not None, "in_use": in_use, **about})
     elif address is None:
-        echo("no Prefect server runs; `eas run` starts one if PREFECT_API_URL is not set")
+        echo("no Prefect server is running; `eas run` starts one if PREFECT_API_URL is not set")
     else:
         minutes = (time.time() - address.started_at) / 60
         use = "in use by `eas run`" if in_use else f"stops when unused for {settings.load().server_idle:g} s"

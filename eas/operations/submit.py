@@ -26,7 +26,6 @@ from eas.operations.plan import (
     plan_chain,
     plan_of,
     require_implementations,
-    require_installed,
     require_no_warnings,
     will_be_made,
 )
@@ -70,13 +69,11 @@ def submit(
     options: SubmitOptions,
     *,
     to_drive: bool = False,
-    runs_here: bool = False,
 ) -> int:
     """Check a chain against the registry and the task database, and write the job; return its id.
 
     With ``to_drive`` this process holds the job's lease from the start, because it will drive the job itself;
-    otherwise a supervisor would adopt it. With ``runs_here`` all task types of the chain must be installed on
-    this machine.
+    otherwise a supervisor would adopt it.
     Raises ChainError for a chain that cannot run, ProductsExistError where it would make what
     exists already, RequestError for task types that nothing can run; then nothing was changed.
     """
@@ -86,8 +83,6 @@ def submit(
         if options.strict:
             require_no_warnings(chain, planned)
         require_implementations(planned, registry)
-        if runs_here:
-            require_installed(planned, registry)
         check_inputs(connection, chain, planned, registry)
         _check_products(connection, planned, options)
         _check_planned_products(connection, planned, names_of(chain, registry, options)[1], registry)

@@ -26,7 +26,7 @@ def test_a_store_is_chosen_once_and_used_by_all(bare_home: Home, s3: S3, prefect
     bare_home.environment["EAS_STORE_OPTIONS"] = json.dumps(s3.options)
     wrong = bare_home.eas("store", "init", "--url", "s3://mistyped-bucket/plato", code=2)
     assert "s3://mistyped-bucket/plato cannot be written" in wrong.stderr
-    assert f"file store {bucket}: can be written" in bare_home.eas("store", "init", "--url", bucket).stdout
+    assert f"file store {bucket}: writable" in bare_home.eas("store", "init", "--url", bucket).stdout
 
     del bare_home.environment["EAS_STORE_OPTIONS"]  # saved, readable by its owner alone
     saved = bare_home.folder / "eas-data" / "settings.json"

@@ -185,7 +185,7 @@ class ListsContract(EngineContract):
         for wanted in (TaskFilter(1), TaskFilter(), TaskFilter(1, parameters={"size": "1"}), TaskFilter(worker_id="w")):
             if after == "9" * 30 and wanted.parameters:
                 continue
-            with pytest.raises(RequestError, match="no place"):
+            with pytest.raises(RequestError, match="not a valid page"):
                 task_list.page(filled, wanted, after=after)
 
     def test_an_unknown_state_is_refused(self, filled: Connection) -> None:

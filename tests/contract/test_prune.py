@@ -249,7 +249,7 @@ def test_the_command_says_what_it_would_do_and_does_it_with_apply(
         return CliRunner().invoke(cli, ["db", "prune", *arguments])
 
     assert json.loads(eas("--older-than", "60d", "--json").output)["jobs"] == []
-    assert "would be removed (--apply removes it): 1 jobs" in eas("--older-than", "40d").output
+    assert "would be removed with --apply: 1 jobs" in eas("--older-than", "40d").output
     assert json.loads(eas("--older-than", "40d", "--apply", "--json").output)["jobs"] == [job]
     assert json.loads(eas("--older-than", "40d", "--json").output)["jobs"] == []
     for wrong in ("yesterday", "2999-01-01", ""):

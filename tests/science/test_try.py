@@ -70,7 +70,7 @@ def test_failures_are_reported(tmp_path: Path) -> None:
         (["verify"], "--input lightcurve=FILE"),
         (["verify", "--input", "lightcurve=nowhere.gz"], "nowhere.gz"),
         (["verify", "--input", "lightcurve"], "is not NAME=VALUE"),
-        (["null", "--set", "a=1", "--set", "a.b=1"], "is a value already"),
+        (["null", "--set", "a=1", "--set", "a.b=1"], "is already a value"),
     ],
 )
 def test_requests_that_cannot_be_met(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -81,7 +81,7 @@ def _place(text: str | None) -> Place:
         return ()
     parts = text.split(".")
     if len(text) > 300 or not all(part.isascii() and part.isdecimal() for part in parts):
-        raise RequestError(f"{text[:40]!r} is no place in this list", hint="start again from the first page")
+        raise RequestError(f"{text[:40]!r} is not a valid page", hint="start again from the first page")
     return tuple(map(int, parts))
 
 

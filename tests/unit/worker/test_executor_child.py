@@ -134,7 +134,7 @@ def test_stop(executor, do, tmp_path):
         (False, True, "the worker is stopping"),
     ]
     assert list(executor.run_many([do("nothing")])) == []
-    with pytest.raises(EASError, match="was not begun"):
+    with pytest.raises(EASError, match="was not started"):
         executor.run(do("nothing"))
 
 
