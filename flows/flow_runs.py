@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from eas.errors import ServiceError
+
 PAGE: int | None = None
 """Number of runs in one page; None: the server's limit, by default 200."""
 
@@ -40,5 +42,10 @@ def read_all(client: SyncPrefectClient, flow_name: str, states: Sequence[StateTy
 
 
 def server_time(client: SyncPrefectClient) -> datetime:
-    """Return the server's time, to the second: it wrote the times of its runs, and clocks differ."""
-    return parsedate_to_datetime(client.request("GET", "/health").headers["Date"])
+    """Return the time of the server, which wrote the times of its runs. Raises ServiceError."""
+    date = client.request("GET", "/health").headers.get("Date")
+    if date is None:
+        raise ServiceError(
+            "the Prefect server answers without its time", hint="let the proxy in front of it pass on the header Date"
+        )
+    return parsedate_to_datetime(date)

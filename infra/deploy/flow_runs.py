@@ -85,6 +85,11 @@ class FlowRuns:
             raise ServiceError(
                 f"the Prefect server at {self._client.base_url} cannot be reached: {error}", hint="see `eas status`"
             ) from None
+        if "Date" not in answer.headers:
+            raise ServiceError(
+                f"the Prefect server at {self._client.base_url} answers without its time",
+                hint="let the proxy in front of it pass on the header Date",
+            )
         return answer
 
 
