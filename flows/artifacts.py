@@ -12,7 +12,7 @@ from prefect.artifacts import create_table_artifact
 from eas.plain_text import markdown, one_line, visible
 from reports.tables import cell
 
-MOST_ROWS = 500
+MAX_ROWS = 500
 """Maximum number of rows of a table artifact; the CSV file contains the whole table."""
 
 
@@ -29,7 +29,7 @@ def publish_table(frame: pd.DataFrame, key: str, description: str) -> None:
 
 def table_rows(frame: pd.DataFrame) -> tuple[list[dict[str, str]], str]:
     """Return the first rows of a table for an artifact, and a sentence about omitted rows."""
-    shown = frame.head(MOST_ROWS)
+    shown = frame.head(MAX_ROWS)
     names = [str(name) for name in shown.columns]
     rows = [dict(zip(names, map(_cell, row), strict=True)) for row in shown.itertuples(index=False)]
     return rows, f" The first {len(shown)} of {len(frame)} rows." if len(frame) > len(shown) else ""

@@ -21,7 +21,7 @@ from flows.task_run_events import flow_run_id
 
 LOG = logging.getLogger("eas.flows")
 
-MOST_MEMBERS = 200
+MAX_MEMBERS = 200
 """Maximum number of tasks in a list; unsuccessful ones come first."""
 LONGEST_TEXT = 200
 """Maximum number of characters in a cell."""
@@ -61,7 +61,7 @@ class MemberList:
 
 def first_members(states: Iterable[tuple[int, TaskState]]) -> list[tuple[int, TaskState]]:
     """Return which tasks of a batch are listed, failed ones first."""
-    return sorted(states, key=lambda each: (RANK[each[1]], each[0]))[:MOST_MEMBERS]
+    return sorted(states, key=lambda each: (RANK[each[1]], each[0]))[:MAX_MEMBERS]
 
 
 def rows(members: Iterable[Member], web_url: str = "") -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ from reports.files import write_bytes
 from reports.job_reports import write_job_reports
 from reports.timeline import timeline_picture
 
-MOST_FAILURES = 20
+MAX_FAILURES = 20
 """Maximum number of different failures; the error report lists all."""
 LONGEST_REASON = 600
 
@@ -89,12 +89,12 @@ def _failures(summary: JobSummary, web_url: str) -> list[str]:
     # Failures come before the tasks that they block.
     listed = sorted(kinds.items(), key=lambda item: (item[0][0] == TaskState.BLOCKED, -len(item[1])))
     parts = []
-    for (state, task_type, reason), found in listed[:MOST_FAILURES]:
+    for (state, task_type, reason), found in listed[:MAX_FAILURES]:
         head = f"**{len(found)} {escaped(task_type)} {state}**: {_which(found, web_url)}"
         hint = HINTS[TaskState(state)].format(job=summary.job_id)
         parts += [head, indented(reason or "(no reason was recorded)"), f"→ {hint}"]
-    if len(listed) > MOST_FAILURES:
-        left_out = Counter(state for (state, _, _), found in listed[MOST_FAILURES:] for _ in found)
+    if len(listed) > MAX_FAILURES:
+        left_out = Counter(state for (state, _, _), found in listed[MAX_FAILURES:] for _ in found)
         what = ", ".join(f"{count} {state}" for state, count in left_out.items())
         parts.append(f"and {what} for other reasons: `eas report errors`")
     return parts

@@ -20,7 +20,7 @@ from prefect.states import Cancelled
 
 from eas.app import App
 from eas.errors import EASError, RequestError
-from eas.orchestration.scaling import STUCK, Decision, RoomMemory, Starting, survey
+from eas.orchestration.scaling import STUCK, CapacityMemory, Decision, Starting, survey
 from eas.taskdb.service_lease import DURATION, SCALER, ServiceLease
 from flows.artifacts import publish_table
 from flows.flow_runs import read_all, server_time
@@ -118,7 +118,7 @@ class _Scaler:
         self.worker_types = worker_types
         self.limits = limits
         self.parameters = parameters
-        self.room = RoomMemory()
+        self.room = CapacityMemory()
         self.dry_run = dry_run
         self.started: Counter[str] = Counter()
         # A change between two polls is noticed at the second one.
@@ -129,12 +129,12 @@ class _Scaler:
         """Decide, publish the decisions, cancel workers that cannot be scheduled, and start others."""
         with get_client(sync_client=True) as client:
             now = server_time(client)
-            starting = [run for run in read_all(client, "work", STARTING) if _is_young(run, now)]
+            starting = [run for run in read_all(client, "work", STARTING) if _is_starting(run, now)]
             stuck = [run for run in starting if _is_stuck(run, now)]
             decisions = self._decide(client, starting, stuck)
             self._publish(decisions)
             if not self.dry_run:
-                _take_back(client, decisions, stuck)
+                _cancel_stuck(client, decisions, stuck)
                 self.started.update(_start(client, decisions, self.parameters))
 
     def _decide(
@@ -174,19 +174,19 @@ def _is_stuck(run: FlowRun, now: datetime) -> bool:
     return (now - run.created).total_seconds() > STUCK
 
 
-def _take_back(client: SyncPrefectClient, decisions: Sequence[Decision], stuck: Sequence[FlowRun]) -> None:
+def _cancel_stuck(client: SyncPrefectClient, decisions: Sequence[Decision], stuck: Sequence[FlowRun]) -> None:
     """Cancel pending workers whose resources other types need more, the newest first."""
     log = get_run_logger()
     for each in decisions:
         mine = [run for run in stuck if run.parameters["worker_type"] == each.worker_type]
         mine.sort(key=lambda run: str(run.created), reverse=True)
-        for run in mine[: each.take_back]:
+        for run in mine[: each.cancel_stuck]:
             client.set_flow_run_state(run.id, Cancelled(message="the cluster lacks resources for it"), force=True)
-        if each.take_back:
-            log.info("%s: %d workers that found no room were taken back", each.worker_type, each.take_back)
+        if each.cancel_stuck:
+            log.info("%s: %d workers that found no room were taken back", each.worker_type, each.cancel_stuck)
 
 
-def _is_young(run: FlowRun, now: datetime) -> bool:
+def _is_starting(run: FlowRun, now: datetime) -> bool:
     if run.state_type is not StateType.RUNNING or run.start_time is None:
         return "worker_type" in run.parameters
     return (now - run.start_time).total_seconds() < REGISTRATION

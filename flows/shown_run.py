@@ -29,7 +29,7 @@ FINAL = {
 """Task state to the final Prefect state of its task run."""
 
 
-class ShownRun:
+class DisplayedTaskRun:
     """A Prefect task run, of one EAS task or of a batch of up to ``size``.
 
     Attributes

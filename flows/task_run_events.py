@@ -237,7 +237,7 @@ async def _recorded_changes(known: int) -> int:
     return sum(int(answer.json()) for answer in answers)
 
 
-def await_records(opened: Mapping[UUID, int]) -> None:
+def wait_until_recorded(opened: Mapping[UUID, int]) -> None:
     """Wait until the server has all that this process has sent, and has recorded how all task runs ended.
 
     ``opened``: how many task runs there are of each flow run. Gives up where the server is away.

@@ -29,10 +29,10 @@ from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import job_outcome, latest_attempts, service_warnings
 from eas.taskdb.queries.latest_attempts import AttemptTimes
 from flows.batch_members import INTERVAL, MemberLists
-from flows.shown_run import ShownRun
+from flows.shown_run import DisplayedTaskRun
 from flows.task_run_events import TaskRunSender
 
-MOST_SHARE, LEAST_SHARE = 0.5, 0.1
+MAX_SHARE, LEAST_SHARE = 0.5, 0.1
 """Share of ``max_task_runs`` for batches of equal size; incomplete batches and control tasks use the rest.
 
 The larger the job, the smaller the share: a batch costs Prefect's server 50 to 100 ms of CPU, whatever its size.
@@ -44,8 +44,8 @@ SHRINKING_FROM = 5_000
 LOOK_INTERVAL = 1.0
 """Poll interval for claimed attempts [s]; each poll is one statement."""
 WARNINGS_INTERVAL = 15.0
-MOST_RUNNING = 2_000
-MOST_LOGS = 100
+MAX_RUNNING = 2_000
+MAX_LOGS = 100
 """Maximum number of failed tasks per step whose logs are sent."""
 
 NodeOf = Callable[[int], Node]
@@ -98,12 +98,12 @@ class TaskRuns:
         self.max_task_runs = max_task_runs
         self.opened = 0
         self.warnings: Sequence[str] = ()
-        self._runs: dict[int, ShownRun] = {}
-        self._batches: dict[str, ShownRun] = {}
+        self._runs: dict[int, DisplayedTaskRun] = {}
+        self._batches: dict[str, DisplayedTaskRun] = {}
         self._batch_size = 1
         self._most_controls = max_task_runs
         self._single_leaves = self._controls = 0
-        self._open: dict[UUID, ShownRun] = {}
+        self._open: dict[UUID, DisplayedTaskRun] = {}
         self._running: set[int] = set()
         self._keys = itertools.count(1)
         self._look_due = 0.0
@@ -115,7 +115,7 @@ class TaskRuns:
     def plan_for(self, leaves: int) -> None:
         """Set the batch size from the expected number of leaf tasks."""
         if leaves > self.max_task_runs:
-            share = max(LEAST_SHARE, MOST_SHARE * min(1.0, SHRINKING_FROM / leaves))
+            share = max(LEAST_SHARE, MAX_SHARE * min(1.0, SHRINKING_FROM / leaves))
             self._batch_size = max(2, ceil(leaves / max(1, self.max_task_runs * share)))
             self._most_controls = ceil(self.max_task_runs * share)
 
@@ -125,7 +125,7 @@ class TaskRuns:
         if not leaves:
             return Ended({}, {})
         ids = [node.task_id for node in leaves]
-        bad = [node.task_id for node in leaves if node.state in (TaskState.FAILED, TaskState.STALLED)][:MOST_LOGS]
+        bad = [node.task_id for node in leaves if node.state in (TaskState.FAILED, TaskState.STALLED)][:MAX_LOGS]
         return self.database.fetch(
             lambda c: Ended(latest_attempts.latest(c, ids), job_outcome.last_logs(c, bad) if bad else {})
         )
@@ -160,7 +160,7 @@ class TaskRuns:
 
     def _progress(self, job_id: int, now: float) -> Progress:
         with self.database.read() as connection:
-            running = latest_attempts.running(connection, job_id, MOST_RUNNING)
+            running = latest_attempts.running(connection, job_id, MAX_RUNNING)
             gone = self._running.difference(each.task_id for each in running)
             warnings = None
             if now >= self._warnings_due:
@@ -243,7 +243,7 @@ class TaskRuns:
         run.join(node.task_id)
         self._runs[node.task_id] = run
 
-    def _batch(self, node: Node, node_of: NodeOf, at: float) -> ShownRun:
+    def _batch(self, node: Node, node_of: NodeOf, at: float) -> DisplayedTaskRun:
         kind = node.task_type or "task"
         run = self._batches.get(kind)
         if run is None or run.full:
@@ -282,12 +282,12 @@ class TaskRuns:
         run.settle(node.task_id, TaskState.CANCELLED, event.at, node.reason or "withdrawn from the queue")
         self._end_if_over(run, node_of)
 
-    def _end_if_over(self, run: ShownRun, node_of: NodeOf) -> None:
+    def _end_if_over(self, run: DisplayedTaskRun, node_of: NodeOf) -> None:
         """End a task run whose tasks have settled, unless it is a batch that accepts more."""
         if not run.open and (run.full or self._batches.get(run.kind) is not run):
             self._end(run, node_of)
 
-    def _end(self, run: ShownRun, node_of: NodeOf) -> None:
+    def _end(self, run: DisplayedTaskRun, node_of: NodeOf) -> None:
         if self._open.pop(run.id, None) is not None:
             run.publish_members(self._lists, node_of)
             run.end()
@@ -304,9 +304,9 @@ class TaskRuns:
 
     def _open_run(
         self, name: str, node: Node, node_of: NodeOf, at: float, size: int = 1, *, queued: bool = True
-    ) -> ShownRun:
+    ) -> DisplayedTaskRun:
         key = str(next(self._keys))
-        run = ShownRun(self._sender, node.task_type or "task", name, key, self._edges(node, node_of), at, size)
+        run = DisplayedTaskRun(self._sender, node.task_type or "task", name, key, self._edges(node, node_of), at, size)
         self.opened += 1
         self._open[run.id] = run
         if queued:

@@ -20,7 +20,7 @@ from reports.columns import base_name
 from reports.files import write_bytes, write_csv
 from reports.units import parameter_units
 
-MOST_PICTURES = 3
+MAX_PICTURES = 3
 """Maximum number of swept parameters, and of pairs of them, with a picture."""
 
 
@@ -54,17 +54,17 @@ def outcome_pictures(table: pd.DataFrame, title: str, units: Mapping[str, str]) 
     from reports import pictures
 
     parameters = outcomes.swept(table)
-    for parameter in parameters[:MOST_PICTURES]:
+    for parameter in parameters[:MAX_PICTURES]:
         yield f"outcome_by_{_file_name([parameter])}", pictures.outcome_picture(table, parameter, title, units)
     pairs = (pair for pair in itertools.combinations(parameters, 2) if len(table.dropna(subset=list(pair))))
-    for vertical, horizontal in itertools.islice(pairs, MOST_PICTURES):
+    for vertical, horizontal in itertools.islice(pairs, MAX_PICTURES):
         name = f"detection_rate_by_{_file_name([vertical, horizontal])}"
         yield name, pictures.detection_picture(table, vertical, horizontal, f"{title}: detection rate", units)
 
 
 def pictures_by_job(connection: Connection, table: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
-    """Yield the pictures of the newest ``MOST_PICTURES`` jobs in a pass-fail table: each job has its own sweeps."""
-    chosen = sorted(map(int, table["job_id"].unique()), reverse=True)[:MOST_PICTURES]
+    """Yield the pictures of the newest ``MAX_PICTURES`` jobs in a pass-fail table: each job has its own sweeps."""
+    chosen = sorted(map(int, table["job_id"].unique()), reverse=True)[:MAX_PICTURES]
     chains = reports.chains(connection, chosen)
     for job_id in chosen:
         of_job = table[table["job_id"] == job_id]

@@ -28,7 +28,7 @@ DPI = 120
 FEWEST_LOG = 3
 MANY_VALUES = 40
 """Number of values above which marks are small and translucent, without edges and numbers."""
-MOST_TICKS = 16
+MAX_TICKS = 16
 EMPTY = "#d9d9d9"
 """Colour of cells without a detection rate."""
 
@@ -269,7 +269,7 @@ def _grid(axes: Axes, rates: pd.DataFrame, vertical: tuple[str, list[Any]], hori
         totals[row_of[row], column_of[column]] = total
     image = axes.imshow(100 * shares, origin="lower", cmap="viridis", vmin=0, vmax=100, aspect="auto")
     axes.set_facecolor(EMPTY)
-    if len(columns) <= MOST_TICKS and len(rows) <= 20:
+    if len(columns) <= MAX_TICKS and len(rows) <= 20:
         _write_cells(axes, shares, totals)
     _grid_ticks(axes, "x", columns)
     _grid_ticks(axes, "y", rows)
@@ -303,13 +303,13 @@ def grid_ticks(values: Sequence[Any]) -> tuple[list[float], list[str]]:
     """
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     short = all(not isinstance(value, float) or float(f"{value:.2g}") == value for value in values)
-    if numeric and len(values) > 1 and not (short and len(values) <= MOST_TICKS):
+    if numeric and len(values) > 1 and not (short and len(values) <= MAX_TICKS):
         scale = np.log if is_log_spaced(values) else np.asarray
         ticks = round_numbers(values)
         if len(ticks) > 1:
             places = np.interp(scale(ticks), scale(values), np.arange(len(values)))
             return places.tolist(), [f"{tick:g}" for tick in ticks]
-    shown = range(0, len(values), max(1, -(-len(values) // MOST_TICKS)))
+    shown = range(0, len(values), max(1, -(-len(values) // MAX_TICKS)))
     return [float(place) for place in shown], [
         f"{values[place]:.3g}" if isinstance(values[place], float) else str(values[place]) for place in shown
     ]

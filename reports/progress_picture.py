@@ -18,12 +18,12 @@ COLOURS = {
     "stalled": "#CC79A7",
     "failed": "#D55E00",
 }
-MOST_BARS = 40
+MAX_BARS = 40
 
 
 def progress_picture(frame: pd.DataFrame) -> bytes:
     """Return a PNG of a progress table: shares of states, the newest 40 of its rows, no control tasks."""
-    shown = frame[~frame["task_type"].isin(list(CONTROL_TASKS)) & (frame["total"] > 0)].tail(MOST_BARS)
+    shown = frame[~frame["task_type"].isin(list(CONTROL_TASKS)) & (frame["total"] > 0)].tail(MAX_BARS)
     figure = new_figure(9.0, 1.5 + 0.32 * max(2, len(shown)))
     axes = figure.add_subplot()
     left = np.zeros(len(shown))

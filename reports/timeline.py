@@ -19,7 +19,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#8
 BAD = "#D55E00"
 PIXELS = 1600
 """Fraction of the time axis; closer bars of one worker and task type are drawn as one."""
-MOST_WORKERS = 60
+MAX_WORKERS = 60
 
 
 def timeline_picture(frame: pd.DataFrame, now: float, title: str = "") -> bytes:
@@ -62,7 +62,7 @@ def timeline_picture(frame: pd.DataFrame, now: float, title: str = "") -> bytes:
 def _workers(frame: pd.DataFrame, spent: np.ndarray[Any, Any]) -> tuple[list[str], int]:
     """Return the workers to show, by host, and how many are left out."""
     busy = pd.Series(spent).groupby(frame["worker"].to_numpy()).sum().sort_values(ascending=False)
-    shown = list(busy.index[:MOST_WORKERS])
+    shown = list(busy.index[:MAX_WORKERS])
     hosts = dict(zip(frame["worker"], frame["host"], strict=True))
     return sorted(shown, key=lambda worker: (hosts[worker], worker)), len(busy) - len(shown)
 

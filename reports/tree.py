@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATES = tuple(TaskState)
 NAMES = tuple(state.value for state in STATES)
-MOST_NODES = 50_000
+MAX_NODES = 50_000
 """Maximum number of nodes; larger trees are cut at a smaller depth, because they would not fit into memory."""
 
 ACTIVE = (TaskState.QUEUED, TaskState.RUNNING)
@@ -117,10 +117,10 @@ def read_links(packed: Iterable[PackedTasks]) -> Links:
 
 
 def fitting_depth(links: Links, depth: int) -> int:
-    """Return ``depth``, or the greatest depth with at most ``MOST_NODES`` nodes."""
+    """Return ``depth``, or the greatest depth with at most ``MAX_NODES`` nodes."""
     below = np.cumsum(np.bincount(links.depths))
-    fits = np.flatnonzero(below <= MOST_NODES)
-    return depth if depth < len(below) and below[depth] <= MOST_NODES else min(depth, int(fits.max(initial=1)))
+    fits = np.flatnonzero(below <= MAX_NODES)
+    return depth if depth < len(below) and below[depth] <= MAX_NODES else min(depth, int(fits.max(initial=1)))
 
 
 def _depths(parents: IntArray) -> IntArray:

@@ -19,7 +19,7 @@ from eas.errors import RequestError
 from eas.plain_text import one_line
 from eas.registry import Registry, TaskType
 
-MOST_BOXES = 2_000
+MAX_BOXES = 2_000
 
 
 @dataclass
@@ -81,9 +81,9 @@ class Folded:
 
 def folded(chain: Chain, registry: Registry, seed: str, *, job_name: str, working_directory: str) -> Folded:
     """Return the folded plan of a chain. Raises ChainError as a plan does, RequestError where it has too many boxes."""
-    if len(chain.nodes) > MOST_BOXES:
+    if len(chain.nodes) > MAX_BOXES:
         raise RequestError(
-            f"{chain.source} has {len(chain.nodes)} tasks in its file, and a picture has at most {MOST_BOXES}",
+            f"{chain.source} has {len(chain.nodes)} tasks in its file, and a picture has at most {MAX_BOXES}",
             hint="use loops, or `eas plan` without --graph",
         )
     walked = walk(chain, registry, seed, job_name=job_name, working_directory=working_directory)

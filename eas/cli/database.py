@@ -13,7 +13,7 @@ from eas.app import App
 from eas.cli import normalise
 from eas.cli.options import json_option, print_json
 from eas.cli.output import echo
-from eas.cli.services import make_url, password_of, refuse_both
+from eas.cli.services import make_url, password_of, reject_url_with_parts
 from eas.operations import backup
 from eas.operations import prune as pruning
 from eas.operations.init import init_database
@@ -51,7 +51,7 @@ def init(
 
     A missing MySQL database is created if the user has the privilege.
     """
-    refuse_both(url, db_engine=db_engine, db_host=db_host, db_port=db_port, db_user=db_user, db_name=db_name)
+    reject_url_with_parts(url, db_engine=db_engine, db_host=db_host, db_port=db_port, db_user=db_user, db_name=db_name)
     if db_engine == "mysql" or (db_engine is None and any((db_host, db_port, db_user))):
         password = password_of(db_passwd, db_user, "EAS_DB_PASSWD", "MySQL")
         url = make_url(

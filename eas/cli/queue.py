@@ -9,7 +9,7 @@ from eas.app import App
 from eas.cli import normalise
 from eas.cli.options import json_option, print_json
 from eas.cli.output import echo
-from eas.cli.services import make_url, password_of, refuse_both
+from eas.cli.services import make_url, password_of, reject_url_with_parts
 from eas.operations import pause as pausing
 from eas.operations.empty_queue import empty_queue
 from eas.operations.init import init_queue, leaf_types
@@ -44,7 +44,9 @@ def init(
     mq_passwd: str | None,
 ) -> None:
     """Declare the queues, check that they work, and save the settings for later commands."""
-    refuse_both(url, queue_implementation=queue_implementation, mq_host=mq_host, mq_port=mq_port, mq_user=mq_user)
+    reject_url_with_parts(
+        url, queue_implementation=queue_implementation, mq_host=mq_host, mq_port=mq_port, mq_user=mq_user
+    )
     if queue_implementation == "sql":
         url = "sql:"
     elif queue_implementation == "amqp" or any((mq_host, mq_port, mq_user)):

@@ -171,7 +171,7 @@ def _run(
     summary = summarise(app.database, job_id)
     if not JobState(summary.state).final:
         why = f": {state.message}" if state is not None else ""
-        raise EASError(f"job {job_id} is not over{why}", hint=_how_to_go_on(app, job_id))
+        raise EASError(f"job {job_id} is not over{why}", hint=_resume_hint(app, job_id))
     result = state.result(raise_on_failure=False) if state is not None else None
     return summary, [Path(path) for path in result["reports"]] if isinstance(result, dict) else []
 
@@ -194,7 +194,7 @@ def _shown(
     HAND_OVER.set(handed)
     try:
         if server is None:
-            return _patiently(app, early.driver.orchestrator.job_id, flow)
+            return _with_retries(app, early.driver.orchestrator.job_id, flow)
         if server.ready() is None:
             _preload_reports(app, early.driver.orchestrator.job_id)  # while Prefect starts
         address = server.wait()
@@ -212,14 +212,14 @@ def _on_local_server(
 ) -> State[Any] | None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.task_run_events import await_records
+    from flows.task_run_events import wait_until_recorded
 
     console.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
     with temporary_settings({PREFECT_API_URL: url}):
         try:
-            return _patiently(app, handed.early.driver.orchestrator.job_id, flow)
+            return _with_retries(app, handed.early.driver.orchestrator.job_id, flow)
         finally:
-            await_records({run: shown.opened for run, shown in handed.shown.items()})
+            wait_until_recorded({run: shown.opened for run, shown in handed.shown.items()})
 
 
 @contextmanager
@@ -236,13 +236,13 @@ def _local_server(app: App, console: Console) -> Iterator[LocalServer]:
         yield server
 
 
-def _how_to_go_on(app: App, job_id: int) -> str:
+def _resume_hint(app: App, job_id: int) -> str:
     resume = f"eas run --resume {job_id}"
     held = app.database.fetch(lambda connection: job_selection.held(connection, job_id)).tasks
     return f"eas reschedule --job-id {job_id} puts {held} withdrawn tasks back; then {resume}" if held else resume
 
 
-def _patiently(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, State[Any]]]) -> State[Any] | None:
+def _with_retries(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, State[Any]]]) -> State[Any] | None:
     """Run the flow, and run it again if Prefect's server is too busy; the job continues where it was.
 
     Returns the flow's state, or None if the server failed after the job had ended. Raises ServiceError.
@@ -274,7 +274,7 @@ def _reports(app: App, job_id: int) -> list[Path]:
     return write_job_reports(app.database, job_id, app.settings.reports_directory / f"job_{job_id}")
 
 
-def _remedies(summary: JobSummary) -> Iterator[str]:
+def _hints(summary: JobSummary) -> Iterator[str]:
     """Yield hints about a job that did not succeed: its settings are stored, so wrong ones need a new job."""
     job = summary.job_id
     if summary.state == JobState.FAILED:
@@ -292,7 +292,7 @@ def _show(summary: JobSummary, found: Mapping[str, Mapping[str, int]], reports: 
     if len(summary.failures) > SHOWN_FAILURES:
         console.print(f"... and {len(summary.failures) - SHOWN_FAILURES} more: eas report errors", highlight=False)
     if not summary.succeeded:
-        for line in _remedies(summary):
+        for line in _hints(summary):
             console.print(line, highlight=False, soft_wrap=True)
     for path in reports:
         console.print(str(path), highlight=False, soft_wrap=True)

@@ -22,7 +22,7 @@ def password_of(given: str | None, user: str | None, variable: str, what: str) -
     return None
 
 
-def refuse_both(url: str | None, **parts: object) -> None:
+def reject_url_with_parts(url: str | None, **parts: object) -> None:
     """Raise SettingsError if both a URL and parts of one are given."""
     given = [f"--{name.replace('_', '-')}" for name, value in parts.items() if value is not None]
     if url is not None and given:

@@ -29,7 +29,7 @@ from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import service_warnings
 from eas.taskdb.service_lease import SCALER, SUPERVISOR, is_alive
 
-LEAST_SPACE = 1e9
+MIN_FREE_BYTES = 1e9
 """Minimum free space of a disk [bytes]; less is reported as a problem."""
 PACKAGES = ("prefect", "sqlalchemy", "pandas", "numpy", "pymysql", "pika")
 
@@ -136,7 +136,7 @@ def check_disks(settings: Settings) -> list[Finding]:
         existing = _existing(folder.absolute())
         space = shutil.disk_usage(existing)
         text = f"{space.free / 1e9:.1f} GB of {space.total / 1e9:.1f} GB free at {existing}"
-        enough = space.free >= LEAST_SPACE
+        enough = space.free >= MIN_FREE_BYTES
         finding = ok(text) if enough else problem(text, "free some space, or set EAS_DATA_DIR or TMPDIR")
         found.setdefault(existing.stat().st_dev, finding)
     return list(found.values())

@@ -111,7 +111,7 @@ def check_inputs(connection: Connection | None, chain: Chain, planned: Plan, reg
             if status.current_version_id is not None or will_be_made(status.maker_state):
                 del wanted[product]
         if wanted:
-            _drop_what_others_plan(connection, wanted, registry)
+            _drop_planned_by_others(connection, wanted, registry)
     if wanted:
         raise ChainError(chain.source, [_missing_maker(product, path) for product, path in wanted.items()][:50])
 
@@ -121,7 +121,7 @@ def will_be_made(state: str | None) -> bool:
     return state is not None and not TaskState(state).final
 
 
-def _drop_what_others_plan(connection: Connection, wanted: dict[products.Product, str], registry: Registry) -> None:
+def _drop_planned_by_others(connection: Connection, wanted: dict[products.Product, str], registry: Registry) -> None:
     """Remove inputs that another unfinished job will make, even if it has not expanded so far yet."""
     for job in unfinished_jobs.unfinished(connection):
         try:

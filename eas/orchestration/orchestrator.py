@@ -350,7 +350,7 @@ class Orchestrator:
             attempts.mark_seen(connection, self._seen)
             decision = reuse.decide(connection, self.job, leaves)
             wanted = [leaf for leaf in leaves if leaf not in decision]
-            decision.refused.update(product_claims.claim_again(connection, self.job_id, wanted))
+            decision.refused.update(product_claims.reclaim_outputs(connection, self.job_id, wanted))
             tasks.accept(connection, list(decision.kept.items()), now)
             items = [self._item(node) for node in nodes if node.task_id not in decision]
             return attempts.queue(connection, items, now), decision

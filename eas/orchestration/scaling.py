@@ -76,17 +76,22 @@ class Load:
 
 @dataclass(frozen=True)
 class Decision:
-    """How many workers of a type to start now, the reason, and how many stuck ones to stop (``take_back``)."""
+    """How many workers of a type to start now, the reason, and how many stuck ones to stop (``cancel_stuck``)."""
 
     worker_type: str
     start: int
     reason: str
     load: Load
-    take_back: int = 0
+    cancel_stuck: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        own = {"worker_type": self.worker_type, "start": self.start, "take_back": self.take_back, "reason": self.reason}
+        own = {
+            "worker_type": self.worker_type,
+            "start": self.start,
+            "cancel_stuck": self.cancel_stuck,
+            "reason": self.reason,
+        }
         return own | self.load.to_json()
 
 
@@ -196,7 +201,7 @@ def decide(
     return [each.decision(startup, full=full) for each in demands]
 
 
-class RoomMemory:
+class CapacityMemory:
     """Remembers when the cluster was full, to start fewer workers for a while. One object for each scaler."""
 
     def __init__(self) -> None:
@@ -224,7 +229,7 @@ class _Demand:
     most: int
     """Workers to start to reach the maximum."""
     start: int = 0
-    take_back: int = 0
+    cancel_stuck: int = 0
 
     @classmethod
     def of(cls, load: Load, minimum: int, maximum: int, startup: float) -> _Demand:
@@ -242,7 +247,9 @@ class _Demand:
         return there == 0, waits, (self.load.seconds + self.load.unmeasured) / (there + 1)
 
     def decision(self, startup: float, *, full: bool) -> Decision:
-        return Decision(self.load.worker_type, self.start, _reason(self, startup, full=full), self.load, self.take_back)
+        return Decision(
+            self.load.worker_type, self.start, _reason(self, startup, full=full), self.load, self.cancel_stuck
+        )
 
 
 def _share_out(demands: Sequence[_Demand], pending: int) -> None:
@@ -261,13 +268,13 @@ def _share_out(demands: Sequence[_Demand], pending: int) -> None:
 def _wait_for_room(demands: Sequence[_Demand]) -> None:
     """Keep one worker of the most urgent type waiting for room; stop the other stuck ones."""
     for each in demands:
-        each.take_back = each.load.stuck
+        each.cancel_stuck = each.load.stuck
     needy = [each for each in demands if each.needed > each.load.idle and each.load.stuck + each.most > 0]
     if not needy:
         return
     first = max(needy, key=lambda each: each.urgency)
     if first.load.stuck:
-        first.take_back -= 1
+        first.cancel_stuck -= 1
     elif first.load.starting == 0:
         first.start = 1
 
@@ -298,8 +305,8 @@ def _reason(demand: _Demand, startup: float, *, full: bool) -> str:
     text += f"{held}; {load.workers} alive, {load.idle} idle, {load.starting} starting"
     if load.stuck:
         text += f", {load.stuck} of them without room"
-    if demand.take_back:
-        text += f"; taking {demand.take_back} back"
+    if demand.cancel_stuck:
+        text += f"; taking {demand.cancel_stuck} back"
     if start > demand.wanted:
         return f"{text}; starting {start} (minimum)"
     if start < demand.wanted:

@@ -46,7 +46,7 @@ class RabbitMQQueue(JobQueue):
         self.broker = Broker(url)
         self._later = Delayed()
         self._lock = threading.Condition()
-        self._herald: threading.Thread | None = None
+        self._delay_thread: threading.Thread | None = None
         self._closing = False
         self._claiming = 0
         self._serial = 0
@@ -64,7 +64,7 @@ class RabbitMQQueue(JobQueue):
             self._known |= {message.task_type for message in messages}
         now = self.store.now()
         due = [message for message in messages if message.available_at <= now]
-        self._postpone([message for message in messages if message.available_at > now])
+        self._delay([message for message in messages if message.available_at > now])
         try:
             self._send(due)
         except BrokerGoneError as error:
@@ -81,16 +81,18 @@ class RabbitMQQueue(JobQueue):
                     hint="check policies and limits of that queue; `eas queue init` declares it",
                 )
 
-    def _postpone(self, messages: Iterable[QueuedAttempt]) -> None:
+    def _delay(self, messages: Iterable[QueuedAttempt]) -> None:
         with self._lock:
             for message in messages:
                 self._later.add(message)
-            if len(self._later) and self._herald is None and not self._closing:
-                self._herald = threading.Thread(target=self._announce, name="rabbitmq-delayed", daemon=True)
-                self._herald.start()
+            if len(self._later) and self._delay_thread is None and not self._closing:
+                self._delay_thread = threading.Thread(
+                    target=self._publish_delayed, name="rabbitmq-delayed", daemon=True
+                )
+                self._delay_thread.start()
             self._lock.notify_all()
 
-    def _announce(self) -> None:
+    def _publish_delayed(self) -> None:
         """Publish messages when they become due, in a separate thread, because a worker may be busy for hours."""
         while not self._closing:
             try:

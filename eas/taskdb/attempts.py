@@ -75,9 +75,9 @@ def set_task_states(connection: Connection, task_ids: Iterable[int], state: Task
         connection.execute(update(tables.tasks).where(tables.tasks.c.id.in_(part)).values(state=state, **values))
 
 
-def keep_alive(connection: Connection, worker_id: str, now: float) -> set[int]:
+def record_heartbeat(connection: Connection, worker_id: str, now: float) -> set[int]:
     """Write a heartbeat for a worker and its running attempts; return the attempts that it still holds."""
-    workers.keep_alive(connection, worker_id, now)
+    workers.record_heartbeat(connection, worker_id, now)
     held = (ATTEMPTS.c.worker_id == worker_id) & (ATTEMPTS.c.state == AttemptState.RUNNING)
     connection.execute(update(ATTEMPTS).where(held).values(heartbeat_at=now))
     return held_by(connection, worker_id)

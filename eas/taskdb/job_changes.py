@@ -56,7 +56,7 @@ def take_off(connection: Connection, rows: Sequence[AnyRow], now: float, *, why:
     """Close locked attempts as cancelled; running ones get a result with the reason ``why``."""
     closed = {"state": AttemptState.CANCELLED, "ended_at": now}
     attempts.change(connection, (row.id for row in rows), ATTEMPTS.c.state.in_(attempts.OPEN), **closed)
-    ran = [results.broken_off(row, why, now) for row in rows if row.state == AttemptState.RUNNING]
+    ran = [results.aborted_result(row, why, now) for row in rows if row.state == AttemptState.RUNNING]
     if ran:
         connection.execute(insert(tables.attempt_results), ran)
 

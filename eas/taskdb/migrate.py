@@ -67,7 +67,7 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
         if not database.is_sqlite:
             _check_server(connection, database)
         if before is None:
-            _clear_remains(connection, database)
+            _drop_partial_schema(connection, database)
         if before != head_revision():
             upgrade(connection, "head")
         _fill_registry(connection, registry)
@@ -124,16 +124,16 @@ def _check_server(connection: Connection, database: TaskDatabase) -> None:
         )
 
 
-def _clear_remains(connection: Connection, database: TaskDatabase) -> None:
+def _drop_partial_schema(connection: Connection, database: TaskDatabase) -> None:
     """Remove tables that a killed ``initialise`` left: MySQL commits each table when it is created."""
-    _refuse_foreign(connection, database)
+    _reject_foreign_tables(connection, database)
     present = set(inspect(connection).get_table_names())
     for table in reversed(tables.metadata.sorted_tables):
         if table.name in present:
             table.drop(connection)
 
 
-def _refuse_foreign(connection: Connection, database: TaskDatabase) -> None:
+def _reject_foreign_tables(connection: Connection, database: TaskDatabase) -> None:
     """Raise RequestError for a database without EAS's schema that holds tables or rows of another program."""
     present = set(inspect(connection).get_table_names()) - {"alembic_version"}
     declared = [table for table in tables.metadata.sorted_tables if table.name in present]
@@ -156,7 +156,7 @@ def require_schema(database: TaskDatabase) -> None:
     with database.read() as connection:
         found = current_revision(connection)
         if found is None:
-            _refuse_foreign(connection, database)
+            _reject_foreign_tables(connection, database)
     if found != head_revision():
         state = "is empty" if found is None else f"has schema {found}, but this release needs {head_revision()}"
         raise ServiceError(f"the task database {database.safe_url} {state}", hint="run `eas db init`")

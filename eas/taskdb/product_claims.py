@@ -62,7 +62,7 @@ def claim(connection: Connection, job_id: int, wanted: Mapping[int, int]) -> dic
     return refused
 
 
-def claim_again(connection: Connection, job_id: int, task_ids: Iterable[int]) -> dict[int, str]:
+def reclaim_outputs(connection: Connection, job_id: int, task_ids: Iterable[int]) -> dict[int, str]:
     """Claim again the outputs of tasks about to be queued that no longer hold their claims."""
     wanted: dict[int, int] = {}
     for part in chunks(task_ids):

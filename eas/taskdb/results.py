@@ -73,7 +73,7 @@ def _result_row(result: AttemptResult) -> dict[str, object]:
     }
 
 
-def broken_off(row: AnyRow, reason: str, now: float) -> dict[str, object]:
+def aborted_result(row: AnyRow, reason: str, now: float) -> dict[str, object]:
     """Return the result row of a claimed attempt that was aborted; its resource usage is unknown."""
     # The clock of the claiming process may be slightly ahead of this one's.
     began = min(row.claimed_at, now)

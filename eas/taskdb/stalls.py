@@ -11,7 +11,7 @@ from eas.model import QueuedAttempt
 from eas.states import AttemptState, TaskState
 from eas.taskdb import attempts, retry, tables, workers
 from eas.taskdb.engine import AnyRow
-from eas.taskdb.results import broken_off
+from eas.taskdb.results import aborted_result
 
 ATTEMPTS = tables.attempts
 GONE = "its process is gone"
@@ -53,7 +53,7 @@ def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str,
     if not rows:
         return Stalled((), ())
     attempts.end_running(connection, (row.id for row in rows), AttemptState.STALLED, now)
-    ends = [broken_off(row, _why_stalled(row, why, now), now) for row in rows]
+    ends = [aborted_result(row, _why_stalled(row, why, now), now) for row in rows]
     connection.execute(insert(tables.attempt_results), ends)
     workers.lose(connection, sorted({row.worker_id for row in rows}), why, now)
     requeued = retry.retry_or_give_up(connection, rows, TaskState.STALLED, now)

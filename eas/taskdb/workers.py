@@ -68,7 +68,7 @@ def _host(connection: Connection, host: Host) -> int:
     return int(found)
 
 
-def keep_alive(connection: Connection, worker_id: str, now: float) -> None:
+def record_heartbeat(connection: Connection, worker_id: str, now: float) -> None:
     """Record a worker's heartbeat, also if another process has marked it as lost meanwhile."""
     worker = tables.workers
     here = (worker.c.id == worker_id) & (worker.c.state != WorkerState.LEFT)

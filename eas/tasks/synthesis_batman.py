@@ -19,7 +19,7 @@ from eas.tasks.lightcurves import TRANSIT_STATISTICS, check_lightcurve, check_me
 from eas.tasks.settings import dictionary, warn_text_numbers, warn_unknown
 from eas.tasks.transit_model import Transit, noise_per_sample, transit_statistics
 
-MOST_SAMPLES: Final = 50_000_000
+MAX_SAMPLES: Final = 50_000_000
 """Maximum number of samples: forty years at 25 s. More do not fit into a worker's memory."""
 
 
@@ -35,10 +35,10 @@ def sample_times(duration: float, cadence: float) -> FloatArray:
     Raises TaskFailure for fewer than two samples, or more than memory holds.
     """
     count = math.ceil(duration * SECONDS_PER_DAY / cadence - 1e-6)
-    if not 2 <= count <= MOST_SAMPLES:
+    if not 2 <= count <= MAX_SAMPLES:
         raise TaskFailure(
             f"a duration of {duration:g} days at a cadence of {cadence:g} s makes {count} samples",
-            hint=f"choose specs.duration and specs.sampling_cadence for 2 to {MOST_SAMPLES} samples",
+            hint=f"choose specs.duration and specs.sampling_cadence for 2 to {MAX_SAMPLES} samples",
         )
     times: FloatArray = np.arange(count, dtype=np.float64) * float(cadence) / SECONDS_PER_DAY
     return times

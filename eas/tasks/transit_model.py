@@ -29,7 +29,7 @@ ARGUMENT_OF_PERIASTRON: Final = 90.0
 """[degrees] With this value, the transit of an eccentric orbit is at periastron."""
 SHORT_EXPOSURE: Final = 60.0
 """Maximum exposure [s] without supersampling: less than 1% of a transit of two hours."""
-MOST_SUBSAMPLES: Final = 31
+MAX_SUBSAMPLES: Final = 31
 EVALUATIONS_PER_BLOCK: Final = 2**18
 """Number of evaluations at a time, which limits the memory of supersampling."""
 
@@ -105,7 +105,7 @@ class Transit:
         """
         if not self.planet_radius:
             return np.ones_like(times)
-        count = 1 if cadence <= SHORT_EXPOSURE else min(math.ceil(cadence / SHORT_EXPOSURE), MOST_SUBSAMPLES)
+        count = 1 if cadence <= SHORT_EXPOSURE else min(math.ceil(cadence / SHORT_EXPOSURE), MAX_SUBSAMPLES)
         offsets = ((np.arange(count) + 0.5) / count - 0.5) * cadence / SECONDS_PER_DAY
         rows = EVALUATIONS_PER_BLOCK // count
         parameters = self.parameters()

@@ -28,12 +28,12 @@ from eas.tasks.settings import dictionary
 BINS: Final = 200
 """Number of bins of the folded light curve: with ten, half the period is found as often as the period."""
 STATISTICS: Final = ("power", "sde", "snr", "depth", "duration", "first_transit", "transit_count")
-MOST_FREQUENCIES: Final = 50_000_000
+MAX_FREQUENCIES: Final = 50_000_000
 NEAR: Final = 5
 """Number of frequency steps on either side within which a multiple of a period is searched: half the shortest box."""
 ALIKE: Final = 0.85
 """Minimum power of a multiple of the best period, relative to the highest power, to be preferred."""
-MOST_PEAKS: Final = 1000
+MAX_PEAKS: Final = 1000
 """Maximum number of peaks that are examined for a dip, strongest first."""
 
 
@@ -101,7 +101,7 @@ def make_grid(search: Search, qmin: float, qmax: float) -> Grid:
     lowest = max(1 / search.period_max, np.nextafter(1 / search.span, math.inf))
     step = 1 / (search.span * BINS)
     count = max(1, math.floor((1 / search.period_min - lowest) / step) + 1)
-    if count > MOST_FREQUENCIES:
+    if count > MAX_FREQUENCIES:
         raise TaskFailure(
             f"{count} trial frequencies would be needed", hint="raise search_settings.period_min, or lower lc_duration"
         )
@@ -121,7 +121,7 @@ def search_grid(
     noise = np.spacing(np.max(np.abs(fluxes)))
     if spectrum.max() <= noise:
         return spectrum, None
-    peaks = np.argsort(spectrum)[::-1][:MOST_PEAKS]
+    peaks = np.argsort(spectrum)[::-1][:MAX_PEAKS]
     for index in peaks:
         box = folded.box(grid.frequency(int(index)))
         if box.depth > noise:

@@ -34,8 +34,8 @@ SERIES: Final = (
 )
 """Metadata that QC compares."""
 STATISTICS: Final = ("power", "transit_count", "period_span", "first_transit", "last_transit", "depth", "duration")
-MOST_STEPS: Final = 50_000_000
-MOST_RANGES: Final = 5_000_000
+MAX_STEPS: Final = 50_000_000
+MAX_RANGES: Final = 5_000_000
 ROUNDING: Final = 1e-6
 """[samples]"""
 LABORIOUS: Final = 2e11
@@ -137,7 +137,7 @@ def fixed_step(lightcurve: LightCurve) -> Series:
     step, begin = float(np.median(steps)), float(lightcurve.times[0])
     places = np.rint((lightcurve.times - begin) / step).astype(np.int64)
     count = int(places[-1]) + 1
-    if count > MOST_STEPS:
+    if count > MAX_STEPS:
         raise TaskFailure(
             f"the light curve spans {count} steps of {step * SECONDS_PER_DAY:g} s",
             hint="bin it to a longer cadence first",
@@ -169,7 +169,7 @@ def make_grid(search: Search, series: Series, numbers: Mapping[str, float]) -> G
     lengths = np.unique(np.maximum(np.rint(durations / series.step), 1).astype(np.int64))
     variation = numbers["max_ttv_mag"]
     count = math.floor(math.log(search.period_max / search.period_min) / math.log1p(variation / 2)) + 1
-    if count > MOST_RANGES:
+    if count > MAX_RANGES:
         raise TaskFailure(f"{count} ranges of periods would be needed", hint="raise search_settings.max_ttv_mag")
     periods = search.period_min / series.step * (1 + variation / 2) ** np.arange(count)
     # At short periods neighbouring ranges often round to the same numbers of samples.

@@ -8,7 +8,7 @@ from typing import Any
 from eas.plain_text import duration_text, one_line, time_text
 
 WIDTH, LEFT, ROW = 960, 150, 18
-MOST_WORKERS = 60
+MAX_WORKERS = 60
 """Maximum number of rows of the chart."""
 
 TICKS = 6
@@ -27,7 +27,7 @@ def timeline(rows: Sequence[Any], now: float) -> dict[str, Any] | None:
     workers = list(
         dict.fromkeys(row.worker_id for row in sorted(rows, key=lambda row: (row.host or "", row.worker_id)))
     )
-    lines = {worker: number for number, worker in enumerate(workers[:MOST_WORKERS])}
+    lines = {worker: number for number, worker in enumerate(workers[:MAX_WORKERS])}
     hosts = {row.worker_id: row.host or "" for row in rows}
     bars = []
     for row in rows:
@@ -52,4 +52,4 @@ def timeline(rows: Sequence[Any], now: float) -> dict[str, Any] | None:
     ]
     height = 4 + ROW * len(lines)
     return {"bars": bars, "names": names, "ticks": ticks, "height": height, "width": WIDTH, "left": LEFT,
-            "cut": len(workers) > MOST_WORKERS, "begin": begin, "end": end}  # fmt: skip
+            "cut": len(workers) > MAX_WORKERS, "begin": begin, "end": end}  # fmt: skip

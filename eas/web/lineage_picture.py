@@ -10,7 +10,7 @@ from eas.taskdb.queries import task_details
 from eas.taskdb.queries.lineage import Lineage
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 210, 44, 50, 14
-MOST_ROWS = 12
+MAX_ROWS = 12
 """Maximum number of boxes in one column."""
 
 TEXT = 26
@@ -43,13 +43,13 @@ def draw(up: Lineage, down: Lineage) -> dict[str, Any]:
 
 
 def _places(columns: dict[Key, int]) -> dict[Key, tuple[int, int]]:
-    """Return column and row of each box, ``MOST_ROWS`` in a column."""
+    """Return column and row of each box, ``MAX_ROWS`` in a column."""
     used: dict[int, int] = {}
     found = {}
     for key, column in columns.items():
         row = used.get(column, 0)
         used[column] = row + 1
-        if row < MOST_ROWS:
+        if row < MAX_ROWS:
             found[key] = (column, row)
     return found
 

@@ -180,7 +180,7 @@ def pass_fail(request: Request) -> Response:
     )  # fmt: skip
 
 
-MOST_CELLS = 60
+MAX_CELLS = 60
 """Maximum number of rows and columns of a grid."""
 
 
@@ -190,9 +190,9 @@ def _grid(rates: list[outcomes.Rate]) -> dict[str, Any]:
     rows = list(dict.fromkeys(rate.row for rate in rates))
     cells = {(rate.row, rate.column): rate for rate in rates}
     return {
-        "columns": columns[:MOST_CELLS],
-        "lines": [(row, [cells.get((row, column)) for column in columns[:MOST_CELLS]]) for row in rows[:MOST_CELLS]],
-        "cut": len(rows) > MOST_CELLS or len(columns) > MOST_CELLS,
+        "columns": columns[:MAX_CELLS],
+        "lines": [(row, [cells.get((row, column)) for column in columns[:MAX_CELLS]]) for row in rows[:MAX_CELLS]],
+        "cut": len(rows) > MAX_CELLS or len(columns) > MAX_CELLS,
     }
 
 

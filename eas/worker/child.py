@@ -10,12 +10,12 @@ import os
 import socket
 import sys
 
-from eas.worker.sandbox import die_with
+from eas.worker.sandbox import exit_with_parent
 
 
 def main(fd: int, parent: int) -> None:
     """Serve requests of the process ``parent``, received over the socket ``fd``, until that process ends."""
-    die_with(parent)
+    exit_with_parent(parent)
     from eas.worker.child_ipc import Channel
     from eas.worker.child_runner import ChildRunner
 

@@ -38,9 +38,9 @@ class Channel:
         self._decoder = Decoder()
         self._pending: deque[Message] = deque()
         self._lock = threading.RLock()
-        os.register_at_fork(after_in_child=self._become_silent)
+        os.register_at_fork(after_in_child=self._close_after_fork)
 
-    def _become_silent(self) -> None:
+    def _close_after_fork(self) -> None:
         self.forked = True
         self._connection.close()
 
@@ -91,7 +91,7 @@ class Channel:
                 self._pending.append(message)
         return bool(data)
 
-    def wait_for_the_end(self) -> None:
+    def wait_until_killed(self) -> None:
         """Ignore further requests until the parent kills this process or closes the connection."""
         while self._receive(0):
             self._pending.clear()

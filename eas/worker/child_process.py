@@ -68,14 +68,14 @@ class ChildProcess:
     """
 
     def __init__(self, options: ChildOptions, guard: Guard) -> None:
-        self.ready = self.lost = self._garbled = False
+        self.ready = self.lost = self._protocol_violated = False
         self.totals = (0.0, 0.0)
         self.resident = 0.0
         self._tag = secrets.token_hex(16)
         self._decoder = Decoder()
         self._outgoing = bytearray()
         self._poll, self._quick_poll = select.poll(), select.poll()
-        self._congested = self._talkative = False
+        self._has_unsent_data = self._has_output = False
         self._temporary = tempfile.mkdtemp(prefix="eas-")
         guard.remove(self._temporary)
         self._socket, theirs = socket.socketpair()
@@ -157,21 +157,21 @@ class ChildProcess:
         except OSError:  # the child is dead: ``receive`` will notice
             sent = len(self._outgoing)
         del self._outgoing[:sent]
-        if bool(self._outgoing) != self._congested:
-            self._congested = bool(self._outgoing)
-            events = select.POLLIN | (select.POLLOUT if self._congested else 0)
+        if bool(self._outgoing) != self._has_unsent_data:
+            self._has_unsent_data = bool(self._outgoing)
+            events = select.POLLIN | (select.POLLOUT if self._has_unsent_data else 0)
             self._poll.modify(self._socket, events)
             self._quick_poll.modify(self._socket, events)
 
     def wait(self, timeout: float) -> list[Message]:
         """Wait up to ``timeout`` [s] for an event; return the messages received."""
-        events = [] if self._talkative else self._quick_poll.poll(min(_QUICK, max(0, math.ceil(timeout * 1000))))
+        events = [] if self._has_output else self._quick_poll.poll(min(_QUICK, max(0, math.ceil(timeout * 1000))))
         if not events:
             events = self._poll.poll(max(0, math.ceil(timeout * 1000)))
         for fd, _ in events:
             for stream in self.streams:
                 if fd == stream.fd:
-                    self._talkative = True
+                    self._has_output = True
                     stream.read()
                     if stream.ended:
                         self._poll.unregister(fd)
@@ -187,7 +187,7 @@ class ChildProcess:
 
     def receive(self) -> Iterator[Message]:
         """Yield the messages that have arrived; stop at the first invalid one."""
-        while not self._garbled:
+        while not self._protocol_violated:
             try:
                 data = self._socket.recv(_CHUNK)
             except BlockingIOError:
@@ -200,14 +200,14 @@ class ChildProcess:
             try:
                 yield from map(checked, self._decoder.feed(data))
             except (ValueError, RecursionError):
-                self.lost = self._garbled = True
+                self.lost = self._protocol_violated = True
                 return
             if len(data) < _CHUNK:
                 return
 
     def output(self) -> list[LogEntry]:
         """Return the output of the attempt that has just ended."""
-        self._talkative = False
+        self._has_output = False
         return [entry for stream in self.streams if (entry := stream.take()) is not None]
 
     def kill(self) -> End:
@@ -216,7 +216,7 @@ class ChildProcess:
         Messages that it sent before can be received until ``close``.
         """
         reason = ""
-        if self._garbled:
+        if self._protocol_violated:
             reason = "the task's code wrote to the worker's connection"
         elif self.lost and not self._has_ended(1.0):
             reason = "the task's code closed the worker's connection"
@@ -235,7 +235,7 @@ class ChildProcess:
         peak = used.ru_maxrss * 1024 / MEGABYTE if used.ru_maxrss > own and sys.platform == "linux" else 0.0
         return End(reason or described, cpu, max(peak, self.resident))
 
-    def ask_to_end(self, patience: float) -> None:
+    def request_exit(self, patience: float) -> None:
         """Send SIGTERM to the child's process group and wait up to ``patience`` [s] for the child to exit."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGTERM)

@@ -64,7 +64,7 @@ class ChildRunner:
             if answer["retire"]:
                 break
         self._scratch.leave()
-        self._channel.wait_for_the_end()
+        self._channel.wait_until_killed()
 
     def _answer(self, request: Message) -> Message:
         """Run what ``request`` asks for and return the ``result`` message."""
@@ -154,7 +154,7 @@ class ChildRunner:
     def _report(self, error: BaseException) -> str:
         """Log ``error`` with its traceback and return the reason in one line."""
         if isinstance(error, MemoryError):
-            self._sandbox.make_room()
+            self._sandbox.raise_memory_limit()
             self._retire = "it ran out of memory"
         try:
             reason, trace = self._describe(error)

@@ -360,7 +360,7 @@ class Executor:
             remove(pending.work.scratch)
 
     def _abort(self, child: ChildProcess, reason: str) -> None:
-        child.ask_to_end(_GRACE)
+        child.request_exit(_GRACE)
         pending, end = self._lose(child, aimed=True)
         if pending is not None:
             self._pending.popleft()

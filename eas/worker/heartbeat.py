@@ -94,7 +94,7 @@ class Heartbeat:
     def _one_beat(self) -> None:
         held = set(self._held)
         # now() is evaluated inside the transaction: a repeated try must write its own time, not that of the first.
-        kept = self.database.transact(lambda c: attempts.keep_alive(c, self.worker_id, self.database.now()))
+        kept = self.database.transact(lambda c: attempts.record_heartbeat(c, self.worker_id, self.database.now()))
         self._lose(held - kept)
 
     def _glance(self) -> None:

@@ -29,7 +29,7 @@ _RESERVE = 256 * MEGABYTE
 _MAX_DAEMONS = 16
 
 
-def die_with(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """Make the kernel kill this process when ``parent`` (the thread that started it) ends.
 
     On other systems, the child exits when the connection closes.
@@ -70,14 +70,14 @@ class Sandbox:
         os.umask(self._umask)
         self._recursion = sys.getrecursionlimit()
         self._flush = ctypes.CDLL(None).fflush if os.name == "posix" else lambda _: 0
-        os.register_at_fork(after_in_child=self._leave_streams)
+        os.register_at_fork(after_in_child=self._close_saved_streams)
 
-    def _leave_streams(self) -> None:
+    def _close_saved_streams(self) -> None:
         for _, saved, _ in self._streams:
             with contextlib.suppress(OSError):
                 os.close(saved)
 
-    def make_room(self) -> None:
+    def raise_memory_limit(self) -> None:
         """Raise the memory limit after a MemoryError, so that the child can report the error."""
         if self._limit is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (self._limit + _RESERVE, self._limit + _RESERVE))

@@ -201,7 +201,7 @@ class Worker:
             claimed = self._claim(self.task_types, 1, self._patience())
             now = time.monotonic()
             if claimed:
-                self._work_off(claimed, scratch)
+                self._run_batch(claimed, scratch)
                 worked = time.monotonic()
             elif self.options.idle_exit is not None and now - worked >= self.options.idle_exit:
                 self.leave(f"nothing to do for {self.options.idle_exit:g} s")
@@ -246,7 +246,7 @@ class Worker:
 
     # -- running -------------------------------------------------------------------------------
 
-    def _work_off(self, claimed: Sequence[ClaimedAttempt], scratch: Path) -> None:
+    def _run_batch(self, claimed: Sequence[ClaimedAttempt], scratch: Path) -> None:
         """Run claimed attempts and record their results; hand back those that were not run."""
         batch = _Batch(claimed[0].task_type)
         self.executor.window = self._how_many(batch.task_type)

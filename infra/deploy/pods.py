@@ -9,7 +9,7 @@ PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"
 CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
-class Trouble(NamedTuple):
+class PodProblem(NamedTuple):
     """A problem of a pod."""
 
     what: str
@@ -50,11 +50,11 @@ def restarts(pod: Object) -> int:
     return sum(int(each.get("restartCount", 0)) for each in _statuses(pod))
 
 
-def trouble(pod: Object) -> Trouble | None:
+def trouble(pod: Object) -> PodProblem | None:
     """Return the problem that prevents a pod from running, or None."""
     name = name_of(pod)
     if (unscheduled := _unscheduled(pod)) is not None:
-        return Trouble(f"pod {name} cannot be scheduled: {unscheduled or 'no reason given'}", _room(unscheduled))
+        return PodProblem(f"pod {name} cannot be scheduled: {unscheduled or 'no reason given'}", _room(unscheduled))
     for each in _statuses(pod):
         if found := _container_trouble(name, each):
             return found
@@ -66,7 +66,7 @@ def is_unscheduled(pod: Object) -> bool:
     return _unscheduled(pod) is not None
 
 
-def lacks_room(pod: Object) -> bool:
+def lacks_resources(pod: Object) -> bool:
     """Whether a pod waits because no node has enough cores or memory left."""
     return "Insufficient" in (_unscheduled(pod) or "")
 
@@ -87,17 +87,17 @@ def _room(said: str) -> str:
     return "see `kubectl describe nodes`: taints and labels must match"
 
 
-def _container_trouble(pod: str, status: Object) -> Trouble | None:
+def _container_trouble(pod: str, status: Object) -> PodProblem | None:
     waiting = status.get("state", {}).get("waiting") or {}
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     if reason in PULL_TROUBLE:
         hint = "build and load the images (`make images`), or give --registry and --tag"
-        return Trouble(f"pod {pod} cannot get its image {status.get('image', '')}: {said or reason}", hint)
+        return PodProblem(f"pod {pod} cannot get its image {status.get('image', '')}: {said or reason}", hint)
     if reason in CONFIG_TROUBLE:
-        return Trouble(f"pod {pod} cannot be started: {said or reason}", "see `kubectl describe pod`")
+        return PodProblem(f"pod {pod} cannot be started: {said or reason}", "see `kubectl describe pod`")
     if reason == "CrashLoopBackOff":
         why = death(status) or said
-        return Trouble(f"pod {pod} keeps failing: {why}", f"see `kubectl logs --previous {pod}`")
+        return PodProblem(f"pod {pod} keeps failing: {why}", f"see `kubectl logs --previous {pod}`")
     return None
 
 

@@ -121,7 +121,7 @@ class Reconciler:
         waiting = {
             owned.get(pod["metadata"].get("labels", {}).get("job-name", ""), "")
             for pod in found
-            if pods.lacks_room(pod)
+            if pods.lacks_resources(pod)
         }
         over = await self.runs.over_for(set(owned.values()) - {""}, ORPHAN_AGE)
         over |= await self.runs.over_for(waiting - {""}, 0.0)

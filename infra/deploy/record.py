@@ -23,7 +23,7 @@ CONFIG_MAP = "eas-deployment"
 KEY = "deployment.json"
 OPTIONS = ("overlay", "registry", "tag", "queue", "fraction", "most_workers", "web_url")
 MINIKUBE_FRACTION = 0.25
-OLD_NOTE = "eas-deployment"
+LEGACY_ANNOTATION = "eas-deployment"
 """Annotation of the namespace in which earlier releases kept the record."""
 
 
@@ -181,7 +181,7 @@ async def _from_annotation(cluster: Cluster) -> Record:
         found = await cluster.get("Namespace", cluster.namespace)
     except NoRightsError:
         return Record()
-    text = ((found or {}).get("metadata", {}).get("annotations") or {}).get(OLD_NOTE)
+    text = ((found or {}).get("metadata", {}).get("annotations") or {}).get(LEGACY_ANNOTATION)
     if not text:
         return Record()
     note = json.loads(text)

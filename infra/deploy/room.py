@@ -28,7 +28,7 @@ class Room:
 
     async def make(self, cluster: Cluster, waiting: Sequence[Object], progress: Progress) -> bool:
         """Stop a worker if a pod of ``waiting`` needs resources that workers occupy; return whether they do."""
-        crowded = [pod for pod in waiting if pods.lacks_room(pod)]
+        crowded = [pod for pod in waiting if pods.lacks_resources(pod)]
         if not crowded:
             return False
         workers = [pod for pod in await cluster.list("Pod", WORKERS) if not pods.is_over(pod)]

@@ -182,7 +182,7 @@ def _prefect(*arguments: str) -> None:
         raise EASError(f"`prefect {' '.join(arguments[:3])}` failed:\n{said}", hint="see the Prefect server's log")
 
 
-def _patiently(step: Callable[[], None], patience: float = PATIENCE) -> None:
+def _with_retries(step: Callable[[], None], patience: float = PATIENCE) -> None:
     """Retry a step while a service that it needs is unavailable."""
     deadline = time.monotonic() + patience
     while True:
@@ -205,14 +205,14 @@ def prepare() -> None:
         with App.load() as app:
             prepare_services(app, decided)
 
-    _patiently(services)
+    _with_retries(services)
 
     def require_wanted() -> None:
         with App.load() as app:
             newest_setup.require_newest(app.database, decided.get("number"))
 
-    _patiently(require_server)
-    _patiently(lambda: prepare_prefect(decided, namespace, require_wanted))
+    _with_retries(require_server)
+    _with_retries(lambda: prepare_prefect(decided, namespace, require_wanted))
 
 
 def main() -> int:

@@ -27,9 +27,9 @@ ASK = ("python", "-m", "infra.deploy.summary")
 ASKED = ("supervisor", "supervisor")
 """Name of the Deployment and of the container in which the task database is queried."""
 ANSWER_SECONDS = 20.0
-LITTLE = 0.1
+LOW_SPACE_SHARE = 0.1
 """Fraction of free space below which a volume is shown in red."""
-SETTLING = 60.0
+STARTUP_GRACE = 60.0
 """Age of a pod [s] up to which waiting for a volume or a node is not reported as a problem."""
 JOB_LABEL = "job-name"
 SELECTORS = ("app.kubernetes.io/part-of=eas", "eas-role=job")
@@ -46,7 +46,7 @@ class Status:
 
     namespace: str
     rows: list[tuple[str, str, str, str, str]]
-    troubles: list[pods.Trouble]
+    troubles: list[pods.PodProblem]
     inside: Object | None
     waiting: int = 0
     addresses: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ def _is_past(pod: Object, everything: Iterable[Object]) -> bool:
 
 def _waits_for_room(pod: Object) -> bool:
     """Whether a worker, report or chain waits until a node has room; services must not have to."""
-    return pod["metadata"].get("labels", {}).get("eas-role") == "job" and pods.lacks_room(pod)
+    return pod["metadata"].get("labels", {}).get("eas-role") == "job" and pods.lacks_resources(pod)
 
 
 def _age(cluster: Cluster, inside: Object) -> float:
@@ -151,7 +151,7 @@ def _settles(cluster: Cluster, pod: Object) -> bool:
     created = pod["metadata"].get("creationTimestamp")
     if not created or not pods.is_unscheduled(pod):
         return False
-    return (cluster.now() - datetime.fromisoformat(str(created))).total_seconds() < SETTLING
+    return (cluster.now() - datetime.fromisoformat(str(created))).total_seconds() < STARTUP_GRACE
 
 
 def show(status: Status, console: Console) -> None:
@@ -167,7 +167,7 @@ def show(status: Status, console: Console) -> None:
     console.print(_inside(status.inside, status.age, asked=status.asked))
     for name, each in sorted(status.volumes.items()):
         text = f"volume {name}: {each['free'] / 1e9:.1f} of {each['total'] / 1e9:.1f} GB free"
-        console.print(Text(text, "bold red" if each["free"] < LITTLE * each["total"] else ""))
+        console.print(Text(text, "bold red" if each["free"] < LOW_SPACE_SHARE * each["total"] else ""))
     for address in status.addresses:
         console.print(Text(address), soft_wrap=True)
 

@@ -17,7 +17,7 @@ from eas.taskdb.queries.service_warnings import warnings
 from infra.deploy import command
 
 Object = dict[str, Any]
-MOST_MESSAGE = 300
+MAX_MESSAGE = 300
 SERVICES = {"supervisor": service_lease.SUPERVISOR, "scaler": service_lease.SCALER}
 VOLUMES = {"eas-output": Path("/data")}
 
@@ -47,7 +47,7 @@ def summary(app: App) -> Object:
             {
                 "at": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.logged_at)),
                 "job": row.job_name,
-                "message": row.message[:MOST_MESSAGE],
+                "message": row.message[:MAX_MESSAGE],
             }
             for row in errors
         ],

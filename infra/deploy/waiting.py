@@ -43,7 +43,7 @@ class Patience:
 async def check(cluster: Cluster, found: Sequence[Object], progress: Progress, patience: Patience) -> None:
     """Raise ClusterError if a problem has lasted too long; stop workers if only they occupy the resources."""
     crowded = await patience.room.make(cluster, found, progress)
-    patience.check([pod for pod in found if not (crowded and pods.lacks_room(pod))])
+    patience.check([pod for pod in found if not (crowded and pods.lacks_resources(pod))])
 
 
 async def _until(

@@ -61,7 +61,7 @@ class ProductClaimsContract(EngineContract):
         assert registered.refused == {}, "the job's dependency graph decides"
         assert self.makers(database) == {"a": first}
         database.transact(lambda c: attempts.set_task_states(c, [first], TaskState.DONE))
-        assert database.transact(lambda c: product_claims.claim_again(c, job, [second])) == {}
+        assert database.transact(lambda c: product_claims.reclaim_outputs(c, job, [second])) == {}
         assert self.makers(database) == {"a": second}
 
     def test_a_claim_that_was_lost_is_not_won_back_while_the_other_job_runs(self, database: TaskDatabase) -> None:
@@ -69,9 +69,9 @@ class ProductClaimsContract(EngineContract):
         database.transact(lambda c: attempts.set_task_states(c, [first], TaskState.FAILED))
         _, second, _ = database.transact(lambda c: add(c, {"lightcurve": "a"}))
         database.transact(lambda c: attempts.set_task_states(c, [first], TaskState.WAITING))
-        assert list(database.transact(lambda c: product_claims.claim_again(c, job, [first]))) == [first]
+        assert list(database.transact(lambda c: product_claims.reclaim_outputs(c, job, [first]))) == [first]
         database.transact(lambda c: attempts.set_task_states(c, [second], TaskState.DONE))
-        assert database.transact(lambda c: product_claims.claim_again(c, job, [first])) == {}
+        assert database.transact(lambda c: product_claims.reclaim_outputs(c, job, [first])) == {}
 
     @pytest.mark.parametrize("known_before", [False, True])
     def test_of_many_at_once_one_wins(self, database: TaskDatabase, known_before: bool) -> None:

@@ -230,7 +230,7 @@ class TaskDatabaseContract(EngineContract):
         assert states(database) == {attempt: AttemptState.STALLED, again: AttemptState.QUEUED}
         late = database.transact(lambda c: results.finish(c, "a", [result(attempt)], database.now()))
         assert late.accepted == frozenset(), "the result of a worker that woke up late counts no more"
-        assert database.transact(lambda c: attempts.keep_alive(c, "a", database.now())) == set()
+        assert database.transact(lambda c: attempts.record_heartbeat(c, "a", database.now())) == set()
         assert self._worker_state(database) == "alive", "it is heard again"
 
     def test_stalls_come_to_an_end(self, database: TaskDatabase, store: AttemptClaims) -> None:

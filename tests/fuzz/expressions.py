@@ -13,7 +13,7 @@ from eas.chains.evaluator import Scope
 from eas.chains.functions import FUNCTIONS, RANDOM
 from eas.errors import ExpressionError
 
-MOST_CPU = 0.05
+MAX_CPU = 0.05
 """Longest that one evaluation may take [s of CPU time]."""
 SCOPE = Scope(
     {f"{'abcdefgh' * 7}{i:04d}": i for i in range(300)} | {"x": 1, "y": 0.5, "s": "a" * 3000, "t": "\u00e9[/b]"},
@@ -80,4 +80,4 @@ def cpu_of_evaluation(expression: str) -> float:
 
 def check(expression: str) -> None:
     """Fail if ``expression`` takes too long, twice, or does anything but give a value or be refused."""
-    assert cpu_of_evaluation(expression) < MOST_CPU or cpu_of_evaluation(expression) < MOST_CPU, expression
+    assert cpu_of_evaluation(expression) < MAX_CPU or cpu_of_evaluation(expression) < MAX_CPU, expression

@@ -79,7 +79,7 @@ def test_what_was_reused_counts_once(filled: System):
 
 
 def test_only_the_newest_attempts_count(filled: System, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(recorded_usage, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(recorded_usage, "MAX_ATTEMPTS", 2)
     assert {each.attempts for each in estimated(filled, sweep(10)).task_types} == {2}
 
 

@@ -47,7 +47,7 @@ def test_a_worker_that_woke_up_and_is_lost_again_counts_again(system: System) ->
     (worker,) = system.rows(select(tables.workers.c.id))
     names[0].unlink()
     with system.app.database.write() as connection:
-        workers.keep_alive(connection, worker.id, system.app.database.now())
+        workers.record_heartbeat(connection, worker.id, system.app.database.now())
         workers.lose(connection, [worker.id], "its process is gone", system.app.database.now())
     assert republish(system.app.database, system.app.store) == 1
     assert names[0].exists()

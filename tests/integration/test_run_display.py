@@ -68,12 +68,12 @@ def test_what_to_do_about_a_wrong_chain_comes_before_what_to_do_about_a_passing_
     monkeypatch.chdir(tmp_path)
     Path("a chain.json").write_text("{}")
     failed = JobSummary(7, "sweep", "failed", {"verify": {"failed": 1}}, [], 1.0, source="a chain.json")
-    assert list(run._remedies(failed)) == [
+    assert list(run._hints(failed)) == [
         "to correct the chain: edit it; eas run 'a chain.json' --if-exists reuse (keeps what was made the same way)",
         "to run the same tasks again: eas reschedule --job-id 7; eas run --resume 7",
     ]
-    assert "eas run FILE --if-exists reuse" in next(run._remedies(replace(failed, source="job.json")))
-    cancelled = list(run._remedies(replace(failed, state="cancelled")))
+    assert "eas run FILE --if-exists reuse" in next(run._hints(replace(failed, source="job.json")))
+    cancelled = list(run._hints(replace(failed, state="cancelled")))
     assert cancelled == ["to run the same tasks again: eas reschedule --job-id 7; eas run --resume 7"]
 
 

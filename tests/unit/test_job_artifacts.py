@@ -11,7 +11,7 @@ from eas.orchestration.job_summary import Failure, JobSummary
 from eas.states import TaskState
 from flows.artifacts import artifact_key, indented, linked, picture
 from flows.job_progress import percent_and_text
-from flows.job_summary import MOST_FAILURES, markdown
+from flows.job_summary import MAX_FAILURES, markdown
 
 
 def summary(failures: list[Failure], **counts: dict[str, int]) -> JobSummary:
@@ -78,9 +78,9 @@ def test_a_failure_is_shown_with_its_reason_and_its_hint_whichever_task_it_is() 
 
 
 def test_many_different_failures_do_not_flood_the_page() -> None:
-    failures = [failure(n, "failed", f"reason {n}") for n in range(MOST_FAILURES + 5)]
+    failures = [failure(n, "failed", f"reason {n}") for n in range(MAX_FAILURES + 5)]
     text = markdown(summary(failures, verify={"failed": 25}), [], {})
-    assert text.count("verify failed**") == MOST_FAILURES
+    assert text.count("verify failed**") == MAX_FAILURES
     assert "and 5 failed for other reasons" in text
 
 

@@ -53,7 +53,7 @@ def test_a_step_of_the_setup_that_prefect_is_away_for_is_worth_another_try(
         if len(tries) < 2:
             raise ServiceError("away", hint="wait")
 
-    setup._patiently(step)
+    setup._with_retries(step)
     assert len(tries) == 2
 
 

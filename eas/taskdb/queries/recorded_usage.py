@@ -13,7 +13,7 @@ from eas.taskdb.chunks import chunks
 
 JOBS, TASKS, RESULTS, VERSIONS = tables.jobs, tables.tasks, tables.attempt_results, tables.product_versions
 
-MOST_ATTEMPTS = 1_000
+MAX_ATTEMPTS = 1_000
 """Maximum number of newest attempts of a task type that are read."""
 NAMESAKES = 10
 """Maximum number of newest jobs with the wanted name that are read first."""
@@ -63,10 +63,10 @@ def _attempt_ids(connection: Connection, jobs: Sequence[int], task_type: str) ->
             select(TASKS.c.accepted_attempt_id)
             .where(TASKS.c.job_id == job_id, TASKS.c.task_type == task_type, TASKS.c.state == TaskState.DONE)
             .order_by(TASKS.c.id.desc())
-            .limit(MOST_ATTEMPTS - len(found))
+            .limit(MAX_ATTEMPTS - len(found))
         )
         found |= dict.fromkeys(each for each in connection.execute(query).scalars() if each is not None)
-        if len(found) >= MOST_ATTEMPTS:
+        if len(found) >= MAX_ATTEMPTS:
             break
     return list(found)
 

@@ -23,7 +23,7 @@ TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 RESULTS, LOG = tables.attempt_results, tables.log_entries
 LINKS, PRODUCTS, VERSIONS = tables.task_products, tables.products, tables.product_versions
 
-MOST_FILES = 1000
+MAX_FILES = 1000
 """Maximum number of files listed for one task; only tasks with dynamic outputs can have more."""
 
 LABEL = (TASKS.c.id, TASKS.c.job_id, TASKS.c.task_type, TASKS.c.name, TASKS.c.state, TASKS.c.metadata, TASKS.c.reason)
@@ -131,14 +131,14 @@ def output_metadata(connection: Connection, task: AnyRow) -> dict[str, Any]:
 
 
 def files(connection: Connection, task: AnyRow) -> list[TaskFile]:
-    """Return the inputs and outputs of a task, at most ``MOST_FILES``: inputs first, each by semantic name."""
+    """Return the inputs and outputs of a task, at most ``MAX_FILES``: inputs first, each by semantic name."""
     query = (
         select(LINKS.c.direction, LINKS.c.semantic, LINKS.c.dynamic, LINKS.c.product_id, PRODUCTS.c.working_directory,
                PRODUCTS.c.name, PRODUCTS.c.current_version_id, PRODUCTS.c.maker_task_id)
         .join(PRODUCTS, PRODUCTS.c.id == LINKS.c.product_id)
         .where(LINKS.c.task_id == task.id)
     )  # fmt: skip
-    rows = connection.execute(query.order_by(LINKS.c.direction, LINKS.c.semantic).limit(MOST_FILES)).all()
+    rows = connection.execute(query.order_by(LINKS.c.direction, LINKS.c.semantic).limit(MAX_FILES)).all()
     last = _last_attempt(connection, task)
     read = _versions_read(connection, last)
     made = _versions_made(connection, last)
@@ -191,7 +191,7 @@ def _versions_read(connection: Connection, attempt_id: int | None) -> dict[str, 
 
 
 def _versions_made(connection: Connection, attempt_id: int | None) -> dict[int, AnyRow]:
-    query = select(VERSIONS).where(VERSIONS.c.attempt_id == attempt_id).order_by(VERSIONS.c.id).limit(MOST_FILES)
+    query = select(VERSIONS).where(VERSIONS.c.attempt_id == attempt_id).order_by(VERSIONS.c.id).limit(MAX_FILES)
     return {row.product_id: row for row in connection.execute(query)}
 
 

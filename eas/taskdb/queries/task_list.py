@@ -28,7 +28,7 @@ LIMIT = 50
 BUDGET = 10_000
 """Maximum number of tasks examined for one page if a condition has no index."""
 
-MOST_JOBS = 30
+MAX_JOBS = 30
 """Maximum number of jobs examined for one page if the filter names no job."""
 
 ANY_OUTCOME = "*"
@@ -242,7 +242,7 @@ def _of_all_jobs(connection: Connection, wanted: TaskFilter, after: str | None, 
     rows: list[AnyRow] = []
     looked_at = 0
     for number, job_id in enumerate(_jobs(connection, wanted, keyset.cursor(before))):
-        if number == MOST_JOBS:
+        if number == MAX_JOBS:
             return Page(rows, f"{job_id}~", looked_at)
         part = TaskFilter(job_id, wanted.task_type, wanted.state, wanted.outcome, None, wanted.text, wanted.parameters)
         found = page(connection, part, after=inner or None, limit=limit - len(rows), newest=newest)
@@ -264,4 +264,4 @@ def _jobs(connection: Connection, wanted: TaskFilter, newest: int | None) -> lis
         query = query.where(JOBS.c.state.in_(OPEN_JOB_STATES))
     elif wanted.state and wanted.state != TaskState.DONE:
         query = query.where(JOBS.c.state != JobState.DONE)
-    return list(connection.execute(query.order_by(JOBS.c.id.desc()).limit(MOST_JOBS + 1)).scalars())
+    return list(connection.execute(query.order_by(JOBS.c.id.desc()).limit(MAX_JOBS + 1)).scalars())

@@ -18,10 +18,10 @@ from eas.taskdb.service_lease import SUPERVISOR, is_alive
 TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 LINKS, PRODUCTS = tables.task_products, tables.products
 
-MOST_AHEAD = 1000
+MAX_AHEAD = 1000
 """Maximum number of attempts ahead in the queue that are counted."""
 
-MOST_CHILDREN = 5000
+MAX_CHILDREN = 5000
 """Maximum number of children of a control task that are examined."""
 
 
@@ -158,7 +158,7 @@ def _queued(connection: Connection, task: AnyRow, now: float, lease: float) -> I
         hint = f"start one: `eas worker --type {worker_type}`" if worker_type else "install its worker type"
         yield Obstacle("worker", f"no worker that runs {attempt.task_type} is alive", hint)
     ahead = _ahead(connection, attempt)
-    count = f"more than {MOST_AHEAD}" if ahead > MOST_AHEAD else str(ahead)
+    count = f"more than {MAX_AHEAD}" if ahead > MAX_AHEAD else str(ahead)
     workers = "1 worker runs" if able == 1 else f"{able} workers run"
     yield Obstacle(
         "queue", f"{count} attempts are ahead of it in the queue of {attempt.task_type}; {workers} that type"
@@ -166,20 +166,20 @@ def _queued(connection: Connection, task: AnyRow, now: float, lease: float) -> I
 
 
 def _ahead(connection: Connection, attempt: Any) -> int:
-    """Return the number of attempts of the same type ahead in the queue; ``MOST_AHEAD + 1`` means more."""
+    """Return the number of attempts of the same type ahead in the queue; ``MAX_AHEAD + 1`` means more."""
     earlier = or_(
         ATTEMPTS.c.priority < attempt.priority,
         and_(ATTEMPTS.c.priority == attempt.priority, ATTEMPTS.c.id < attempt.id),
     )
     queue = select(ATTEMPTS.c.id).where(ATTEMPTS.c.state == AttemptState.QUEUED)
-    queue = queue.where(ATTEMPTS.c.task_type == attempt.task_type, earlier).limit(MOST_AHEAD + 1)
+    queue = queue.where(ATTEMPTS.c.task_type == attempt.task_type, earlier).limit(MAX_AHEAD + 1)
     return int(connection.execute(select(func.count()).select_from(queue.subquery())).scalar_one())
 
 
 def _children(connection: Connection, task: AnyRow) -> Iterator[Obstacle]:
     """Yield the last children of a control task that are not over: among its last ones, as loops go in order."""
     last = select(*task_details.LABEL, TASKS.c.ordinal).where(TASKS.c.parent_id == task.id)
-    part = last.order_by(TASKS.c.ordinal.desc()).limit(MOST_CHILDREN).subquery()
+    part = last.order_by(TASKS.c.ordinal.desc()).limit(MAX_CHILDREN).subquery()
     query = select(part).where(part.c.state.not_in(FINAL_TASK_STATES)).order_by(part.c.ordinal).limit(5)
     for row in connection.execute(query).all():
         yield Obstacle("children", f"child {_described(row)}", "", row.id)

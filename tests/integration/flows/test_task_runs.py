@@ -292,7 +292,7 @@ def test_the_log_of_a_failed_task_has_the_times_of_the_worker_and_no_other_task_
 
 
 def test_a_batch_lists_its_members_failed_ones_first(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_members, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(batch_members, "MAX_MEMBERS", 3)
     bench = Bench(app, LOOP | {"values": [1, 2, 3, 4]}, name="batched")
 
     async def moves() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eas.chains import drawing
-from eas.chains.folded_plan import MOST_BOXES, Folded, Link, folded
+from eas.chains.folded_plan import MAX_BOXES, Folded, Link, folded
 from eas.chains.grammar import load_chain
 from eas.errors import RequestError
 
@@ -141,5 +141,5 @@ def test_names_cannot_be_markup() -> None:
 
 
 def test_a_file_with_too_many_tasks() -> None:
-    with pytest.raises(RequestError, match=f"at most {MOST_BOXES}"):
-        fold(*(null() for _ in range(MOST_BOXES)))
+    with pytest.raises(RequestError, match=f"at most {MAX_BOXES}"):
+        fold(*(null() for _ in range(MAX_BOXES)))

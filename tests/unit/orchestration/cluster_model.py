@@ -88,7 +88,7 @@ class Model:
         self.queued: dict[int, deque[float]] = {job: deque() for job in range(len(self.works))}
         self.ended: dict[int, list[tuple[float, float]]] = {job: [] for job in range(len(self.works))}
         self.left = sum(len(each.walls) for each in self.works)
-        self.scaler = scaling.RoomMemory()
+        self.scaler = scaling.CapacityMemory()
         self.begun: dict[int, list[float]] = {job: [] for job in range(len(self.works))}
         self.most_pending = 0
         self.active: list[Pod] = []
@@ -134,10 +134,10 @@ class Model:
             self.active.append(pod)
             self.at(self.now + SUBMIT, "schedule", pod)
         mine = [p for p in list(self.active) if p.worker_type == decision.worker_type and self._is_stuck(p)]
-        for pod in mine[len(mine) - decision.take_back :] if decision.take_back else []:
-            self.at(self.now + TAKE_BACK, "take_back", pod)
+        for pod in mine[len(mine) - decision.cancel_stuck :] if decision.cancel_stuck else []:
+            self.at(self.now + TAKE_BACK, "cancel_stuck", pod)
 
-    def _take_back(self, pod: Pod) -> None:
+    def _cancel_stuck(self, pod: Pod) -> None:
         if pod.scheduled_at is None and pod.ended_at is None:
             self._end(pod)
 

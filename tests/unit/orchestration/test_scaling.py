@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eas.errors import RequestError
-from eas.orchestration.scaling import FULL_FOR, Load, RoomMemory, decide
+from eas.orchestration.scaling import FULL_FOR, CapacityMemory, Load, decide
 
 counts = st.integers(0, 300)
 walls = st.floats(0.001, 1e5)
@@ -116,7 +116,7 @@ def test_limits_that_contradict_each_other_are_refused(minimum: int, maximum: in
 
 
 def starts(*loads: Load, pending: int = 4, maximum: int = 8) -> dict[str, tuple[int, int]]:
-    return {each.worker_type: (each.start, each.take_back) for each in decide(loads, 0, maximum, pending=pending)}
+    return {each.worker_type: (each.start, each.cancel_stuck) for each in decide(loads, 0, maximum, pending=pending)}
 
 
 def test_room_goes_by_work_waiting_and_everybody_gets_some() -> None:
@@ -145,9 +145,9 @@ def test_more_may_start_at_a_time_where_more_are_alive() -> None:
 
 
 def test_a_cluster_that_was_full_is_tried_with_one_worker_for_some_time() -> None:
-    memory = RoomMemory()
+    memory = CapacityMemory()
     stuck = Load("w", queued=1000, seconds=1e6, oldest=1.0, workers=2, running=2, starting=4, stuck=4)
-    assert [each.take_back for each in memory.decide([stuck], 0, 8, 0.0)] == [3]
+    assert [each.cancel_stuck for each in memory.decide([stuck], 0, 8, 0.0)] == [3]
     free = replace(stuck, starting=0, stuck=0)
     assert [each.start for each in memory.decide([free], 0, 8, 10.0)] == [1]
     assert [each.start for each in memory.decide([free], 0, 8, FULL_FOR + 1.0)] == [4]

@@ -97,7 +97,7 @@ def test_no_jobs_no_tree():
 
 
 def test_a_tree_too_large_is_cut_where_it_fits(monkeypatch):
-    monkeypatch.setattr(tree, "MOST_NODES", 10)
+    monkeypatch.setattr(tree, "MAX_NODES", 10)
     links = links_of(sweep(6))
     assert tree.fitting_depth(links, 9) == 2
     assert tree.fitting_depth(links, 1) == 1

@@ -36,8 +36,8 @@ def test_makers_are_left_of_the_file_and_readers_right():
 def test_many_readers_are_cut():
     down = lineage(range(20, 60), range(1, 2), *(Edge(each, 1, "in", 0) for each in range(20, 60)))
     picture = lineage_picture.draw(lineage(range(0), range(1, 2)), down)
-    assert len(picture["boxes"]) == 1 + lineage_picture.MOST_ROWS
-    assert len(picture["lines"]) == lineage_picture.MOST_ROWS
+    assert len(picture["boxes"]) == 1 + lineage_picture.MAX_ROWS
+    assert len(picture["lines"]) == lineage_picture.MAX_ROWS
     assert picture["cut"]
 
 
