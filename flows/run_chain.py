@@ -229,8 +229,10 @@ async def _wait(driver: Driver, step: Step) -> None:
     loop, woken, listener = asyncio.get_running_loop(), asyncio.Event(), driver.listener
     loop.add_reader(listener.fileno(), woken.set)
     try:
+        # Not asyncio.wait_for: that of Python 3.11 drops a cancellation, such as of Ctrl-C, that meets a wake-up.
         with suppress(TimeoutError):
-            await asyncio.wait_for(woken.wait(), step.wait - SHORTEST_WAIT)
+            async with asyncio.timeout(step.wait - SHORTEST_WAIT):
+                await woken.wait()
     finally:
         loop.remove_reader(listener.fileno())
     listener.clear()
