@@ -227,7 +227,7 @@ def test_services_run_what_is_submitted_and_workers_come_and_go(station: Station
     wait_for(lambda: not station.ask("/flow_runs/filter", **work), "their flow runs to end")
     ended = station.ask("/flow_runs/filter", flows=work["flows"])
     assert {each["state_type"] for each in ended} == {"COMPLETED"}
-    assert all("left: " in each["state"]["message"] for each in ended)
+    assert all("exited: " in each["state"]["message"] for each in ended)
 
 
 def wait_for_no_workers(station: Station) -> None:
