@@ -9,46 +9,46 @@ BIN := $(VENV)/bin
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-setup: ## make .venv with everything, or bring it up to date
+setup: ## create or update .venv with all packages
 	@$(PYTHON) infra/bootstrap.py dev
 	@echo 'commands and options complete in bash after: eval "$$(_EAS_COMPLETE=bash_source $(abspath $(BIN))/eas)" (other shells: docs/reference/commands.md)'
 
-setup-run: ## make .venv with what running chains needs, without the developers' tools
+setup-run: ## create or update .venv with the packages that running chains needs, without tools for developers
 	@$(PYTHON) infra/bootstrap.py run
 
-# Where psls' data or batman are not there, the demo is a smaller one, and says so.
+# If data of psls or batman are missing, a smaller demonstration runs and prints the reason.
 demo: setup-run ## the main job: a planet-detection sweep as a Prefect flow, on the embedded default
 	$(BIN)/eas run "$$($(BIN)/python demo_jobs/choose.py)" --if-exists replace --seed 0
 
-# Files go out in the order of their names: of real processes, which take longest, first.
+# pytest-xdist distributes files in the order of their names: the slow acceptance tests come first.
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TEST_PROCESSES ?= auto
-# AGAIN=yes: only what failed last time, one after the other.
+# AGAIN=yes: run only the tests that failed last time, sequentially.
 AGAIN ?=
 ifneq ($(AGAIN),)
 PYTEST = $(BIN)/pytest --last-failed --last-failed-no-failures none
 endif
 TESTS ?= tests
-test: setup ## the tests, side by side; those that need services skip without `make services`
+test: setup ## run the fast tests in parallel; tests that need services are skipped without `make services`
 	$(PYTEST) -m "not slow" $(TESTS)
 
-test-slow: setup ## the tests that take longest: whole campaigns, real servers, random faults
+test-slow: setup ## run the slow tests: whole campaigns, real servers, random faults
 	$(PYTEST) -m slow $(TESTS)
 
-test-cluster: setup ## a day on the Kubernetes cluster that KUBECONFIG names (docs/how_to/kubernetes.md)
+test-cluster: setup ## test a deployment on the Kubernetes cluster of KUBECONFIG (docs/how_to/kubernetes.md)
 	EAS_TEST_CLUSTER=1 $(BIN)/pytest -m slow tests/cluster
 
 test-fresh: SUITE ?= trixie
-test-fresh: ## make demo and make test on a fresh Debian without a compiler (root): make test-fresh SUITE=sid
+test-fresh: ## run make demo and make test on a fresh Debian without a compiler (root): make test-fresh SUITE=sid
 	python3 -m tests.fresh_machine --suite $(SUITE) --tests "$(TESTS)"
 
-reference: setup ## write the pages of docs/reference that follow from the code
+reference: setup ## generate pages of docs/reference from the code
 	$(BIN)/python -m docs.generate
 
-manifests: setup ## write what the Kubernetes manifests render to: infra/kubernetes/rendered
+manifests: setup ## write the rendered Kubernetes manifests to infra/kubernetes/rendered
 	$(BIN)/python -m infra.deploy.rendered
 
-notebooks: setup ## run the notebooks of the documentation again and write their results
+notebooks: setup ## execute the notebooks of the documentation and store their results
 	$(BIN)/python -m docs.generate.notebooks
 
 SITE ?= build/site
@@ -63,7 +63,7 @@ docs-serve: docs ## build the documentation site and serve it on loopback: make 
 	@$(BIN)/python -m http.server $(DOCS_PORT) --bind 127.0.0.1 --directory $(SITE)
 
 
-check: setup ## style, types, import layers, documentation site, its links and spelling, vocabulary, sizes of functions and modules
+check: setup ## check style, types, import layers, documentation, links, spelling, vocabulary, sizes of functions and modules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -74,40 +74,40 @@ check: setup ## style, types, import layers, documentation site, its links and s
 	$(BIN)/python -m tests.vocabulary
 	$(BIN)/python -m tests.code_shape
 
-format: setup ## put the code into its form
+format: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 services: setup ## install and start private MariaDB and RabbitMQ on loopback, and Chromium; SUITE=sid|trixie: newer servers
 	$(BIN)/python -m infra.services start $(addprefix --suite ,$(SUITE))
 
-services-stop: setup ## stop them again
+services-stop: setup ## stop the services of `make services`
 	$(BIN)/python -m infra.services stop $(addprefix --suite ,$(SUITE))
 
-bench: setup ## speed, as ratios inside one run
+bench: setup ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-bench-compare: setup ## the same figures of another revision and of these files, in turn: make bench-compare REV=main
+bench-compare: setup ## compare benchmarks of another revision and the working tree: make bench-compare REV=main
 	$(BIN)/python -m benchmarks.compare $(REV) $(BENCHMARKS)
 
 FAULTS ?= 20
 SEED ?= 1
-chaos: setup ## kill things at random while chains run: make chaos FAULTS=200 SEED=1
+chaos: setup ## inject random faults while chains run: make chaos FAULTS=200 SEED=1
 	$(BIN)/python -m tests.chaos --faults $(FAULTS) --seed $(SEED)
 
 SECONDS ?= 600
-fuzz: setup ## random input for all that reads what users wrote: make fuzz SECONDS=600 SEED=1
+fuzz: setup ## test all parsers of user input with random input: make fuzz SECONDS=600 SEED=1
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
-science: setup ## recovery of injected planets and false alarms, as a table
+science: setup ## measure recovery of injected planets and false alarms; print tables
 	$(BIN)/python benchmarks/science_recovery.py
 
-# BASE_IMAGE names another Debian or Ubuntu with Python, CONTAINER_ENGINE podman or docker.
-images: setup ## build the container images, one for each kind of worker (docs/how_to/kubernetes.md)
+# BASE_IMAGE: another Debian or Ubuntu image with Python; CONTAINER_ENGINE: podman or docker.
+images: setup ## build the container images, one for each worker type (docs/how_to/kubernetes.md)
 	$(BIN)/python -m infra.images $(TARGETS)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command 'make lock' --python-version 3.11
-lock: setup ## resolve pyproject.toml again, for every supported Python and machine
+lock: setup ## update the locked packages for all supported Python versions and platforms
 	$(LOCK) --upgrade --all-extras pyproject.toml -o requirements.txt
 	$(LOCK) --extra science --constraint requirements.txt pyproject.toml -o requirements-run.txt
 	$(LOCK) --upgrade requirements-sbom.in -o requirements-sbom.txt
@@ -115,7 +115,7 @@ lock: setup ## resolve pyproject.toml again, for every supported Python and mach
 
 SBOM_ENV := build/sbom
 SBOM := $(SBOM_ENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate --of JSON
-sbom: setup ## what a release and its images consist of, as CycloneDX: dist/sbom.json, sbom-run.json, sbom-image-TARGET.json
+sbom: setup ## write bills of materials (CycloneDX) of a release and its images to dist/
 	@mkdir -p dist
 	$(BIN)/uv venv --quiet --clear $(SBOM_ENV)
 	$(BIN)/uv pip sync --quiet --require-hashes --python $(SBOM_ENV)/bin/python requirements-sbom.txt
@@ -123,5 +123,5 @@ sbom: setup ## what a release and its images consist of, as CycloneDX: dist/sbom
 	$(SBOM) -o dist/sbom-run.json requirements-run.txt
 	$(BIN)/python -m infra.images.sbom $(SBOM_ENV)/bin/cyclonedx-py dist
 
-clean: ## remove what was made here, but no data
+clean: ## remove generated files, but no data
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

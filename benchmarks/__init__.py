@@ -1,4 +1,4 @@
-"""Speed, measured as ratios inside one run: the machines are noisy, ratios less so."""
+"""Benchmarks. Most compare EAS to a reference within one run: such ratios vary less than times on a noisy machine."""
 
 ALL = (
     "import_time",
@@ -12,4 +12,4 @@ ALL = (
     "campaign",
     "search_speed",
 )
-"""What ``make bench`` runs, in this order."""
+"""Benchmarks that ``make bench`` runs, in this order."""

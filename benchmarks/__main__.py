@@ -1,7 +1,7 @@
-"""``make bench``: run all benchmarks, or those that are named; print a table, and save JSON.
+"""``make bench``: run all benchmarks, or the given ones; print a table and save the results as JSON.
 
-``python -m benchmarks [NAME ...] [--page]``. With ``--page`` the results are those of the documentation's page
-Performance, which is written again.
+``python -m benchmarks [NAME ...] [--page]``. ``--page`` also stores the results for the documentation and rewrites its
+page Performance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     """Run benchmarks and print their results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(ALL))
-    parser.add_argument("--page", action="store_true", help="write docs/explanation/performance.md again")
+    parser.add_argument("--page", action="store_true", help="update docs/explanation/performance.md")
     given = parser.parse_args()
     results: dict[str, list[Result]] = {}
     for name in given.names:
@@ -30,11 +30,11 @@ def main() -> None:
         try:
             results[name] = importlib.import_module(f"benchmarks.{name}").run()
         except ServiceTrouble as missing:
-            print(f"{name} is left out: {missing}")
+            print(f"skipping {name}: {missing}")
     show([each for figures in results.values() for each in figures])
     path = Path("eas-data") / "benchmarks.json"
     save(results, path)
-    print(f"as JSON: {path}")
+    print(f"results as JSON: {path}")
     if given.page:
         figures.RESULTS.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
         reference.main()

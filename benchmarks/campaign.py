@@ -1,8 +1,9 @@
-"""A campaign of real tasks: what the system adds to their time, and what 210,664 light curves would take.
+"""A campaign of real tasks: overhead of EAS, and projected time for 210,664 light curves.
 
 ``python -m benchmarks.campaign [--curves 2000] [--workers 2]``. The chain is ``demo_jobs/campaigns/pegasus_scale.json``
-with fewer light curves: each is synthesised, verified and searched three times. The embedded default: sqlite, SQL
-queue. Overheads are those of ``eas schedule`` and its workers; the tasks' own times are those that they record.
+with fewer light curves: each is synthesised, verified and searched three times. The database is SQLite and the queue
+the SQL queue, the defaults. The overhead is the time of ``eas schedule`` and its workers minus the recorded times of
+the tasks.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from eas.taskdb.engine import TaskDatabase
 CHAIN = Path(__file__).parents[1] / "demo_jobs" / "campaigns" / "pegasus_scale.json"
 WHOLE = 210_664
 SHORT_TASK = 1.0
-"""Duration of the tasks to which the system's overhead is compared [s]."""
+"""Duration of the tasks in the measurement of the relative overhead [s]."""
 
 
 class Campaign(NamedTuple):
-    """What a campaign took: seconds of wall time, CPU seconds by process, and its tasks' own wall and CPU seconds."""
+    """Measurements of a campaign: elapsed and CPU seconds by process, and the sums that its tasks record [s]."""
 
     curves: int
     workers: int
@@ -38,22 +39,22 @@ class Campaign(NamedTuple):
 
     @property
     def idle(self) -> float:
-        """Wall time of the workers without a task [s], that of their start and of the end included."""
+        """Wall-clock time that the workers spend without a task [s], including their start and shutdown."""
         return self.measured.seconds * self.workers - self.task_wall
 
     @property
     def extra_cpu(self) -> float:
-        """CPU time that was not the tasks' own [s]."""
+        """CPU time of all processes outside the tasks [s]."""
         return sum(self.measured.cpu.values()) - self.task_cpu
 
     @property
     def cluster_hours(self) -> float:
-        """Hours of one worker for all light curves, at the measured times."""
+        """Projected worker hours for all light curves."""
         return self.measured.seconds * self.workers / self.curves * WHOLE / 3600
 
 
 def chain(curves: int) -> dict[str, Any]:
-    """Return the campaign's chain with this number of light curves, ten in each field."""
+    """Return the chain of the campaign with ``curves`` light curves, ten per field."""
     document: dict[str, Any] = json.loads(CHAIN.read_text(encoding="utf-8"))
     (fields,) = document["task_list"]
     (stars,) = fields["task_list"]
@@ -63,7 +64,7 @@ def chain(curves: int) -> dict[str, Any]:
 
 
 def measure(curves: int, workers: int) -> Campaign:
-    """Run the campaign with this number of light curves."""
+    """Run the campaign with ``curves`` light curves."""
 
     def own_times(home: Path) -> tuple[int, float, float]:
         database = TaskDatabase(f"sqlite:///{home / 'eas.sqlite'}")
@@ -78,9 +79,9 @@ def measure(curves: int, workers: int) -> Campaign:
 
 
 def short_tasks(count: int, workers: int) -> tuple[float, float]:
-    """Run waiting tasks of 1 s; return what the system adds to wall and CPU time, as shares of the tasks' time.
+    """Run tasks that sleep 1 s; return the overhead in wall-clock and CPU time as fractions of the tasks' time.
 
-    What the start of the processes takes is no part of it: that is measured with a task for each worker.
+    The start of the processes is excluded: a second run, with one task per worker, measures it.
     """
     task = {"task": "null", "duration": SHORT_TASK}
     loop = {"task": "execution_for_loop", "parameter": "i", "linear_range": [1, count, count], "task_list": [task]}
@@ -102,7 +103,7 @@ def short_tasks(count: int, workers: int) -> tuple[float, float]:
 
 
 def run() -> list[Result]:
-    """Measure 100 light curves, and 60 tasks of one second; ``main`` takes more."""
+    """Measure 100 light curves and 60 tasks of one second; ``main`` measures larger campaigns."""
     workers = os.cpu_count() or 1
     found = measure(100, workers)
     wall, cpu = short_tasks(60, workers)
@@ -126,12 +127,10 @@ def main() -> None:
     given = parser.parse_args()
     found = measure(given.curves, given.workers)
     print(f"{found.curves} light curves, {found.tasks} tasks, {given.workers} workers: {found.measured.seconds:.0f} s")
-    print(f"  tasks' own: {found.task_wall:.0f} s wall, {found.task_cpu:.0f} s CPU")
-    print(
-        f"  workers without a task: {found.idle:.1f} s, {100 * found.idle / found.task_wall:.2f} % of the tasks' wall"
-    )
-    print(f"  CPU beside the tasks': {found.extra_cpu:.1f} s, {100 * found.extra_cpu / found.task_cpu:.2f} %")
-    print(f"  {WHOLE:,} light curves: {found.cluster_hours:.0f} hours of one worker")
+    print(f"  recorded by the tasks: {found.task_wall:.0f} s wall, {found.task_cpu:.0f} s CPU")
+    print(f"  idle workers: {found.idle:.1f} s, {100 * found.idle / found.task_wall:.2f} % of the tasks' wall time")
+    print(f"  CPU outside the tasks: {found.extra_cpu:.1f} s, {100 * found.extra_cpu / found.task_cpu:.2f} %")
+    print(f"  projected for {WHOLE:,} light curves: {found.cluster_hours:.0f} worker hours")
 
 
 if __name__ == "__main__":

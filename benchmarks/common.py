@@ -1,4 +1,4 @@
-"""The result of a benchmark, and its display."""
+"""Results of benchmarks, their display, and helpers of several benchmarks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Result:
-    """One figure: ours, and the reference measured in the same run.
+    """One measured figure of EAS, and the reference measured in the same run.
 
-    ``ratio`` is ours divided by the reference, both in ``unit``; ``aim`` says what it should be. ``values``
-    are the single measurements whose median ``ours`` is: their range shows the machine's noise.
+    ``ratio`` is ``ours`` divided by ``reference``, both in ``unit``; ``aim`` is the target, as text. ``values`` are the
+    single measurements, of which ``ours`` is the median: their range shows the noise of the machine.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Result:
 
     @property
     def range(self) -> str:
-        """The smallest and the largest measurement; empty where there is one."""
+        """Smallest and largest measurement as text; empty if there is only one."""
         return f"{min(self.values):.4g} to {max(self.values):.4g}" if len(self.values) > 1 else ""
 
     @property
     def ratio(self) -> float | None:
-        """Ours divided by the reference."""
+        """``ours`` divided by ``reference``; None without a reference."""
         return None if not self.reference else self.ours / self.reference
 
 
@@ -57,7 +57,7 @@ def show(results: Sequence[Result]) -> None:
 
 
 def save(results: Mapping[str, Sequence[Result]], path: Path) -> None:
-    """Write the results of each benchmark as JSON, and what they were measured on."""
+    """Write the results of each benchmark and a description of the machine as JSON."""
     rows = [
         asdict(each) | {"ratio": each.ratio, "benchmark": benchmark}
         for benchmark, figures in results.items()
@@ -74,7 +74,7 @@ def save(results: Mapping[str, Sequence[Result]], path: Path) -> None:
 
 
 def in_a_process(module: str, *arguments: str) -> dict[str, Any]:
-    """Run a module in a process of its own and return the JSON on the last line that it prints."""
+    """Run a module in a new process and return the JSON object on the last line of its output."""
     done = subprocess.run([sys.executable, "-m", module, *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -85,21 +85,21 @@ MEGABYTE = 1_000_000
 
 
 def peak_memory() -> float:
-    """Return the largest resident memory of this process so far [MB].
+    """Return the peak resident memory of this process [MB].
 
-    On Linux from ``VmHWM`` of proc(5): ``ru_maxrss`` survives ``exec()``, so that a small child of a large process
-    would report the memory of its parent.
+    Linux: ``VmHWM`` of proc(5), because ``ru_maxrss`` survives ``exec()`` and a small child of a large process would
+    report the memory of its parent.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
-    except FileNotFoundError:  # no Linux
+    except FileNotFoundError:  # not Linux
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / MEGABYTE
 
 
 def null_chain(count: int, name: str = "bench") -> dict[str, Any]:
-    """Return a chain of ``count`` empty tasks, as a loop."""
+    """Return a chain with a loop over ``count`` empty tasks."""
     body = {"task": "null", "duration": 0}
     loop = {"task": "execution_for_loop", "parameter": "i", "linear_range": [0, 1, count], "task_list": [body]}
     return {"job_name": name, "working_directory": name, "task_list": [loop]}

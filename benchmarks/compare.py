@@ -1,9 +1,9 @@
-"""``make bench-compare REV=...``: the same benchmarks of a revision and of the files as they are, in turn.
+"""``make bench-compare REV=...``: run the same benchmarks on a revision and on the working tree.
 
-``python -m benchmarks.compare REV [NAME ...] [--times 3] [--own-lock]``. Both run in this environment, one after the
-other, several times: what else the machine does concerns both. A figure has changed if all of one side are below
-all of the other. With ``--own-lock`` the revision gets an environment of its own, with the packages that it locks:
-for revisions whose code does not run with today's.
+``python -m benchmarks.compare REV [NAME ...] [--times 3] [--own-lock]``. The two run alternately, several times, in
+this environment, so that other load on the machine affects both. A figure has changed if the ranges of its values do
+not overlap. ``--own-lock`` installs the packages locked by the revision into a separate environment, for revisions
+that do not run with the present packages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NAMES = ("import_time", "worker_speed", "expansion")
 
 Figures = dict[str, list[float]]
-"""Values of each figure, one of each run."""
+"""Values of each figure, one per run."""
 
 
 @contextmanager
@@ -44,13 +44,13 @@ def tree_of(revision: str) -> Iterator[Path]:
 
 
 def own_python(tree: Path) -> str:
-    """Set a tree up as its users do; return its Python."""
+    """Install a tree with ``make setup``; return the path of its Python."""
     subprocess.run(["make", "setup", f"PYTHON={sys.executable}"], cwd=tree, check=True, stdout=sys.stderr)
     return str(tree / ".venv" / "bin" / "python")
 
 
 def measure(tree: Path, names: Sequence[str], python: str = sys.executable) -> dict[str, float]:
-    """Run benchmarks of a tree; return its figures."""
+    """Run the benchmarks of a tree; return its figures."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
         done = subprocess.run(
@@ -65,15 +65,15 @@ def measure(tree: Path, names: Sequence[str], python: str = sys.executable) -> d
 
 
 def verdict(before: Sequence[float], after: Sequence[float]) -> str:
-    """Return what is to be said of a figure: ``1.52 times`` the former median, or that the ranges overlap."""
+    """Return the ratio of the medians as text (``1.52 times``), or that the ranges overlap."""
     ratio = statistics.median(after) / statistics.median(before) if statistics.median(before) else float("inf")
     apart = max(before) < min(after) or max(after) < min(before)
-    return f"{ratio:.2f} times" if apart else f"no difference seen ({ratio:.2f})"
+    return f"{ratio:.2f} times" if apart else f"ranges overlap ({ratio:.2f})"
 
 
 def show(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]], revision: str) -> None:
-    """Print the figures side by side, with their ranges."""
-    table = Table(title=f"{revision} and the files as they are: median (least to greatest)")
+    """Print the figures of both sides with their ranges."""
+    table = Table(title=f"{revision} and working tree: median (minimum to maximum)")
     for column in ("what", revision, "now", "change"):
         table.add_column(column)
     for name in [*before, *(each for each in after if each not in before)]:
@@ -90,12 +90,12 @@ def _shown(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Measure both, and print what has changed."""
+    """Measure both sides and print the changes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision")
     parser.add_argument("names", nargs="*", default=list(NAMES))
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--own-lock", action="store_true", help="an environment of the revision's own lock")
+    parser.add_argument("--own-lock", action="store_true", help="install the packages that the revision locks")
     given = parser.parse_args()
     before: Figures = {}
     after: Figures = {}

@@ -1,9 +1,9 @@
-"""Creates a task database of any size by bulk inserts, to measure and test reports.
+"""Create a task database of any size with bulk inserts, to measure and test reports.
 
     python benchmarks/database_generator.py FILE.sqlite --attempts 1000000
 
 Jobs of four nested loops (size, orbital_period, noise, realisation); in the innermost chain synthesis,
-verification and a search with an outcome. One attempt in a hundred fails and is tried again.
+verification and a search with an outcome. One attempt in a hundred fails and is retried.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ Row = dict[str, Any]
 
 
 class Generator:
-    """Fills a task database; the same arguments give the same rows.
+    """Fill a task database; equal arguments give equal rows.
 
     Parameters
     ----------
     attempts:
-        Finished attempts in all.
+        Total number of finished attempts.
     jobs:
-        Number of jobs; the last one is still running, with a tenth of its tasks waiting on top.
+        Number of jobs. The last one is running and also has one waiting task per ten attempts.
     """
 
     def __init__(self, database: TaskDatabase, attempts: int, jobs: int = 4) -> None:
@@ -56,7 +56,7 @@ class Generator:
         self.pending: dict[Table, list[Row]] = {}
 
     def run(self) -> None:
-        """Insert everything."""
+        """Insert all rows."""
         self._hosts()
         for job_id in range(1, self.jobs + 1):
             last = job_id == self.jobs
@@ -82,7 +82,7 @@ class Generator:
         side = max(1, math.ceil((attempts / len(LEAVES)) ** (1 / len(PARAMETERS))))
         goal = self.attempt_id + attempts
         root = self._task(job_id, None, "execution_chain", 0, "", {}, TaskState.RUNNING if running else TaskState.DONE)
-        # Rounding never shortens the innermost loop: it runs until there are enough attempts.
+        # The outermost loop may exceed `side` iterations, because rounding could give fewer than `goal` attempts.
         self._loop(job_id, root, "", {}, 0, side, goal)
         if running:
             for extra in range(attempts // 10):
@@ -163,7 +163,7 @@ class Generator:
             self._flush()
 
     def _flush(self) -> None:
-        """Write what is pending, tables that others refer to first."""
+        """Insert the pending rows, in the order of the foreign keys."""
         with self.database.write() as connection:
             for table in tables.metadata.sorted_tables:
                 for part in _parts(self.pending.pop(table, [])):
@@ -179,7 +179,7 @@ def _parts(rows: list[Row]) -> Iterator[list[Row]]:
 def generate(path: Path, attempts: int, jobs: int = 4) -> TaskDatabase:
     """Create or replace the sqlite database ``path`` with ``attempts`` finished attempts, and return it open.
 
-    It appears whole or not at all: an interrupted one would be found again and measured.
+    The file gets its final name after it is complete: otherwise a later benchmark would reuse an incomplete database.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     for each in (path, unfinished):
@@ -188,14 +188,14 @@ def generate(path: Path, attempts: int, jobs: int = 4) -> TaskDatabase:
     database = TaskDatabase(f"sqlite:///{unfinished}")
     initialise(database, registry.load())
     Generator(database, attempts, jobs).run()
-    # The last connection takes the write-ahead log into the file.
+    # Closing the last connection writes the write-ahead log into the file.
     database.close()
     unfinished.rename(path)
     return TaskDatabase(f"sqlite:///{path}")
 
 
 def main() -> None:
-    """Make a database as the command line says."""
+    """Generate the database that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("--attempts", type=int, default=1_000_000)

@@ -1,4 +1,4 @@
-"""A generated task database with file products, logs and failed tasks, to measure and test pages and look-ups.
+"""Generate a task database with file products, logs and failed tasks, to measure and test pages and queries.
 
 python benchmarks/detailed_database.py URL --tasks 1000000
 """
@@ -20,11 +20,11 @@ from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 
 FAILURES = 0.002
-"""Share of leaf tasks that fail permanently."""
+"""Fraction of the leaf tasks that fail permanently."""
 
 
 class DetailedGenerator(Generator):
-    """Every synthesis makes a light curve, which a verification and a search read; some tasks fail."""
+    """Generate synthesis tasks, each with a verification and a search that read its light curve; some tasks fail."""
 
     def __init__(self, database: TaskDatabase, attempts: int, jobs: int = 4) -> None:
         super().__init__(database, attempts, jobs)
@@ -33,7 +33,7 @@ class DetailedGenerator(Generator):
         self.failed: set[int] = set()
 
     def run(self) -> None:
-        """Insert everything; what is above a failed task has failed, too."""
+        """Insert all rows; set the control tasks above failed tasks and their jobs to failed."""
         super().run()
         above: set[int] = set()
         for task in self.failed:
@@ -98,9 +98,9 @@ class DetailedGenerator(Generator):
 
 
 def fill(database: TaskDatabase, tasks: int, jobs: int = 4) -> None:
-    """Fill an empty task database with about ``tasks`` tasks, a third of them control tasks or more."""
+    """Fill an empty task database with about ``tasks`` tasks, of which at least a third are control tasks."""
     initialise(database, registry.load())
-    # A search, a verification and a synthesis share a chain; the innermost loop is one in two dozen.
+    # 72 % of the tasks are leaves: there is a chain for every three leaves, and a loop for every two dozen tasks.
     DetailedGenerator(database, round(tasks * 0.72), jobs).run()
     with database.write() as connection:
         for table in ("tasks", "attempts", "products", "product_versions", "jobs"):
@@ -112,7 +112,7 @@ def fill(database: TaskDatabase, tasks: int, jobs: int = 4) -> None:
 
 
 def main() -> None:
-    """Make a database as the command line says."""
+    """Generate the database that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--tasks", type=int, default=1_000_000)

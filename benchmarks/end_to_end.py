@@ -1,7 +1,7 @@
-"""Empty tasks in two nested loops, from ``eas submit`` to the end of the job, with CPU by process.
+"""Empty tasks in two nested loops: time from ``eas submit`` to the end of the job, and CPU time by process.
 
-``python -m benchmarks.end_to_end [--side 316] [--workers 2] [--flow]``. The embedded default: sqlite, SQL queue,
-``eas schedule``; ``--flow``: ``eas run``, with Prefect in batches.
+``python -m benchmarks.end_to_end [--side 316] [--workers 2] [--flow]``. Runs ``eas schedule`` with SQLite and the SQL
+queue; with ``--flow``, ``eas run`` with batched Prefect task runs.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ ROLES = {
     "eas run": "eas run",
     "prefect": "Prefect server",
 }
-"""Part of a command line to whose process it belongs; the first that fits."""
+"""Part of a command line: role of the process. The first match counts."""
 
 
 class EndToEnd(NamedTuple):
-    """Number of tasks, seconds from submission to the job's end; CPU [s] and memory [MB] by kind of process."""
+    """Number of tasks, time from submission to the end of the job [s], CPU time [s] and peak memory [MB] by role."""
 
     tasks: int
     seconds: float
@@ -49,7 +49,7 @@ class EndToEnd(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Tasks a second."""
+        """Tasks per second."""
         return self.tasks / self.seconds
 
 
@@ -67,7 +67,7 @@ def nested_loops(side: int) -> dict[str, object]:
 
 
 class Measured(NamedTuple):
-    """Seconds from submission to the job's end; CPU seconds and largest memory [MB] by kind of process."""
+    """Time from submission to the end of the job [s], CPU time [s] and peak memory [MB] by role of the process."""
 
     seconds: float
     cpu: dict[str, float]
@@ -77,10 +77,10 @@ class Measured(NamedTuple):
 def run_chain(
     document: Mapping[str, object], workers: int, *, flow: bool = False, jobs: int = 1, look: Callable[[Path], T]
 ) -> tuple[Measured, T]:
-    """Submit and run a chain in a folder of its own; return what it took, and what ``look`` finds in the home.
+    """Submit and run a chain in a temporary folder; return the measurements and the result of ``look(home)``.
 
-    With ``jobs`` above 1 the chain is submitted that many times, each in a working directory of its own; the
-    submission is not part of the time.
+    If ``jobs`` is above 1, the chain is submitted ``jobs`` times with different working directories, and the measured
+    time excludes the submission.
     """
     with tempfile.TemporaryDirectory() as folder:
         chain, home = Path(folder) / "chain.json", Path(folder) / "home"
@@ -108,7 +108,7 @@ def run_chain(
 
 
 def submit_many(home: Path, document: Mapping[str, object], jobs: int) -> None:
-    """Submit a chain ``jobs`` times, under names of its own."""
+    """Submit a chain ``jobs`` times, with different job names and working directories."""
     with App(Settings(home=home)) as app:
         for number in range(jobs):
             names = {"job_name": f"job{number}", "working_directory": f"job{number}"}
@@ -117,13 +117,13 @@ def submit_many(home: Path, document: Mapping[str, object], jobs: int) -> None:
 
 
 def measure(side: int, workers: int, flow: bool = False) -> EndToEnd:
-    """Submit and run the nested loops; return what they took."""
+    """Submit and run the nested loops; return the measurements."""
     measured, _ = run_chain(nested_loops(side), workers, flow=flow, look=lambda _: None)
     return EndToEnd(side * side, *measured)
 
 
 def _watch(process: subprocess.Popen[bytes]) -> tuple[dict[str, float], dict[str, float]]:
-    """Wait until a process ends; return CPU seconds and largest memory [MB] of it and its descendants, by role."""
+    """Wait until a process ends; return CPU time [s] and peak memory [MB] of it and its descendants, by role."""
     cpu: dict[tuple[int, float], tuple[str, float]] = {}
     memory: dict[str, float] = defaultdict(float)
     while True:
@@ -132,7 +132,7 @@ def _watch(process: subprocess.Popen[bytes]) -> tuple[dict[str, float], dict[str
             for each in [parent, *parent.children(recursive=True)]:
                 with each.oneshot():
                     key = each.pid, each.create_time()
-                    # One that has ended, and is not waited for yet, has no command line any more.
+                    # A zombie process has no command line: keep its role from the last sample.
                     role = _role(each) if each.status() != psutil.STATUS_ZOMBIE else cpu.get(key, ("others", 0))[0]
                     cpu[key] = (role, sum(each.cpu_times()[:2]))
                     memory[role] = max(memory[role], each.memory_info().rss / 1e6)
@@ -155,7 +155,7 @@ def _role(process: psutil.Process) -> str:
 
 
 def run() -> list[Result]:
-    """Measure ``eas schedule`` and ``eas run`` in turn."""
+    """Measure ``eas schedule``, then ``eas run``."""
     alone, flow = measure(316, 2), measure(316, 2, flow=True)
     return [
         Result("100,000 empty tasks, submit to end, 2 workers, sqlite", alone.rate, None, "tasks/s", "at least 1500"),
@@ -168,7 +168,7 @@ def run() -> list[Result]:
 
 
 def main() -> None:
-    """Measure one kind and print it."""
+    """Measure once and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=316)
     parser.add_argument("--workers", type=int, default=2)
@@ -178,7 +178,7 @@ def main() -> None:
     print(f"{found.tasks} tasks in {found.seconds:.1f} s: {found.rate:.0f} tasks/s")
     for role, seconds in sorted(found.cpu.items(), key=lambda item: -item[1]):
         each = 1e6 * seconds / found.tasks
-        print(f"  {role}: {seconds:.1f} s, {each:.0f} µs a task, {found.memory[role]:.0f} MB")
+        print(f"  {role}: {seconds:.1f} s, {each:.0f} µs per task, {found.memory[role]:.0f} MB")
 
 
 if __name__ == "__main__":

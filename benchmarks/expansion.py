@@ -1,4 +1,4 @@
-"""Submitting, expanding and planning large chains; each in a process of its own, for its memory."""
+"""Submission, expansion and planning of large chains, each in a new process to measure its peak memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.common import Result, in_a_process, null_chain, peak_memory
 
 
 def expand(count: int) -> dict[str, float]:
-    """Submit and expand a chain of ``count`` empty tasks on sqlite; seconds and MB."""
+    """Submit and expand a chain of ``count`` empty tasks on SQLite; return seconds and peak memory [MB]."""
     from eas.app import App
     from eas.chains.grammar import parse_chain
     from eas.operations.job_options import SubmitOptions
@@ -32,14 +32,14 @@ def expand(count: int) -> dict[str, float]:
 
 
 def plan() -> dict[str, float]:
-    """Plan a chain of 128,000 tasks in five nested loops; seconds and MB."""
+    """Plan a chain of 128,000 tasks in five nested loops; return seconds and peak memory [MB]."""
     from eas import registry
     from eas.chains.grammar import parse_chain
     from eas.operations.plan import plan_chain
 
     loop: dict[str, Any] = {"task": "null", "duration": 0}
     for parameter, count in (("e", 10), ("d", 10), ("c", 8), ("b", 8), ("a", 9)):
-        # 9 * 8 * 8 * 10 * 10 leaves, and the chains and loops above them: 128,000 tasks.
+        # 9 * 8 * 8 * 10 * 10 leaves; with the chains and loops above them 128,000 tasks.
         loop = {
             "task": "execution_for_loop",
             "parameter": parameter,
@@ -54,7 +54,7 @@ def plan() -> dict[str, float]:
 
 
 def run() -> list[Result]:
-    """Measure all of it."""
+    """Measure expansion at two sizes, and planning."""
     small, large = (in_a_process("benchmarks.expansion", "expand", str(count)) for count in (2_000, 20_000))
     planned = in_a_process("benchmarks.expansion", "plan")
     return [

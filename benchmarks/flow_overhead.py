@@ -1,4 +1,4 @@
-"""``run-chain`` of 1,000 empty tasks against a plain Prefect flow of 1,000 empty tasks, on one server."""
+"""The flow ``run-chain`` compared to a plain Prefect flow, each with 1,000 empty tasks, on the same server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def plain() -> float:
 
 
 def chain() -> float:
-    """Return the seconds that ``run-chain`` takes for as many, its local workers' start included."""
+    """Return the seconds that ``run-chain`` takes for ``COUNT`` tasks, including the start of its local workers."""
     from eas.app import App
     from eas.chains.grammar import parse_chain
     from eas.operations.job_options import SubmitOptions
@@ -57,7 +57,7 @@ def chain() -> float:
 
 
 def _await_quiet(url: str) -> None:
-    """Wait until the server has recorded all events: else it slows down the next run."""
+    """Wait until the server has recorded all events, because pending events slow down the next run."""
     before = -1
     while (now := _completed(url)) != before:
         before = now
@@ -72,7 +72,7 @@ def _completed(url: str) -> int:
 
 
 def run() -> list[Result]:
-    """Measure both on one server, each in a process of its own, twice in turn; the better one counts."""
+    """Measure both flows on one server, alternately, twice, each in a new process; return the shorter times."""
     from flows.local_server import LocalServer
 
     with tempfile.TemporaryDirectory() as folder, (server := LocalServer(Path(folder) / "prefect", idle=0)).used():

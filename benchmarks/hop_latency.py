@@ -1,7 +1,7 @@
-"""From the end of a task to the start of the one that needs it, and what an idle worker costs.
+"""Time from the end of a task to the start of its successor, and CPU usage of idle processes.
 
-``python -m benchmarks.hop_latency [--tasks 60] [--idle 20]``. One worker, one supervisor without Prefect;
-the tasks are empty. Times are those of the child processes that ran the tasks.
+``python -m benchmarks.hop_latency [--tasks 60] [--idle 20]``. Runs empty tasks with one worker and one supervisor,
+without Prefect. The child processes that run the tasks record the times.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from eas.taskdb import tables
 from infra.services.processes import ServiceTrouble
 
 AIMS = {"sqlite+sql": 10, "mariadb+sql": 25, "mariadb+rabbitmq": 10}
-"""Largest median of each combination [ms]."""
+"""Target for the median by combination [ms]."""
 
 
 def _row_of_tasks(count: int) -> str:
-    """Return a chain in which each task needs the one before it."""
+    """Return a chain in which each task depends on the previous one."""
     tasks = [
         {"task": "null", "name": f"t{number}", "duration": 0}
         | ({"requires_metadata_from": [f"t{number - 1}"]} if number else {})
@@ -51,7 +51,7 @@ def _start(place: Bench, stack: ExitStack, *arguments: str) -> psutil.Process:
 
 
 def _run(place: Bench, count: int) -> list[float]:
-    """Run a row of tasks; return the time of each hop [ms]."""
+    """Run a sequence of tasks; return the time between each task and the next [ms]."""
     known = registry.load()
     job = submit(place.database, known, parse_chain(_row_of_tasks(count), "row.json", known), SubmitOptions())
     ended = select(tables.jobs.c.ended_at).where(tables.jobs.c.id == job)
@@ -64,7 +64,7 @@ def _run(place: Bench, count: int) -> list[float]:
 
 
 def measure(name: str, count: int, idle: float) -> tuple[object, ...]:
-    """Return name, median, 90 % and 99 % of the hops [ms], and the CPU of idle worker and supervisor [% of a core]."""
+    """Return name, median, 90 % and 99 % quantiles [ms], and CPU usage of idle worker and supervisor [% of a core]."""
     with bench(name) as place, ExitStack() as stack:
         worker = _start(place, stack, "worker", "--type", "eas-base")
         supervisor = _start(place, stack, "schedule")
@@ -80,13 +80,13 @@ def measure(name: str, count: int, idle: float) -> tuple[object, ...]:
 
 
 def run() -> list[Result]:
-    """Measure on sqlite, which needs no service, and on the others where their services can be started."""
+    """Measure on SQLite, and on the other combinations if their services can be started."""
     found: list[Result] = []
     for name, aim in AIMS.items():
         try:
             _, median, _, last, *idle = measure(name, 60, 20.0)
         except ServiceTrouble as missing:
-            print(f"{name} is left out: {missing}")
+            print(f"skipping {name}: {missing}")
             continue
         hop = f"from a task's end to the start of the next, {name}"
         found.append(Result(f"{hop}: median", float(str(median)), None, "ms", f"at most {aim}"))

@@ -1,7 +1,7 @@
-"""One job of very many tasks, and very many jobs: rate, memory, database, and how they grow.
+"""One job with very many tasks, and very many jobs: rate, memory and database size, and their growth.
 
-``python -m benchmarks.large_jobs [--leaves 1000000] [--jobs 10000]``. Empty tasks in four nested loops, and jobs of ten
-empty tasks; ``eas schedule`` with two workers, on sqlite, without Prefect.
+``python -m benchmarks.large_jobs [--leaves 1000000] [--jobs 10000]``. Runs empty tasks in four nested loops, and jobs
+of ten empty tasks, with ``eas schedule`` and two workers, on SQLite, without Prefect.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Large(NamedTuple):
 
 
 def four_loops(leaves: int) -> tuple[dict[str, Any], int]:
-    """Return a chain of about that number of empty tasks in four nested loops, and their exact number."""
+    """Return a chain of about ``leaves`` empty tasks in four nested loops, and their exact number."""
     side = max(1, round(leaves**0.25))
     inner: dict[str, Any] = {"task": "null", "duration": 0}
     for parameter in ("noise", "impact", "period", "size"):
@@ -58,14 +58,14 @@ def four_loops(leaves: int) -> tuple[dict[str, Any], int]:
 
 
 def large(leaves: int) -> Large:
-    """Run a job of about that number of leaf tasks."""
+    """Run a job of about ``leaves`` leaf tasks."""
     document, count = four_loops(leaves)
     measured, (size, first) = run_chain(document, WORKERS, look=lambda home: (_size(home), _first_start(home)))
     return Large(count, measured.seconds, measured.memory["supervisor"], size / count, first)
 
 
 def many(jobs: int) -> tuple[float, float]:
-    """Run that number of jobs of ten empty tasks; return jobs a second, and the supervisor's memory [MB]."""
+    """Run ``jobs`` jobs of ten empty tasks; return jobs per second and peak memory of the supervisor [MB]."""
     measured, _ = run_chain(null_chain(10), WORKERS, jobs=jobs, look=lambda _: None)
     return jobs / measured.seconds, measured.memory["supervisor"]
 
@@ -82,7 +82,7 @@ def _first_start(home: Path) -> float:
 
 
 def statements(count: int) -> float:
-    """Return SQL statements a task, of submission, orchestrator and one worker; a statement of many rows is one."""
+    """Return the SQL statements per task of submission, orchestrator and one worker; an ``executemany`` counts once."""
     executed = 0
 
     def note(*_: Any) -> None:
@@ -104,7 +104,7 @@ def statements(count: int) -> float:
 
 
 def run() -> list[Result]:
-    """Measure 10^4 and 10^5 tasks, and 300 jobs; ``main`` takes more."""
+    """Measure jobs of 10^4 and 10^5 tasks, and 300 jobs; ``main`` measures larger ones."""
     small, big = large(10_000), large(100_000)
     exponent = math.log(big.seconds / small.seconds) / math.log(big.tasks / small.tasks)
     rate, memory = many(300)
@@ -120,7 +120,7 @@ def run() -> list[Result]:
 
 
 def main() -> None:
-    """Measure what is asked for, and print it."""
+    """Measure and print the sizes that the command line gives."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--leaves", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=0)

@@ -1,7 +1,8 @@
-"""Other job queues on the same services: no-op tasks a second of Celery and Dramatiq, with stored results.
+"""Rates of Celery and Dramatiq on the same services: empty tasks per second with stored results.
 
-They are installed, from ``requirements-peers.txt``, into an environment of their own (``build/peers``). Dramatiq
-stores results in Redis only: a private server is started on a socket (as root, Debian's package is installed).
+Both are installed from ``requirements-peers.txt`` into the separate environment ``build/peers``. Dramatiq can store
+results only in Redis or Memcached: a private Redis server is started on a socket (if it is missing, root installs
+Debian's package).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from infra.services import processes
 ENVIRONMENT = REPOSITORY / "build" / "peers"
 LOCK = REPOSITORY / "requirements-peers.txt"
 PATIENCE = 120.0
-"""How long all tasks of a peer may take [s]."""
+"""Timeout for all tasks of one queue, and for the start of Redis [s]."""
 
 CELERY = """
 import os, sys
@@ -54,7 +55,7 @@ if __name__ == "__main__":
 
 
 def python() -> str:
-    """Return the Python that has the peers; it is installed where it is not there yet."""
+    """Return the Python of the environment with the other queues; create the environment if needed."""
     interpreter = ENVIRONMENT / "bin" / "python"
     mark = ENVIRONMENT / LOCK.name
     if not mark.exists() or mark.read_bytes() != LOCK.read_bytes():
@@ -78,7 +79,7 @@ def _worker(command: list[str], folder: Path, environment: Mapping[str, str]) ->
 
 
 def _rate(count: int, done: Callable[[], int]) -> float:
-    """Return tasks a second, from the moment at which the first results were seen until all are there."""
+    """Return tasks per second between the first observed results and the last one."""
     began, first = 0.0, 0
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -92,7 +93,7 @@ def _rate(count: int, done: Callable[[], int]) -> float:
 
 
 def celery(count: int) -> float:
-    """Return no-op tasks a second through one Celery worker process: RabbitMQ, results in MariaDB."""
+    """Return empty tasks per second of one Celery worker process: RabbitMQ, results in MariaDB."""
     interpreter = python()
     with bench("mariadb+rabbitmq") as place:
         (place.folder / "celery_noop.py").write_text(CELERY)
@@ -103,7 +104,7 @@ def celery(count: int) -> float:
         def done() -> int:
             try:
                 return int(place.database.fetch(lambda c: c.exec_driver_sql(CELERY_DONE).scalar() or 0))
-            except Exception:  # the worker makes the table
+            except Exception:  # the worker has not created the table yet
                 return 0
 
         options = ["-A", "celery_noop", "worker", "--concurrency", "1", "--loglevel", "ERROR"]
@@ -112,7 +113,7 @@ def celery(count: int) -> float:
 
 
 def dramatiq(count: int) -> float:
-    """Return no-op tasks a second through one Dramatiq worker thread: RabbitMQ, results in Redis, not on disk."""
+    """Return empty tasks per second of one Dramatiq worker thread: RabbitMQ, results in Redis without persistence."""
     interpreter = python()
     with bench("mariadb+rabbitmq") as place, _redis(place.folder) as socket:
         (place.folder / "dramatiq_noop.py").write_text(DRAMATIQ)

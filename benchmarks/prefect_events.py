@@ -1,9 +1,9 @@
-"""What one task run costs Prefect's server: CPU, speed, and how late its API answers meanwhile.
+"""Cost of a task run for the Prefect server: CPU time, rate, and response time of its API under load.
 
     python -m benchmarks.prefect_events --task-runs 2000 [--database-url postgresql+asyncpg://...] [--apart]
 
-It starts a server of its own, has three changes of state (pending, running, completed) of each task run sent as
-`run-chain` does, and prints JSON. ``--apart``: API and background services in processes of their own, without Redis.
+Starts a temporary server, sends three state changes (pending, running, completed) of each task run in the way of
+`run-chain`, and prints JSON. ``--apart`` runs API and background services in separate processes, without Redis.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from typing import Any
 import psutil
 
 PATIENCE = 90.0
-"""How long to wait for a server that records nothing more [s]."""
+"""Time without a newly recorded state change after which the measurement ends [s]."""
 
 
 def free_port() -> int:
-    """Return a port that no process listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def servers(home: Path, database_url: str, *, apart: bool) -> Iterator[tuple[str, list[psutil.Process]]]:
-    """Start a server, or two halves of one; give the API's URL and the processes."""
+    """Start a server, or its API and its services separately; yield the URL of the API and the processes."""
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("EAS_", "PREFECT_"))}
     environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -60,7 +60,7 @@ def servers(home: Path, database_url: str, *, apart: bool) -> Iterator[tuple[str
             if apart:
                 services = [*prefect, "services", "start"]
                 started.append(subprocess.Popen(services, env=environment, stdout=log, stderr=log))
-                time.sleep(15.0)  # Prefect does not say when they are ready
+                time.sleep(15.0)  # Prefect does not report that its services are ready
             yield url, [psutil.Process(each.pid) for each in started]
         finally:
             for each in started:
@@ -70,7 +70,7 @@ def servers(home: Path, database_url: str, *, apart: bool) -> Iterator[tuple[str
 
 
 def latency(url: str, timeout: float) -> float | None:
-    """Return how long the health check takes [s]; None where it does not answer."""
+    """Return the response time of the health check [s]; None if it does not respond."""
     began = time.perf_counter()
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=timeout):
@@ -80,25 +80,25 @@ def latency(url: str, timeout: float) -> float | None:
 
 
 def cpu(processes: list[psutil.Process]) -> float:
-    """Return the CPU time of processes so far [s]."""
+    """Return the CPU time used by the processes [s]."""
     return float(sum(sum(each.cpu_times()[:2]) for each in processes))
 
 
 class Listener(threading.Thread):
-    """Asks for the server's health every half second."""
+    """Measure the response time of the server's health check every half second."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self.url, self.over, self.found = url, threading.Event(), [0.0]
 
     def run(self) -> None:
-        """Ask until it is over."""
+        """Measure until ``over`` is set."""
         while not self.over.wait(0.5):
             self.found.append(latency(self.url, 120.0) or 120.0)
 
 
 async def send(count: int, pace: float) -> dict[str, float]:
-    """Send the task runs' events, ``pace`` task runs a second (0: as fast as the sender lets them go)."""
+    """Send the events of ``count`` task runs, ``pace`` task runs per second (0: as fast as possible)."""
     from prefect.client.schemas.objects import StateType
     from prefect.events.worker import EventsWorker
 
@@ -125,7 +125,7 @@ async def send(count: int, pace: float) -> dict[str, float]:
 
 
 def measure(count: int, database_url: str, pace: float, *, apart: bool) -> dict[str, Any]:
-    """Send ``count`` task runs to a server of its own; return what they cost."""
+    """Send ``count`` task runs to a temporary server; return the measurements."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with servers(home, database_url, apart=apart) as (url, processes):

@@ -1,8 +1,8 @@
-"""How many task runs the Prefect server has recorded after a large chain: as many as the flow says.
+"""Check that the Prefect server records all task runs of a large chain that the flow reports.
 
     python -m benchmarks.prefect_rows --leaves 5000 [--max-task-runs 6000]
 
-It starts a server of its own (through ``eas run``) and one worker, and prints the counts and times.
+Starts a temporary server (through ``eas run``) and one worker, and prints counts and time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sqlalchemy import create_engine, text
 
 
 def chain_of(leaves: int) -> dict[str, object]:
-    """Return a chain of ``leaves`` tasks that do nothing."""
+    """Return a chain of ``leaves`` empty tasks."""
     body = [{"task": "null", "duration": 0}]
     loop = {"task": "execution_for_loop", "parameter": "i", "values": list(range(leaves)), "task_list": body}
     return {"job_name": "rows", "working_directory": "rows", "task_list": [loop]}
 
 
 def run(folder: Path, leaves: int, max_task_runs: int) -> dict[str, object]:
-    """Run the chain in ``folder`` and return what the flow said and what the server has."""
+    """Run the chain in ``folder``; return the number of task runs in the flow's log and in the server's database."""
     path = folder / "rows.json"
     path.write_text(json.dumps(chain_of(leaves)), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("EAS_", "PREFECT_"))}
@@ -41,7 +41,7 @@ def run(folder: Path, leaves: int, max_task_runs: int) -> dict[str, object]:
 
 
 def counts(database: Path) -> dict[str, object]:
-    """Return how many task runs the flow said that it created, and how many the server has, by state."""
+    """Return the number of task runs in the flow's log, and in the server's database by state."""
     engine = create_engine(f"sqlite:///{database}")
     with engine.connect() as connection:
         said = connection.execute(text("SELECT message FROM log WHERE message LIKE '%Prefect task runs'")).scalar_one()
@@ -54,7 +54,7 @@ def counts(database: Path) -> dict[str, object]:
 
 
 def main() -> int:
-    """Run it and print the counts; 1 where they differ or a run was left open."""
+    """Run the chain and print the counts; return 1 if they differ or a task run is not completed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--leaves", type=int, default=5000)
     parser.add_argument("--max-task-runs", type=int, default=100_000)

@@ -1,12 +1,11 @@
-"""QATS on 730 days at 600 s with the default grid, against the recursion with a plain inner loop.
+"""QATS on 730 days at 600 s with the default grid, compared to the recursion with a plain inner loop.
 
     python benchmarks/qats_speed.py [--every N]
 
-The plain version is the recursion as Carter and Agol (2013) write it, compiled by numba too: for
-each number of transits, an inner loop over the window for every sample. It runs on every N-th
-range of the grid (default 60), as does ours, on one thread; the whole grid is extrapolated for the
-plain one, and timed for ours with ``--full``. CPU time is compared, so other work on the machine
-matters little.
+The plain version is the recursion of Carter and Agol (2013), also compiled by numba: for each number
+of transits, an inner loop over the window for every sample. Both versions run on every N-th range of
+the grid (default 60) on one thread; their times for the whole grid are extrapolated. ``--full`` also
+measures EAS on the whole grid. CPU times are compared because other processes affect them little.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def plain(
 
 
 def main() -> None:
-    """Time both on the same ranges, and compare their results."""
+    """Measure both versions on the same ranges, and check that their results agree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=60)
     parser.add_argument("--full", action="store_true")
@@ -85,7 +84,7 @@ def main() -> None:
         for row in range(len(shortest)):
             theirs[which, row] = plain(sums, samples, length, shortest[row], longest[row], one, other)
     slow = time.process_time() - began
-    assert np.allclose(ours, theirs), "the two disagree"
+    assert np.allclose(ours, theirs), "the results of the two versions differ"
     factor = len(grid.shortest) / len(shortest)
     print(f"plain inner loop: {slow:.2f} s for {len(shortest)} ranges, {slow * factor:.0f} s for all")
     print(f"ours, one thread: {fast:.2f} s for {len(shortest)} ranges, {fast * factor:.0f} s for all")

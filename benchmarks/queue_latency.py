@@ -1,4 +1,4 @@
-"""From queueing a task to its start on an idle worker, median and worst [ms].
+"""Time from queueing a task to its start on an idle worker: median and maximum [ms].
 
 ``python -m benchmarks.queue_latency [--tasks 50]``.
 """
@@ -19,7 +19,7 @@ from eas.taskdb import tables
 
 
 def measure(name: str, count: int) -> tuple[object, ...]:
-    """Return name, median and largest delay [ms]."""
+    """Return name, median and maximum delay [ms]."""
     with bench(name) as place:
         place.queue_null_tasks(1)
         command = [sys.executable, "-m", "eas", "worker", "--type", "eas-base"]

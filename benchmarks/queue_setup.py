@@ -1,4 +1,4 @@
-"""Task databases full of queued null tasks, for the benchmarks of the job queues."""
+"""Temporary task databases and job queues with null tasks, for the benchmarks of the job queues."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COMBINATIONS = ("sqlite+sql", "mariadb+sql", "mariadb+rabbitmq")
 
 @dataclass
 class Bench:
-    """A task database and a job queue of its own."""
+    """A temporary task database and its job queue."""
 
     name: str
     folder: Path
@@ -44,7 +44,7 @@ class Bench:
     queue_url: str
 
     def environment(self) -> dict[str, str]:
-        """Return the settings for processes."""
+        """Return the environment variables of worker processes."""
         return os.environ | {
             "EAS_HOME": str(self.folder),
             "EAS_DATABASE_URL": self.database.url,
@@ -53,7 +53,7 @@ class Bench:
         }
 
     def queue_null_tasks(self, count: int) -> list[QueuedAttempt]:
-        """Write a job of null tasks that take no time, put all on the queue, and return the attempts."""
+        """Insert a job of null tasks without duration, queue all of them, and return the attempts."""
         queued: list[QueuedAttempt] = []
         job_id = self.database.transact(_job)
         for start in range(0, count, 5_000):
@@ -63,15 +63,15 @@ class Bench:
         return queued
 
     def states(self) -> dict[str, int]:
-        """Return how many attempts there are in each state."""
+        """Return the number of attempts by state."""
         state = tables.attempts.c.state
         query = select(state, func.count()).group_by(state)
         return self.database.fetch(lambda c: {row[0]: row[1] for row in c.execute(query)})
 
     def work_off(self, workers: int) -> float:
-        """Let worker processes empty the queue; return the seconds from the first claim to the last result.
+        """Run all queued attempts in worker processes; return the seconds from the first claim to the last result.
 
-        They begin together once all of them have started: importing Python packages is no part of it.
+        The queue is paused until all workers have started, so that the time excludes the import of Python packages.
         """
         pause(self.database)
         command = [sys.executable, "-m", "eas", "worker", "--type", "eas-base"]
@@ -129,7 +129,7 @@ def _add(connection: object, job_id: int, start: int, count: int) -> list[Queued
 
 @contextmanager
 def bench(name: str) -> Iterator[Bench]:
-    """Yield a temporary combination. Starts the private services if needed."""
+    """Yield a temporary database and queue of a combination; start the private services if needed."""
     engine, kind = name.split("+")
     unique = f"bench_{uuid.uuid4().hex[:8]}"
     folder = Path(tempfile.mkdtemp(prefix="eas-bench-"))
@@ -163,13 +163,13 @@ def bench(name: str) -> Iterator[Bench]:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a plain table."""
+    """Return a table as plain text."""
     texts = [[f"{each:.3g}" if isinstance(each, float) else str(each) for each in row] for row in [headings, *rows]]
     widths = [max(len(row[column]) for row in texts) for column in range(len(headings))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in texts)
 
 
 def report(name: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table, and its rows as JSON on the last line."""
+    """Print a table, and then its rows as one line of JSON."""
     print(table(headings, rows))
     print(json.dumps({"benchmark": name, "rows": [dict(zip(headings, row, strict=True)) for row in rows]}))

@@ -1,7 +1,7 @@
-"""Empty tasks a second: our workers against raw SQL, Celery and Dramatiq, in one run.
+"""Empty tasks per second: EAS compared to plain SQL statements, Celery and Dramatiq in the same run.
 
-``python -m benchmarks.queue_throughput [--tasks N] [--times N]``. Ours record attempt, QC, timing, result and
-log durably. *Raw* is PyMySQL alone: ``SELECT ... FOR UPDATE SKIP LOCKED``, update, commit; update, commit.
+``python -m benchmarks.queue_throughput [--tasks N] [--times N]``. EAS records attempt, QC, timing, result and log
+durably. The reference is PyMySQL alone: ``SELECT ... FOR UPDATE SKIP LOCKED``, update, commit; update, commit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RAW = "PyMySQL alone: claim, commit, finish, commit"
 
 
 def raw(count: int) -> float:
-    """Return rows a second of a claim and a finish with a commit each."""
+    """Return the rows per second of two transactions each: one to claim, one to finish."""
     with bench("mariadb+sql") as place:
         url = make_url(place.database.url)
         connection = mariadb.connect(places.make())
@@ -57,7 +57,7 @@ def _claim_and_finish(connection: pymysql.Connection[pymysql.cursors.Cursor], cu
 
 
 def ours(name: str, count: int, workers: int) -> float:
-    """Return tasks a second through worker processes."""
+    """Return the tasks per second of ``workers`` worker processes."""
     with bench(name) as place:
         place.queue_null_tasks(count)
         seconds = place.work_off(workers)
@@ -66,7 +66,7 @@ def ours(name: str, count: int, workers: int) -> float:
 
 
 def throughput(count: int, times: int) -> dict[tuple[str, int], list[float]]:
-    """Return the rates of each kind and number of workers, measured ``times`` in turn."""
+    """Return the rates by system and number of workers; each round of ``times`` measures all of them once."""
     kinds: dict[tuple[str, int], Callable[[], float]] = {
         (RAW, 1): lambda: raw(count),
         ("Celery: RabbitMQ, results in MariaDB", 1): lambda: peers.celery(count),
@@ -84,7 +84,7 @@ def throughput(count: int, times: int) -> dict[tuple[str, int], list[float]]:
 
 
 def run() -> list[Result]:
-    """Measure all kinds, three times in turn; the medians count."""
+    """Return the medians of three rounds."""
     found = throughput(6_000, 3)
     medians = {kind: statistics.median(rates) for kind, rates in found.items()}
     return [

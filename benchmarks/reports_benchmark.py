@@ -1,8 +1,8 @@
-"""Measures reports on generated task databases: time, memory, and whether they are linear in rows.
+"""Measure time and memory of reports on generated task databases, and whether the time is linear in rows.
 
     python benchmarks/reports_benchmark.py [--attempts 1000000] [--folder DIR]
 
-Each report runs in a process of its own, on a tenth of the rows and on all of them.
+Each report runs in a new process, on a tenth of the rows and on all rows.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 LIMITS = {"timings": 30.0, "progress": 3.0, "tree": 3.0}
-"""Wanted for a million attempts [s]."""
+"""Limits on the time of reports on a million attempts [s]."""
 MEMORY_LIMIT = 1000
-"""Wanted of timings [MB]."""
+"""Limit on the peak memory of the report timings [MB]."""
 
 
 def run(report: str, path: Path) -> None:
-    """Make one report and print its wall-clock time, CPU time [s] and peak memory [MB]."""
+    """Make one report; print its wall-clock time [s], CPU time [s] and peak memory [MB]."""
     from benchmarks.common import peak_memory
     from eas.taskdb.engine import TaskDatabase
     from eas.taskdb.queries.reports import Filters, snapshot
@@ -46,17 +46,17 @@ def run(report: str, path: Path) -> None:
 
 
 def measure(report: str, path: Path) -> tuple[float, float, float]:
-    """Run one report in a process of its own."""
+    """Make one report in a new process; return its wall-clock time [s], CPU time [s] and peak memory [MB]."""
     command = [sys.executable, __file__, "--report", report, "--database", str(path)]
     wall, cpu, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(wall), float(cpu), float(peak)
 
 
 def main() -> None:
-    """Measure as the command line says."""
+    """Make one report, or measure all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attempts", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, help="Where the databases are made, and found again.")
+    parser.add_argument("--folder", type=Path, help="Folder of the databases; existing ones are reused.")
     parser.add_argument("--report", help=argparse.SUPPRESS)
     parser.add_argument("--database", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def compare(folder: Path, attempts: int) -> None:
-    """Print a table of all reports on both databases; exit with 1 where a limit is not kept."""
+    """Print a table of all reports on both databases; exit with 1 if a limit is exceeded."""
     from benchmarks.database_generator import generate
 
     paths = [folder / f"reports_{count}.sqlite" for count in (attempts // 10, attempts)]

@@ -1,10 +1,10 @@
-"""Which injected planets the searches find, in which conditions, and how often they find one where there is none.
+"""Recovery of injected planets by the searches in several conditions, and false-alarm rates on flat light curves.
 
     python benchmarks/science_recovery.py [--write] [--quick] [--processes N]
 
-Prints three tables; ``--write`` also puts them into docs/explanation/science.md. Each search is the task type
-itself, run on files as a worker runs it, QC included. A planet counts as recovered where ``outcome`` is
-PASS (period within 3%) and the significance exceeds the threshold that flat curves are judged by as well.
+Prints three tables; ``--write`` also inserts them into docs/explanation/science.md. Each search is the task type,
+which reads files as in a worker, and its QC. A planet counts as recovered if ``outcome`` is PASS (period within 3%)
+and the significance exceeds the threshold, which also defines a false alarm on flat light curves.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ CADENCE = 1800.0
 FLAT_CURVES = 252
 ALLOWED_FALSE_ALARMS = 0.02
 FIRST_FLAT_SEED = 2000
-"""Seeds 1000 to 1249 were used when the thresholds were chosen."""
+"""Seeds 1000 to 1249 served to choose the thresholds and are not used for the rates."""
 
 
 class Method(NamedTuple):
-    """A search: its task type, the significance of what it found, and when that counts as a detection."""
+    """A search: its task type, its significance as a function of the output metadata, and the detection threshold."""
 
     task_type: str
     significance: Callable[[Mapping[str, Any]], float]
@@ -67,7 +67,7 @@ METHODS = {
 
 
 def with_gaps(lightcurve: LightCurve, seed: int) -> LightCurve:
-    """Take out three days at the end of each quarter of 90, and a twentieth of all samples in short gaps."""
+    """Remove the last three days of each 90-day quarter, and 5% of the samples in short gaps; flag 1% as bad."""
     rng = np.random.default_rng(seed)
     gone = lightcurve.times % 90 > 87
     for start in rng.uniform(0, lightcurve.times[-1], int(lightcurve.times[-1] / 5)):
@@ -78,7 +78,7 @@ def with_gaps(lightcurve: LightCurve, seed: int) -> LightCurve:
 
 
 def without_uncertainties(lightcurve: LightCurve, seed: int) -> LightCurve:
-    """Forget the uncertainties."""
+    """Set all uncertainties to 0, which means unknown."""
     return lightcurve.evolve(uncertainties=np.zeros(len(lightcurve)))
 
 
@@ -99,7 +99,7 @@ def with_outliers(lightcurve: LightCurve, seed: int) -> LightCurve:
 
 
 def with_offsets(lightcurve: LightCurve, seed: int) -> LightCurve:
-    """Cut a gap of a day in every third of the curve, and scale the parts by up to 1%; fluxes in electrons."""
+    """Cut the first day of the second and of the last third, and scale the thirds by up to 1%; fluxes in electrons."""
     rng = np.random.default_rng(seed)
     phase = (lightcurve.times - lightcurve.times[0]) / (lightcurve.times[-1] - lightcurve.times[0]) * 3
     part = np.minimum(phase.astype(int), 2)
@@ -127,7 +127,7 @@ CONDITIONS: dict[str, Callable[[LightCurve, int], LightCurve]] = {
 
 
 def planet(period: float, depth: float, seed: int) -> LightCurve:
-    """Return a planet of a Sun-like star in PLATO's noise; at least three of its transits."""
+    """Return a light curve of a Sun-like star with at least three transits of a planet and PLATO's noise."""
     specs = {
         "duration": max(60.0, 3.2 * period),
         "orbital_period": period,
@@ -142,14 +142,14 @@ def planet(period: float, depth: float, seed: int) -> LightCurve:
 
 
 def flat(seed: int) -> LightCurve:
-    """Return sixty days of noise with gaps, in the conditions in turn."""
+    """Return sixty days of noise with gaps; the seed selects the condition."""
     specs = {"duration": 60, "planet_radius": 0, "noise": PLATO_NOISE, "sampling_cadence": CADENCE}
     lightcurve = with_gaps(synthesise(read_specs({"specs": specs}), seed), seed)
     return list(CONDITIONS.values())[seed % len(CONDITIONS)](lightcurve, seed)
 
 
 def search(method: Method, lightcurve: LightCurve, settings: Mapping[str, float]) -> Mapping[str, Scalar]:
-    """Run the task type and its QC, which must pass."""
+    """Run the task type and its QC; raise AssertionError if QC fails."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files.write(folder / "lightcurve.gz", lightcurve)
@@ -171,7 +171,7 @@ def search(method: Method, lightcurve: LightCurve, settings: Mapping[str, float]
 
 
 class Finding(NamedTuple):
-    """What a search found: the period is None, and the significance 0, where it found nothing."""
+    """Result of a search; without a detection the period is None and the significance 0."""
 
     passed: bool
     significance: float
@@ -179,7 +179,7 @@ class Finding(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One search: a planet in some condition, or a flat curve where the period is 0."""
+    """One search: of a planet in a condition, or of a flat light curve if ``period`` is 0."""
 
     task_type: str
     seed: int
@@ -188,7 +188,7 @@ class Case(NamedTuple):
     condition: str = next(iter(CONDITIONS))
 
     def run(self) -> Finding:
-        """Search; for a planet from 0.4 to 2.4 times its period, half and double among them."""
+        """Run the search; the range for a planet is 0.4 to 2.4 times its period, which includes half and double."""
         logging.disable(logging.WARNING)
         method = METHODS[self.task_type]
         if self.period:
@@ -206,7 +206,7 @@ Run = Callable[[Sequence[Case]], Sequence[Finding]]
 
 
 def recovery_table(run: Run, periods: Sequence[float], depths: Sequence[float]) -> Iterator[str]:
-    """Yield a line for each period and depth, with what each search found."""
+    """Yield a table row per period and depth with the result of each search."""
     yield "| period [days] | depth [ppm] | " + " | ".join(METHODS) + " |"
     yield "|" + "---:|" * (2 + len(METHODS))
     recovered = dict.fromkeys(METHODS, 0)
@@ -222,7 +222,7 @@ def recovery_table(run: Run, periods: Sequence[float], depths: Sequence[float]) 
 
 
 def condition_table(run: Run, periods: Sequence[float], depths: Sequence[float]) -> Iterator[str]:
-    """Yield a line for each condition, with the planets that each search recovered in it."""
+    """Yield a table row per condition with the number of planets that each search recovers."""
     yield "| condition | " + " | ".join(METHODS) + " |"
     yield "|---|" + "---:|" * len(METHODS)
     for condition in CONDITIONS:
@@ -237,7 +237,7 @@ def condition_table(run: Run, periods: Sequence[float], depths: Sequence[float])
 
 
 def false_alarm_table(run: Run, count: int) -> Iterator[str]:
-    """Yield a line for each search: flat curves above the threshold, and the distribution of the significance."""
+    """Yield a table row per search: number of false alarms, and distribution of the significance."""
     yield "| search | significance | threshold | false alarms | rate | 98% of the curves are below | largest |"
     yield "|---|---|---:|---:|---:|---:|---:|"
     for task_type, method in METHODS.items():
@@ -253,7 +253,7 @@ def false_alarm_table(run: Run, count: int) -> Iterator[str]:
 
 
 def tables(run: Run, *, quick: bool) -> Iterator[str]:
-    """Yield the lines of all tables as they become known."""
+    """Yield the lines of all tables, each as soon as its searches have ended."""
     yield from recovery_table(run, *((6.5,), (3e-4, 1e-3)) if quick else (PERIODS, DEPTHS))
     yield ""
     yield from condition_table(run, *((6.5,), (1e-3,)) if quick else (CONDITION_PERIODS, CONDITION_DEPTHS))
@@ -262,7 +262,7 @@ def tables(run: Run, *, quick: bool) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the tables, and write them where asked to."""
+    """Print the tables; with ``--write``, insert them into the documentation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCUMENT}")
     parser.add_argument("--quick", action="store_true", help="a few cases and four flat curves only")

@@ -1,8 +1,8 @@
-"""The searches' time against span, cadence and threads, and their memory at two years of samples every 25 s.
+"""Times of the searches by span, cadence and threads, and their memory for two years of samples every 25 s.
 
-``python -m benchmarks.search_speed``. Each search runs in a process of its own, on white noise with a planet, over the
-default range of periods from 4 days. For the memory the range is narrow, at the longest periods: what the searches
-hold depends on the number of samples, and those periods have the longest transits.
+``python -m benchmarks.search_speed``. Each search runs in a new process, on white noise with a planet, over the default
+range of periods from 4 days. The measurement of memory uses a narrow range at the longest periods: memory depends on
+the number of samples, and these periods have the longest transits.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ THREADED = ("tls", "bls_kovacs", "qats")
 LONG_SPAN, SHORT_CADENCE = 730.0, 25.0
 """Two years [days], and PLATO's shortest cadence [s]."""
 MEMORY = {"tls": 16, "bls_reference": 8, "bls_kovacs": 8}
-"""What the worker types have [GB]."""
+"""Memory limits of the worker types [GB]."""
 
 
 def light_curve(span: float, cadence: float) -> LightCurve:
-    """Return white noise with a planet of 7.3 days. Parameters in days and seconds."""
+    """Return white noise with a planet of period 7.3 days; ``span`` is in days, ``cadence`` in seconds."""
     times = np.arange(0, span, cadence / 86400)
     noise = 3e-4 * np.sqrt(600 / cadence)
     fluxes = 1 + noise * np.random.default_rng(1).standard_normal(len(times))
@@ -67,7 +67,10 @@ def _context(folder: Path, curve: LightCurve, threads: int, settings: dict[str, 
 
 
 def search(kind: str, span: float, cadence: float, threads: int, narrow: bool) -> dict[str, float]:
-    """Run one search twice (the first compiles) in this process; return its seconds, CPU seconds and memory [MB]."""
+    """Run a search in this process; return seconds, CPU seconds and memory [MB].
+
+    Unless ``narrow``, a short search compiles the code first.
+    """
     task = _task(kind)
     settings = {"period_min": span / 2 * 0.98, "period_max": span / 2} if narrow else {"period_min": 4.0}
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +120,7 @@ def run() -> list[Result]:
 
 
 def main() -> None:
-    """Measure and print all; with arguments, one search, as JSON."""
+    """Measure all searches and print a table; with arguments, measure one search and print JSON."""
     if len(sys.argv) > 1:
         kind, span, cadence, threads, narrow = sys.argv[1:]
         print(json.dumps(search(kind, float(span), float(cadence), int(threads), narrow == "1")))

@@ -1,7 +1,7 @@
-"""``eas run`` of one empty task, where no Prefect server runs yet and where the one of the last run is kept.
+"""``eas run`` of one empty task: without a running Prefect server, and with the server of the previous run.
 
-CPU seconds are those of all processes: the command, its worker, and Prefect's server until the command ends.
-The template of the server's database is there, as after ``make setup``.
+CPU times include the command, its worker, and the Prefect server until the command ends. The template of the server's
+database exists, as after ``make setup``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIMES = 3
 
 
 class Run(NamedTuple):
-    """One run: seconds until it says something, until its task runs, until its end; CPU seconds."""
+    """One run: seconds until the first line of output, until the task starts, until the end; CPU seconds."""
 
     said: float
     task: float
@@ -72,7 +72,7 @@ def _cpu(server: LocalServer) -> float:
 
 
 def run() -> list[Result]:
-    """Measure both, each several times in turn; the medians count."""
+    """Measure both cases alternately ``TIMES`` times; return the medians."""
     prefect_database.main()
     found: dict[str, list[Run]] = {"no server before": [], "a server before": []}
     for _ in range(TIMES):

@@ -1,9 +1,9 @@
-"""Measures the pages of `eas web` and `eas show` on a task database of 10^6 tasks with four loop parameters.
+"""Measure the pages of `eas web` and `eas show` on a task database of 10^6 tasks with four loop parameters.
 
     python benchmarks/web_benchmark.py [--tasks 1000000] [--url sqlite:////path | mysql+pymysql://...] [--rounds 15]
 
-A real server answers one request after the other, then ten at a time; each page is asked for with other
-ids and places each time. Memory is the server's, above what it has after each page was opened once.
+A server process handles one request after the other, then ten at a time; ids and offsets differ between the requests
+of a page. The memory is the increase of the server's memory after each page was requested once.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ import psutil
 from pydantic import SecretStr
 
 MEDIAN, WORST, MEMORY = 0.2, 1.0, 50.0
-"""Wanted: seconds at the median and at worst for each page, and MB more for ten pages."""
+"""Limits: median and maximum time of each page [s], and increase of memory with ten open pages [MB]."""
 
 OPEN = 10
-"""Pages that are open at a time."""
+"""Number of concurrent requests."""
 
 Address = Callable[[random.Random, int], str]
 
@@ -72,7 +72,7 @@ PAGES: dict[str, Address] = {
 
 @contextmanager
 def served(url: str, home: Path) -> Iterator[tuple[httpx.Client, psutil.Process]]:
-    """Run `eas web` on a task database."""
+    """Run `eas web` on a task database; yield a client and the process."""
     environment = os.environ | {"EAS_DATABASE_URL": url, "EAS_HOME": str(home)}
     command = [sys.executable, "-m", "eas", "web", "--port", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -85,7 +85,7 @@ def served(url: str, home: Path) -> Iterator[tuple[httpx.Client, psutil.Process]
 
 
 def timed(client: httpx.Client, address: str) -> float:
-    """Return how long a page takes [s]."""
+    """Return the response time of a page [s]."""
     began = time.perf_counter()
     answer = client.get(address)
     took = time.perf_counter() - began
@@ -94,9 +94,9 @@ def timed(client: httpx.Client, address: str) -> float:
 
 
 def measure(client: httpx.Client, process: psutil.Process, tasks: int, rounds: int) -> bool:
-    """Print median and worst time of every page, and the memory; return whether the limits are kept.
+    """Print median and maximum time of every page, and the memory; return whether they are within the limits.
 
-    The processor's time of a page includes counts in the background; it does not depend on what else runs.
+    The CPU time of a page includes background counts; it depends little on other processes.
     """
     chance, kept = random.Random(1), True
     print(f"{'page':<34} {'first [ms]':>10} {'median [ms]':>11} {'worst [ms]':>10} {'CPU [ms]':>8} {'size [kB]':>9}")
@@ -118,12 +118,12 @@ def measure(client: httpx.Client, process: psutil.Process, tasks: int, rounds: i
         for _ in range(5):
             list(pool.map(lambda make: timed(client, make(random.Random(), tasks)), list(PAGES.values())[:OPEN]))
             peak = max(peak, process.memory_info().rss / 1e6)
-    print(f"memory: {before:.0f} MB, with {OPEN} pages open {peak - before:+.0f} MB (wanted: at most {MEMORY:.0f})")
+    print(f"memory: {before:.0f} MB, with {OPEN} pages open {peak - before:+.0f} MB (limit: {MEMORY:.0f})")
     return kept and peak - before <= MEMORY
 
 
 def refreshing(client: httpx.Client, process: psutil.Process, seconds: float = 30.0) -> None:
-    """Print how much of a processor the server takes while pages refresh themselves every 5 s."""
+    """Print the CPU usage of the server while pages refresh themselves every 5 s."""
     for names in (("job",), ("jobs", "job", "tasks", "task", "workers")):
         before, began = process.cpu_times(), time.monotonic()
         while time.monotonic() - began < seconds:
@@ -136,9 +136,10 @@ def refreshing(client: httpx.Client, process: psutil.Process, seconds: float = 3
 
 
 def beside_the_pipeline(client: httpx.Client, url: str, home: Path, rounds: int = 8, count: int = 8000) -> None:
-    """Print how much slower a worker is while five pages of the same database refresh themselves every 5 s.
+    """Print the slowdown of a worker while five pages of the same database refresh themselves every 5 s.
 
-    Both in turn in one run, the ratio of each pair by itself: the median is what counts on a noisy machine.
+    Runs with and without pages alternate; the result is the median of the ratios of neighbouring runs, because the
+    machine is noisy.
     """
     from benchmarks.worker_speed import ours
     from eas.settings import Settings
@@ -161,7 +162,7 @@ def beside_the_pipeline(client: httpx.Client, url: str, home: Path, rounds: int 
 
 @contextmanager
 def refreshed(client: httpx.Client) -> Iterator[None]:
-    """Keep five pages refreshing until the block ends."""
+    """Request five pages every 5 s until the block ends."""
     over = threading.Event()
 
     def refresh() -> None:
@@ -181,7 +182,7 @@ def refreshed(client: httpx.Client) -> Iterator[None]:
 
 
 def show(url: str, home: Path, tasks: int, rounds: int) -> bool:
-    """Print how long `eas show` takes: the whole command, and reading and printing alone."""
+    """Print the time of `eas show`: of the whole command, and without the start of the command."""
     environment = os.environ | {"EAS_DATABASE_URL": url, "EAS_HOME": str(home)}
     chance = random.Random(2)
 
@@ -205,7 +206,7 @@ def show(url: str, home: Path, tasks: int, rounds: int) -> bool:
 
 
 def prepare(url: str, tasks: int) -> None:
-    """Fill the task database at ``url`` unless it is there."""
+    """Fill the task database at ``url`` unless it already has the tasks."""
     from sqlalchemy import func, select
 
     from benchmarks.detailed_database import fill
@@ -224,7 +225,7 @@ def prepare(url: str, tasks: int) -> None:
 
 
 def main() -> None:
-    """Measure as the command line says; exit with 1 where a limit is not kept."""
+    """Measure pages and `eas show`; exit with 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=15)

@@ -1,4 +1,4 @@
-"""Empty tasks a second through one worker on sqlite, against raw claim and finish statements."""
+"""Empty tasks per second of one worker on SQLite, compared to the bare SQL statements that claim and finish."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COUNT = 5_000
 
 
 def ours(settings: Settings, count: int = COUNT) -> float:
-    """Return tasks a second: attempt, QC, timings and result recorded; the queue is full beforehand."""
+    """Return the tasks per second of one worker, which records attempts, QC, timings and results of queued tasks."""
     with App(settings) as app:
         chain = parse_chain(json.dumps(null_chain(count)), "bench.json", app.registry)
         orchestrator = app.orchestrator(submit(app.database, app.registry, chain, SubmitOptions()))
@@ -40,7 +40,7 @@ def ours(settings: Settings, count: int = COUNT) -> float:
 
 
 def raw(folder: Path, count: int = COUNT) -> float:
-    """Return rows a second of a claim and a finish statement, a commit each, and nothing else."""
+    """Return the rows per second of one claim and one finish statement each in its own transaction."""
     connection = sqlite3.connect(folder / "raw.sqlite", isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -64,7 +64,7 @@ def raw(folder: Path, count: int = COUNT) -> float:
 
 
 def run() -> list[Result]:
-    """Measure both in turn."""
+    """Measure the reference, then the worker."""
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         reference = raw(Path(second))
         return [

@@ -1,4 +1,4 @@
-"""Prints which demonstration runs here, and to the error output why it is not the full one.
+"""Print the largest demonstration that can run on this machine; print to stderr why the full one cannot.
 
 eas run "$(python demo_jobs/choose.py)"
 """
@@ -20,34 +20,34 @@ FOLDER = Path(__file__).parent
 FULL = FOLDER / "demo.json"
 WITHOUT_PSLS_OR_TLS = FOLDER / "detection_limit.json"
 WITHOUT_SYNTHESIS = FOLDER / "shipped_light_curve.json"
-"""Needs neither batman nor psls: it searches a light curve that comes with the repository."""
+"""Searches a light curve of the repository, so that neither batman nor psls is needed."""
 
 
 def unavailable(chain: Path) -> str:
-    """Return what a demonstration needs that is not installed here, and how to get it; empty where it can run."""
+    """Return which packages a demonstration lacks on this machine, with a hint; empty if it can run."""
     known = registry.load()
     try:
         require_installed(plan_chain(load_chain(chain, known), known), known)
     except EASError as error:
         return str(error)
     if chain == FULL and not psls_data.is_complete():
-        return f"psls' data tables are not here\n  -> {psls_data.COMMAND}"
+        return f"the data tables of psls are missing\n  -> {psls_data.COMMAND}"
     return ""
 
 
 def provide_light_curve() -> None:
-    """Copy the shipped light curve into the input directory, where the chain's ingestion finds it."""
+    """Copy the light curve of the repository to the input directory, from which the chain ingests it."""
     target = Settings().input_directory / "demo"
     shutil.copytree(FOLDER / "input" / "demo", target, dirs_exist_ok=True)
 
 
 def main() -> None:
-    """Print the path of the largest demonstration that can run here."""
+    """Print the path of the largest demonstration that can run."""
     for chain in (FULL, WITHOUT_PSLS_OR_TLS):
         reason = unavailable(chain)
         if not reason:
             break
-        sys.stderr.write(f"{chain.name} cannot run here: {reason}\n")
+        sys.stderr.write(f"{chain.name} cannot run on this machine: {reason}\n")
     else:
         chain = WITHOUT_SYNTHESIS
         provide_light_curve()

@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation site: ``make docs``."""
+"""Sphinx configuration of the documentation site: ``make docs``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ release = version = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["example_task_package/src"]
-nb_execution_mode = "off"  # notebooks are committed with their results, which a test compares
-myst_heading_anchors = 4  # the anchors that code hosting sites make of headings, too
+nb_execution_mode = "off"  # notebooks are committed with their results, which a test checks
+myst_heading_anchors = 4  # the same anchors of headings as on code hosting sites
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False

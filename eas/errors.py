@@ -183,4 +183,4 @@ class LostLeaseError(EASError):
 
 
 class JobChangedError(EASError):
-    """An operator changed the job's tasks in SQL: what its orchestrator holds in memory is out of date."""
+    """An operator changed the job's tasks in the task database; the state in the orchestrator's memory is outdated."""

@@ -51,7 +51,7 @@ class SystemCollector(Collector):
             return
         age = self.database.now() - snapshot.now
         yield _gauge("eas_snapshot_age_seconds", "Age of these numbers.", max(0.0, age))
-        yield _gauge("eas_snapshot_read_seconds", "Time it took to read these numbers from SQL.", cost)
+        yield _gauge("eas_snapshot_read_seconds", "Time it took to read these numbers from the task database.", cost)
         yield from families(snapshot)
 
     def _refresh(self) -> bool:

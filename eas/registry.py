@@ -251,7 +251,7 @@ def build(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> Registry:
         if not each.control and each.worker_type not in worker_types:
             raise SettingsError(f"task type {each.name} asks for the unknown worker type {each.worker_type!r}")
     if missing := CONTROL_TASKS - set(task_types):
-        raise SettingsError(f"the registry lacks the control tasks {', '.join(sorted(missing))}")
+        raise SettingsError(f"the registry has no control tasks {', '.join(sorted(missing))}")
     return Registry(task_types, worker_types)
 
 

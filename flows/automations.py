@@ -3,7 +3,7 @@
 A killed process cannot report its end to the Prefect server. Flow runs of the deployments send a
 heartbeat every 30 s; one that sends none for 90 s, and has not ended, becomes *Crashed*. A crashed run
 of a service is followed by a new one with the same parameters. If the process is still alive, the
-new run waits: only the holder of the lease in SQL is active.
+new run waits: only the holder of the lease in the task database is active.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from flows.outages import Outages
 from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
 REGISTRATION = 15.0
-"""Maximum time from the start of a ``work`` run until its worker is registered in SQL [s]."""
+"""Maximum time from the start of a ``work`` run until its worker is registered in the task database [s]."""
 OLDEST_TABLE = 60.0
 """Maximum age of the published table while it changes [s]."""
 STARTING = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
@@ -162,7 +162,7 @@ def _deployments(client: SyncPrefectClient) -> list[Any]:
 
 
 def _count(starting: Sequence[FlowRun], stuck: Sequence[FlowRun]) -> dict[str, Starting]:
-    """Return how many workers of each type were started and are not registered in SQL yet."""
+    """Return how many workers of each type were started and are not registered yet."""
     counts, waiting = (Counter(run.parameters["worker_type"] for run in runs) for runs in (starting, stuck))
     return {worker_type: Starting(count, waiting[worker_type]) for worker_type, count in counts.items()}
 
@@ -202,7 +202,7 @@ def _start(client: SyncPrefectClient, decisions: Sequence[Decision], parameters:
         try:
             deployment = client.read_deployment_by_name(f"work/{each.worker_type}")
         except ObjectNotFound:
-            log.warning("there is no deployment work/%s any more", each.worker_type)
+            log.warning("the deployment work/%s no longer exists", each.worker_type)
             continue
         for _ in range(each.start):
             client.create_flow_run_from_deployment(deployment.id, parameters=deployment.parameters | parameters)

@@ -223,7 +223,7 @@ def start(at: float, number: int) -> dict[str, Any]:
 
 
 async def _recorded_changes(known: int) -> int:
-    """Return how many begins and ends of this flow run's task runs the server has recorded; ``known`` if it is away."""
+    """Return how many starts and ends of this flow run's task runs are recorded; ``known`` if the server is down."""
     run = flow_run_id()
     if run is None:
         return known
@@ -238,11 +238,11 @@ async def _recorded_changes(known: int) -> int:
 
 
 def wait_until_recorded(opened: Mapping[UUID, int]) -> None:
-    """Wait until the server has all that this process has sent, and has recorded how all task runs ended.
+    """Wait until the server has received all events of this process and recorded the ends of all task runs.
 
-    ``opened``: how many task runs there are of each flow run. Gives up where the server is away.
+    ``opened``: number of task runs of each flow run. Gives up if the server is unreachable.
     """
-    APILogWorker.drain_all(timeout=20)  # later this process is gone
+    APILogWorker.drain_all(timeout=20)  # this process ends soon
     EventsWorker.drain_all(timeout=60)
     heard, seen = time.monotonic(), -1
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:

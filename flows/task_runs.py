@@ -52,7 +52,7 @@ NodeOf = Callable[[int], Node]
 
 
 class Ended(NamedTuple):
-    """Data from SQL about the tasks that settled in one step: last attempts, and logs of failed tasks."""
+    """Last attempts, and logs of failed tasks, of the tasks that settled in one step, from the task database."""
 
     attempts: Mapping[int, Sequence[AttemptTimes]]
     logs: Mapping[int, list[LogEntry]]
@@ -194,7 +194,7 @@ class TaskRuns:
         await self._lists.close()
 
     def abandon(self, reason: str, node_of: NodeOf) -> None:
-        """End the task runs of all tasks that have not settled, as cancelled: they are not followed any more."""
+        """End the task runs of all unfinished tasks as cancelled, because nothing updates them after this."""
         now = self.database.now()
         for run in list(self._open.values()):
             for task_id in list(run.open):

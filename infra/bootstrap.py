@@ -1,8 +1,8 @@
-"""Makes ``.venv``: ``python3 infra/bootstrap.py run`` for ``make demo``, ``... dev`` for the tests as well.
+"""Create ``.venv``: ``python3 infra/bootstrap.py run`` for ``make demo``, ``... dev`` also for tests.
 
-It prints a line for each long step. Twice changes nothing, and ``run`` accepts an environment that
-``dev`` made. It needs only the standard library of Python 3.7 or newer: where the Python that runs
-it is not one that the locked packages support, uv fetches another.
+The script prints a line for each long step. A second call changes nothing, and ``run`` accepts an
+environment made by ``dev``. The script needs only the standard library of Python 3.7 or newer: if
+the locked packages do not support the running Python, uv downloads a supported one.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from typing import Iterator, Sequence  # noqa: UP035 - collections.abc cannot be
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST, PREFERRED = (3, 11), (3, 14), "3.13"
 LOCKS = {"run": "requirements-run.txt", "dev": "requirements.txt"}
-"""What each purpose installs; ``dev`` includes ``run``."""
+"""Lock file of each purpose; ``dev`` includes ``run``."""
 NEEDS_COMPILER = "batman-package"
-"""The one locked package without a wheel for Python 3.14 and for 64-bit Arm with Linux."""
+"""The only locked package without wheels for Python 3.14 and for Linux on 64-bit Arm."""
 LOST_WITHOUT_COMPILER = "synthesis_batman and synthesis_psls cannot run"
 GET_COMPILER = "apt-get install gcc python3-dev && rm -r .venv && make setup"
-INDEX_HINT = "see that the package index can be reached (pip config list), then try again"
+INDEX_HINT = "check that the package index can be reached (pip config list), then try again"
 
 
 class SetupError(Exception):
-    """A step failed; the message says which, and what helps."""
+    """A step failed; the message contains the step and a hint."""
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Print what begins, and how long it took."""
+    """Print the begin of a step, and its duration at the end."""
     began = time.monotonic()
     sys.stdout.write(f"setup: {what} ...\n")
     sys.stdout.flush()
@@ -45,33 +45,33 @@ def step(what: str) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print a line of its own."""
+    """Print a line."""
     sys.stdout.write(f"setup: {text}\n")
     sys.stdout.flush()
 
 
 def run(command: Sequence[object], hint: str) -> None:
-    """Run a command in the repository; raise SetupError with the hint where it fails."""
+    """Run a command in the repository; raise SetupError with ``hint`` if it fails."""
     words = [str(word) for word in command]
     if subprocess.run(words, cwd=str(ROOT), check=False).returncode:
         raise SetupError(f"{' '.join(words[:4])} ... failed\n  -> {hint}")
 
 
 def supported(version: Sequence[int]) -> bool:
-    """Return whether the locked packages run on this Python."""
+    """Return whether the locked packages support this Python."""
     return OLDEST <= tuple(version[:2]) <= NEWEST
 
 
 def make_environment(venv: Path) -> None:
-    """Make the virtual environment with uv in it, of a Python that uv fetches where this one is not supported."""
+    """Create the virtual environment and install uv in it; if this Python is unsupported, uv downloads another."""
     name = ".".join(map(str, sys.version_info[:3]))
-    hint = "install Debian's python3-venv package, or that of your system, then try again"
+    hint = "install the package python3-venv (Debian) or its equivalent on your system, then try again"
     if supported(sys.version_info):
         with step(f"virtual environment of Python {name}, and uv"):
             run([sys.executable, "-m", "venv", "--clear", venv], hint)
             install_uv(venv)
         return
-    say(f"Python {name} is not supported (3.11 to 3.14 are): uv fetches Python {PREFERRED}")
+    say(f"Python {name} is not supported (3.11 to 3.14 are): uv downloads Python {PREFERRED}")
     helper = venv.with_name(venv.name + "-uv")
     with step(f"virtual environment of Python {PREFERRED}, and uv"):
         run([sys.executable, "-m", "venv", "--clear", helper], hint)
@@ -86,16 +86,16 @@ def make_environment(venv: Path) -> None:
 
 
 def install_uv(venv: Path) -> None:
-    """Install uv with the environment's own pip."""
+    """Install uv with the pip of the environment."""
     python = venv / "bin" / "python"
     run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv>=0.9"], INDEX_HINT)
 
 
 def install_packages(venv: Path, lock: str) -> None:
-    """Install the locked packages, and EAS itself in place."""
+    """Install the locked packages, and EAS in editable mode."""
     uv, python = venv / "bin" / "uv", venv / "bin" / "python"
     sync = [str(uv), "pip", "sync", "--quiet", "--python", str(python)]
-    if sys.dont_write_bytecode:  # else each process would compile all that it imports: 1.7 s of CPU for Prefect alone
+    if sys.dont_write_bytecode:  # otherwise each process compiles its imports: 1.7 s of CPU for Prefect alone
         sync.append("--compile-bytecode")
     text = (ROOT / lock).read_text(encoding="utf-8")
     with step(f"packages of {lock}"):
@@ -105,7 +105,7 @@ def install_packages(venv: Path, lock: str) -> None:
             if compiler or NEEDS_COMPILER.encode() not in done.stderr:
                 sys.stderr.write(done.stderr.decode(errors="replace"))
                 raise SetupError(f"installing {lock} failed\n  -> {INDEX_HINT}")
-            say(f"{NEEDS_COMPILER} needs a compiler here, and there is none: {LOST_WITHOUT_COMPILER}; {GET_COMPILER}")
+            say(f"{NEEDS_COMPILER} needs a compiler, which is missing: {LOST_WITHOUT_COMPILER}; {GET_COMPILER}")
             reduced = venv / "without-compiler.txt"
             reduced.write_text(without(text, NEEDS_COMPILER), encoding="utf-8")
             run([*sync, reduced], INDEX_HINT)
@@ -124,7 +124,7 @@ def without(text: str, package: str) -> str:
 
 
 def fingerprint(purpose: str) -> str:
-    """Return the SHA-256 of the files that an environment for this purpose follows from."""
+    """Return the SHA-256 of the files that determine the environment of a purpose."""
     digest = hashlib.sha256()
     for name in (LOCKS[purpose], "pyproject.toml"):
         digest.update((ROOT / name).read_bytes())
@@ -132,7 +132,7 @@ def fingerprint(purpose: str) -> str:
 
 
 def is_current(venv: Path, purpose: str) -> bool:
-    """Return whether the environment holds what the purpose asks for, of the locks as they are now."""
+    """Return whether the environment was made for the purpose from the present lock files."""
     for each in {"run": ("run", "dev"), "dev": ("dev",)}[purpose]:
         mark = venv / f".{each}"
         if mark.is_file() and mark.read_text(encoding="ascii") == fingerprint(each):
@@ -141,26 +141,26 @@ def is_current(venv: Path, purpose: str) -> bool:
 
 
 def prepare_science(venv: Path) -> None:
-    """Fetch psls' tables, and compile the searches; a second clone finds what the first compiled."""
+    """Download the tables of psls, and compile the searches; all clones of a user share the compiled code."""
     python = venv / "bin" / "python"
     with step("data tables of psls (65 MB)"):
         done = subprocess.run([str(python), "-m", "eas.tasks.psls_data", "fetch"], cwd=str(ROOT), check=False)
         if done.returncode:
             say("without these tables synthesis_psls cannot run, and make demo runs a smaller chain")
-    with step("compiling the searches, once for each user of a machine"):
+    with step("compiling the searches (once per user)"):
         run([python, "-m", "eas.tasks.jit_cache"], "see the messages above")
 
 
 def prepare_prefect(venv: Path) -> None:
-    """Make the template of the database of a local Prefect server, so that the first one starts as fast as the next."""
+    """Create the database template of local Prefect servers, so that the first server starts as fast as later ones."""
     with step("database template of the local Prefect server"):
         done = subprocess.run([str(venv / "bin" / "python"), "-P", "-m", "flows.prefect_database"], check=False)
         if done.returncode:
-            say("see the messages above; the first server makes it instead")
+            say("creating the template failed; the first server creates it instead")
 
 
 def main() -> int:
-    """Bring the environment up to date; return the exit code."""
+    """Create or update the environment; return the exit code."""
     parser = argparse.ArgumentParser(description="Make the virtual environment of EAS.")
     parser.add_argument("purpose", choices=sorted(LOCKS))
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")

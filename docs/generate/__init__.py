@@ -1,1 +1,1 @@
-"""Writes the reference pages that the code determines: ``python -m docs.generate``."""
+"""Generate the pages of the documentation that follow from the code: ``python -m docs.generate``."""

@@ -1,4 +1,4 @@
-"""Writes each page below ``docs/``; a test compares the pages with the code."""
+"""Write all generated pages below ``docs/``; a test checks that they are up to date."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/states.md": states.page,
     "reference/task_types.md": task_types.page,
 }
-"""Paths below ``docs/``, and the functions that return their text."""
+"""Paths below ``docs/`` and the functions that return the text of each."""
 
 
 def main() -> None:

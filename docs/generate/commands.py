@@ -1,4 +1,4 @@
-"""The page of commands, from their declarations."""
+"""Generate the page of commands from their declarations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ completes commands and options after `eval "$(_EAS_COMPLETE=bash_source eas)"` (
 
 
 def page() -> str:
-    """Return the page of all commands with their options."""
+    """Return the page with all commands and their options."""
     lines = [
         "# Commands",
         "",

@@ -1,4 +1,4 @@
-"""The page of the task database, and its picture, from the declared tables."""
+"""Generate the page about the task database and its diagram from the declared tables."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MEANINGS = {
     "hosts": "Machines that ran workers.",
     "log_entries": "Log messages and tracebacks of attempts and tasks.",
 }
-"""Tables whose declaration has no description."""
+"""Descriptions of tables whose declaration has none."""
 WIDTH, HEIGHT, GAP_X, GAP_Y = 170, 30, 60, 16
-"""Size of a box of the picture, and the gaps between boxes [px]."""
+"""Size of the boxes of the diagram and gaps between them [px]."""
 STEP = 23
-"""How much lower a column begins than the one left of it [px]: arrows past a box are seen."""
+"""Vertical offset between neighbouring columns [px], which keeps arrows visible that pass a box."""
 
 
 def page() -> str:
@@ -37,11 +37,11 @@ def page() -> str:
         "",
         NOTE,
         "",
-        "Read it freely with any client of SQL; change it only through EAS. Times are Unix times [s], UTC. Structured",
-        "values are JSON in text columns. `eas db init` makes and migrates the tables; their release is",
-        "in `alembic_version`.",
+        "Any SQL client may read the task database; only EAS may change it. Times are Unix times [s], UTC. Structured",
+        "values are JSON in text columns. `eas db init` creates and migrates the tables; the table `alembic_version`",
+        "has the version of the schema.",
         "",
-        "An arrow leads from a table to the one that its foreign key names.",
+        "Each arrow is a foreign key: it points to the referenced table.",
         "",
         "![Tables of the task database and their foreign keys](../img/task-database.svg)",
     ]
@@ -59,7 +59,7 @@ def _column(column: Column[object]) -> str:
 
 
 def descriptions() -> dict[str, str]:
-    """Return the first sentence about each table: the text below its declaration, or of ``MEANINGS``."""
+    """Return the first sentence about each table, from the docstring below its declaration or from ``MEANINGS``."""
     source = Path(tables.__file__).read_text(encoding="utf-8")
     body = ast.parse(source).body
     found = dict(MEANINGS)
@@ -73,7 +73,7 @@ def descriptions() -> dict[str, str]:
 
 
 def picture() -> str:
-    """Return the tables as boxes and their foreign keys as arrows, as SVG: a table stands right of those it names."""
+    """Return a diagram of tables and foreign keys as SVG; each table is to the right of those it references."""
     places = {
         name: (20 + x * (WIDTH + GAP_X), 20 + y * (HEIGHT + GAP_Y) + x * STEP) for name, (x, y) in _grid().items()
     }
@@ -96,9 +96,9 @@ def picture() -> str:
 
 
 def _grid() -> dict[str, tuple[int, int]]:
-    """Return column and row of each table: the column is the length of its longest chain of foreign keys."""
+    """Return the column and row of each table; the column is the length of the longest path of foreign keys."""
     columns: dict[str, int] = {}
-    for table in tables.metadata.sorted_tables:  # a table comes after those that it names
+    for table in tables.metadata.sorted_tables:  # referenced tables come first
         named = {key.column.table.name for key in table.foreign_keys} - {table.name}
         columns[table.name] = max((columns[each] + 1 for each in named), default=0)
     rows: dict[int, int] = {}

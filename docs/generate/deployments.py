@@ -1,4 +1,4 @@
-"""The page of deployments and blocks, from prefect.yaml, the flows and the block classes."""
+"""Generate the page about deployments and blocks from prefect.yaml, the flows and the block classes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ BLOCKS = (blocks.EASDatabase, blocks.EASJobQueue, blocks.EASFileStore)
 
 
 def page() -> str:
-    """Return the page of deployments, their parameters and the blocks."""
+    """Return the page about deployments, their parameters, and blocks."""
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     lines = [
         "# Deployments and blocks",
         "",
         NOTE,
         "",
-        "`prefect --no-prompt deploy --all` makes these deployments ([With a Prefect server](../how_to/prefect.md)",
-        "says what they do together). `prefect deployment run NAME --param KEY=VALUE` starts one.",
+        "`prefect --no-prompt deploy --all` creates these deployments; [With a Prefect server](../how_to/prefect.md)",
+        "describes how they work together. `prefect deployment run NAME --param KEY=VALUE` starts one.",
     ]
     seen: set[str] = set()
     for each in declared:
         lines += _deployment(each, known=each["entrypoint"] in seen)
         seen.add(each["entrypoint"])
-    lines += ["", "## Blocks", "", "`eas blocks save` writes one of each, of the settings in use."]
+    lines += ["", "## Blocks", "", "`eas blocks save` saves one block of each type with the current settings."]
     for block in BLOCKS:
         lines += _block(block)
     return "\n".join(lines) + "\n"
@@ -44,8 +44,8 @@ def _deployment(declared: Mapping[str, Any], known: bool) -> Iterator[str]:
     yield from ("", f"## {name}", "", cell(declared["description"]), "")
     yield f"Work queue: `{declared['work_pool']['work_queue_name']}`."
     if limit := declared.get("concurrency_limit"):
-        rest = "a further one is cancelled" if limit["collision_strategy"] == "CANCEL_NEW" else "others wait"
-        yield f"At most {limit['limit']} run at a time; {rest}."
+        rest = "further runs are cancelled" if limit["collision_strategy"] == "CANCEL_NEW" else "further runs wait"
+        yield f"Concurrency limit: {limit['limit']}; {rest}."
     if known:
         yield "Parameters: as for the first deployment of this flow."
         return
@@ -54,12 +54,12 @@ def _deployment(declared: Mapping[str, Any], known: bool) -> Iterator[str]:
     yield from ("", "| parameter | type | default | meaning |", "|---|---|---|---|")
     for key, values in schema["properties"].items():
         needed = key in (schema.get("required") or ()) and key not in given
-        default = "needed" if needed else f"`{given.get(key, values.get('default'))}`"
+        default = "required" if needed else f"`{given.get(key, values.get('default'))}`"
         yield f"| `{key}` | {_type(values)} | {default} | {cell(values.get('description', ''))} |"
 
 
 def _type(values: Mapping[str, Any]) -> str:
-    """Return the type of a value as its JSON Schema has it, as words."""
+    """Return the type in a JSON Schema as text."""
     if "anyOf" in values:
         return " or ".join(dict.fromkeys(_type(each) for each in values["anyOf"] if each.get("type") != "null"))
     if "enum" in values:
@@ -75,5 +75,5 @@ def _block(block: Any) -> Iterator[str]:
     for key, field in block.model_fields.items():
         if key.startswith("_") or not field.description:
             continue
-        default = "needed" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"
+        default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"
         yield f"| `{key}` | {default} | {cell(field.description)} |"

@@ -1,4 +1,4 @@
-"""The figures on the page about performance, and their picture, as ``python -m benchmarks --page`` has stored them."""
+"""Generate the tables and the chart of the page Performance from the results of ``python -m benchmarks --page``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TITLES = {
 }
 CHART = "queue_throughput"
 ROW, LEFT, WIDTH = 26, 380, 780
-"""Height of a bar's row, and where bars begin and end [pixels]."""
+"""Height of a row, and left and right ends of the bars [px]."""
 
 
 def _stored() -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _row(each: Mapping[str, Any]) -> str:
 
 
 def tables() -> str:
-    """Return what was measured when, and a table of the figures of each benchmark."""
+    """Return date and machine of the measurement, and a table for each benchmark."""
     stored = _stored()
     machine = stored["machine"]
     lines = [
@@ -66,7 +66,7 @@ def tables() -> str:
 
 
 def picture() -> str:
-    """Return a bar chart of the job queues' rates as SVG, with the range of each."""
+    """Return a bar chart of the rates of the job queues with their ranges as SVG."""
     rows = [each for each in _stored()["results"] if each["benchmark"] == CHART]
     largest = max((max([each["ours"], *each["values"]]) for each in rows), default=1.0)
     parts = []

@@ -1,4 +1,4 @@
-"""Parts of Markdown that the generated pages share."""
+"""Markdown helpers of the generated pages."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ NOTE = "<!-- Written by `make reference`; change the code instead. -->"
 
 
 def cell(text: str) -> str:
-    """Return a text as it can stand in a cell of a table."""
+    """Return a text escaped for a table cell."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -1,6 +1,6 @@
-"""Runs the notebooks of the documentation again and writes them with their results: ``make notebooks``.
+"""Execute the notebooks of the documentation and store their results: ``make notebooks``.
 
-Each runs in an empty folder of its own. What depends on the machine is left out: paths, versions, times of cells.
+Each notebook runs in a new folder. Metadata that depend on the machine are removed: versions and times of cells.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from nbformat import NotebookNode
 
 DOCS = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 600
-"""Longest time of a cell [s]."""
+"""Timeout of a cell [s]."""
 VARIES = "varies"
-"""Tag of a cell whose output differs from run to run: times, pictures."""
+"""Tag of cells whose output differs between runs: times, pictures."""
 
 
 def notebooks() -> list[Path]:
@@ -28,14 +28,14 @@ def notebooks() -> list[Path]:
 
 
 def read(path: Path) -> NotebookNode:
-    """Return a notebook as it is stored."""
+    """Read a notebook from its file."""
     return nbformat.read(path, as_version=4)
 
 
 def execute(path: Path) -> NotebookNode:
-    """Return a notebook with the results of its cells, run in an empty folder on the embedded default.
+    """Execute a notebook in an empty folder with the default settings; return it with its results.
 
-    Raises CellExecutionError where a cell fails.
+    Raises CellExecutionError if a cell fails.
     """
     notebook = read(path)
     for cell in notebook.cells:
@@ -54,7 +54,7 @@ def execute(path: Path) -> NotebookNode:
 
 
 def cleaned(notebook: NotebookNode) -> NotebookNode:
-    """Return a notebook without what depends on the machine or the moment."""
+    """Remove metadata that depend on the machine or the time from a notebook; return it."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -74,7 +74,7 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
 
 
 def texts(cell: NotebookNode) -> list[str]:
-    """Return the texts among a cell's outputs, without pictures."""
+    """Return the text outputs of a cell."""
     found: list[str] = []
     for output in cell.get("outputs", []):
         data: dict[str, Any] = output.get("data", {"text/plain": output.get("text", "")})
@@ -83,7 +83,7 @@ def texts(cell: NotebookNode) -> list[str]:
 
 
 def main() -> None:
-    """Run all notebooks, or those whose paths are given, and write them."""
+    """Execute and write all notebooks, or those given on the command line."""
     for path in [Path(each).resolve() for each in sys.argv[1:]] or notebooks():
         nbformat.write(execute(path), path)
         sys.stdout.write(f"wrote {path.relative_to(DOCS.parent)}\n")

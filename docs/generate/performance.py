@@ -1,4 +1,4 @@
-"""The page about performance: its list of benchmarks, from the first sentences of their modules, and their figures."""
+"""Generate the list of benchmarks, from their docstrings, and their results on the page Performance."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 BLOCK = r"(<!-- {} -->\n).*?(<!-- end -->\n)"
 HELPERS = {"common", "compare", "database_generator", "detailed_database", "peers", "queue_setup"}
-"""Modules that other benchmarks use."""
+"""Modules that are not benchmarks themselves."""
 NOT_SPEED = {"claims_exclusive", "science_recovery"}
 
 
 def page() -> str:
-    """Return the page, with its list of benchmarks and its figures made again."""
+    """Return the page with updated list and results of benchmarks."""
     lines = ["", "| module | measures | in `make bench` |", "|---|---|---|", *_rows(), "", ""]
     text = _replaced(PAGE.read_text(encoding="utf-8"), "benchmarks", "\n".join(lines))
     return _replaced(text, "figures", f"\n{figures.tables()}\n")

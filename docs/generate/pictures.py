@@ -1,4 +1,4 @@
-"""Pictures of plans in the documentation, as `eas plan --graph` draws them."""
+"""Generate the pictures of plans in the documentation with the code of `eas plan --graph`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHAIN = re.compile(r"^```\{code-block\} json\n:caption: limit.json\n\n(.*?)^```$
 
 
 def detection_limit_plan() -> str:
-    """Return the picture of the chain that the tutorial's study writes."""
+    """Return the picture of the chain in the tutorial's study."""
     found = CHAIN.search(STUDY.read_text(encoding="utf-8"))
     assert found, "the tutorial shows no chain"
     registry = build([("builtin", builtin())])

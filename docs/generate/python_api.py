@@ -1,4 +1,4 @@
-"""The page of the Python interface: its public names; Sphinx reads their docstrings."""
+"""Generate the page about the Python interface: a directive for each public name, whose docstring Sphinx inserts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def page() -> str:
         "",
         NOTE,
         "",
-        "[EAS from Python](../how_to/python.md) shows how the names of `eas` fit together;",
-        "[A task type of your own](../example_task_package/README.md) does so for those of `eas.task_api`.",
+        "[EAS from Python](../how_to/python.md) shows the use of `eas`, and",
+        "[A task type of your own](../example_task_package/README.md) that of `eas.task_api`.",
         "",
         "## `eas`",
         "",

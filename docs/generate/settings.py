@@ -1,4 +1,4 @@
-"""The page of settings, from their declarations."""
+"""Generate the page of settings from their declarations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from docs.generate.markdown import NOTE
 from eas.settings import SAVED, VARIABLES, Settings
 
 INTRODUCTION = """\
-Each setting has an environment variable. What a command line gives comes first, then the environment, then the file
-`settings.json` in `EAS_HOME`, then the default. `eas db init`, `eas queue init` and `eas store init` write that file,
-readable by its owner only, for the settings marked *saved*. `eas doctor` prints every setting with its source."""
-KINDS = {"SecretStr": "text, kept secret", "Path": "path", "str": "text", "float": "number", "int": "integer",
+Each setting has an environment variable. Order of precedence: command line, environment, file `settings.json` in
+`EAS_HOME`, default. `eas db init`, `eas queue init` and `eas store init` write the settings marked *saved* to this
+file, which only its owner can read. `eas doctor` prints every setting with its source."""
+KINDS = {"SecretStr": "text (secret)", "Path": "path", "str": "text", "float": "number", "int": "integer",
          "bool": "`true` or `false`"}  # fmt: skip
 DEFAULTS = {
     "home": "`eas-data` in the working directory",
@@ -27,7 +27,7 @@ BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "belo
 
 
 def page() -> str:
-    """Return the page of all settings and environment variables."""
+    """Return the page with all settings and environment variables."""
     lines = [
         "# Settings",
         "",
@@ -45,8 +45,8 @@ def page() -> str:
         "|---|---|",
         *(f"| `{name}` | {meaning} |" for name, meaning in sorted(VARIABLES.items())),
         "",
-        "`PREFECT_API_URL` names the Prefect server; without it, `eas run` starts one of its own (`eas server`)",
-        "([With a Prefect server](../how_to/prefect.md)).",
+        "`PREFECT_API_URL` is the URL of the Prefect server. If it is not set, `eas run` starts a local server",
+        "(`eas server`); see [With a Prefect server](../how_to/prefect.md).",
     ]
     return "\n".join(lines) + "\n"
 
@@ -66,7 +66,7 @@ def _setting(name: str, field: FieldInfo) -> str:
 
 
 def _type_of(field: FieldInfo) -> type:
-    """Return the type of a setting's value, where None may mean that it is not given."""
+    """Return the type of a setting, without None."""
     kinds = [each for each in get_args(field.annotation) or (field.annotation,) if each is not type(None)]
     assert isinstance(kinds[0], type)
     return kinds[0]

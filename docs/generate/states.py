@@ -1,4 +1,4 @@
-"""The page of states and exit codes, from the enumerations and the classes of errors."""
+"""Generate the page about states and exit codes from the enumerations and error classes."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from eas.errors import EASError
 from eas.states import AttemptState, JobState, TaskState
 
 TASKS = {
-    TaskState.WAITING: "Its dependencies are not complete; a control task has not been expanded; or an operator "
-    "withdrew it from the queue.",
-    TaskState.QUEUED: "It is on the job queue and waits for a worker, or for the time of its next attempt.",
-    TaskState.RUNNING: "A worker runs it; a control task has children that have not ended.",
-    TaskState.DONE: "An attempt succeeded and passed QC; all children of a control task are done.",
-    TaskState.FAILED: "Its last attempt failed or did not pass QC, or it could not be configured; a child of a control "
-    "task is not done.",
-    TaskState.STALLED: "Its workers were lost more often than `--max-stalls` allows.",
-    TaskState.BLOCKED: "A dependency can never complete; the reason names it.",
-    TaskState.CANCELLED: "An operator cancelled its job.",
+    TaskState.WAITING: "A dependency is not complete, the control task is not expanded, or an operator withdrew the "
+    "task from the queue.",
+    TaskState.QUEUED: "The task is on the job queue and waits for a worker or for the time of its next attempt.",
+    TaskState.RUNNING: "A worker runs the task; for a control task: some children have not ended.",
+    TaskState.DONE: "An attempt succeeded and passed QC; for a control task: all children are done.",
+    TaskState.FAILED: "The last attempt failed or did not pass QC, or the task could not be configured; for a control "
+    "task: a child did not succeed.",
+    TaskState.STALLED: "Workers of the task were lost more often than `--max-stalls` allows.",
+    TaskState.BLOCKED: "A dependency can never complete; the reason of the task names the dependency.",
+    TaskState.CANCELLED: "An operator cancelled the job.",
 }
 ATTEMPTS = {
     AttemptState.QUEUED: "On the job queue.",
-    AttemptState.RUNNING: "Claimed by a worker, which sends heartbeats.",
+    AttemptState.RUNNING: "A worker has claimed the attempt and sends heartbeats.",
     AttemptState.DONE: "The task's code succeeded and QC passed: files and metadata are visible to other tasks.",
     AttemptState.FAILED: "The task's code or QC failed, or the child process was lost.",
     AttemptState.STALLED: "The worker sent no heartbeats; another attempt follows.",
     AttemptState.CANCELLED: "The job was cancelled, or the attempt was withdrawn from the queue.",
 }
 JOBS = {
-    JobState.SUBMITTED: "In the task database, and no process has driven it since it was submitted or rescheduled.",
-    JobState.RUNNING: "An orchestrator drives it, or did until it was interrupted.",
+    JobState.SUBMITTED: "No process has driven the job since it was submitted or rescheduled.",
+    JobState.RUNNING: "An orchestrator drives the job, or drove it until an interruption.",
     JobState.DONE: "Every task is done.",
-    JobState.FAILED: "It has ended, and some tasks failed, stalled or are blocked.",
-    JobState.CANCELLED: "An operator cancelled it.",
+    JobState.FAILED: "The job has ended, and some tasks failed, stalled or are blocked.",
+    JobState.CANCELLED: "An operator cancelled the job.",
 }
 EXIT_CODES = {
-    0: "Success: what was asked for is done.",
-    1: "It ran, but some tasks did not succeed; or something went wrong while running.",
-    2: "The request was wrong, and nothing was changed.",
+    0: "Success.",
+    1: "Some tasks did not succeed, or an error occurred while running.",
+    2: "The request was invalid; nothing was changed.",
     3: "A service (database, message broker, Prefect server) could not be reached.",
     130: "Interrupted by Ctrl-C (SIGINT).",
     143: "Ended by SIGTERM.",
@@ -47,7 +47,7 @@ EXIT_CODES = {
 
 
 def page() -> str:
-    """Return the page of states and exit codes."""
+    """Return the page about states and exit codes."""
     lines = ["# States and exit codes", "", NOTE, ""]
     lines += _states("State of a task", TASKS)
     lines += ["A *final* state changes only if an operator reschedules the task (`eas reschedule`).", ""]
@@ -60,7 +60,7 @@ def page() -> str:
         "Every error of EAS is an `EASError`, with a message and a `hint`. Its class gives the exit code of a command:",
         "",
     ]
-    lines += ["| class | is a | exit code | raised where |", "|---|---|---|---|", *_errors(EASError)]
+    lines += ["| class | base class | exit code | raised if |", "|---|---|---|---|", *_errors(EASError)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
-"""The page of task types: what the registry declares of each, between the text that is written by hand.
+"""Generate the declared parts of the page about task types; the text between them is written by hand.
 
-A line ``<!-- task type NAME -->`` begins what is generated, ``<!-- end -->`` ends it.
+The line ``<!-- task type NAME -->`` begins a generated part, and ``<!-- end -->`` ends it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ BLOCK = re.compile(r"(<!-- task type ([a-z_]+) -->\n).*?(<!-- end -->\n)", re.DO
 
 
 def page() -> str:
-    """Return the page, with its generated parts made again."""
+    """Return the page with updated generated parts."""
     return filled(PAGE.read_text(encoding="utf-8"), build([("builtin", builtin())]))
 
 
 def filled(text: str, registry: Registry) -> str:
-    """Return a page with the part of each task type between its markers."""
+    """Return a page with the generated part of each task type between its markers."""
 
     def block(found: re.Match[str]) -> str:
         return found[1] + "\n".join(["", *_section(registry, registry.task_types[found[2]]), ""]) + found[3]
@@ -50,12 +50,12 @@ def _section(registry: Registry, task_type: TaskType) -> Iterator[str]:
     )
     yield from _table(("output metadata", "value", "unit", "meaning"), map(_key, task_type.declared_metadata() or ()))
     if task_type.metadata_from:
-        last = "; where both have a name, the value of the last counts" if len(task_type.metadata_from) > 1 else ""
-        yield from [f"Output metadata: those of {_listed(task_type.metadata_from)}{last}.", ""]
+        last = "; if several have the same name, the last value counts" if len(task_type.metadata_from) > 1 else ""
+        yield from [f"Output metadata: the metadata of {_listed(task_type.metadata_from)}{last}.", ""]
     elif not task_type.declared_metadata():
         yield from ["Output metadata: none.", ""]
     if keys := task_type.declared_input_metadata():
-        yield from [f"Reads of the metadata of its inputs: {_listed([each.name for each in keys])}.", ""]
+        yield from [f"Uses these metadata of its inputs: {_listed([each.name for each in keys])}.", ""]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -63,7 +63,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield the lines of a table and an empty one; nothing where it would have no rows."""
+    """Yield the lines of a table and an empty line; nothing without rows."""
     lines = [re.sub(" +", " ", f"| {' | '.join(map(cell, row))} |") for row in rows]
     if lines:
         yield from [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *lines, ""]
@@ -71,9 +71,9 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 def _files(task_type: TaskType) -> Iterator[tuple[str, str, str]]:
     if task_type.any_files:
-        yield "input", "any", "makes the task wait for it; is not read"
+        yield "input", "any", "a dependency of the task, which does not read the file"
     if task_type.dynamic_outputs:
-        yield "output", "the name of the file", "the light curve of a file; a chain does not name it"
+        yield "output", "name of each ingested file", "its light curve; chains do not declare these outputs"
     for what in ("inputs", "outputs"):
         needed = getattr(task_type, what)
         for name, meaning in task_type.file_meanings("inputs" if what == "inputs" else "outputs").items():
@@ -91,7 +91,7 @@ def _settings(settings: tuple[Setting, ...], where: str = "") -> Iterator[tuple[
 
 def _default(setting: Setting) -> str:
     if setting.needed:
-        return "none: needed"
+        return "required"
     default = getattr(setting, "default", None)
     if isinstance(default, bool):
         return str(default).lower()

@@ -185,7 +185,7 @@ class Job:
                 waited = time.monotonic() - began
                 if timeout is not None and waited >= timeout:
                     hint = "wait longer, or check progress() and `eas doctor`"
-                    raise EASError(f"job {self.id} is not over after {timeout:g} s", hint=hint)
+                    raise EASError(f"job {self.id} has not ended after {timeout:g} s", hint=hint)
                 if not warned and waited >= GRACE and self._is_undriven():
                     warned = True
                     message = f"no process drives job {self.id} and no supervisor is alive: run(), or `eas schedule`"

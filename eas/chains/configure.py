@@ -175,7 +175,7 @@ class Configuration:
             for name, each in filled.items()
         }
         if len(products) < len(part.value):
-            self._fail(key, "gives one name twice", "let each key have a value of its own")
+            self._fail(key, "gives one name twice", "let the keys evaluate to different names")
         return products
 
     def _semantic(self, name: str, key: str) -> str:

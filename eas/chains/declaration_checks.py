@@ -40,7 +40,7 @@ def setting_warnings(
         elif isinstance(setting, Group):
             yield from setting_warnings(setting.settings, value, where)
         elif isinstance(setting, Number) and is_text_number(value):
-            yield Problem(where, f"is text, {value[:40]!r}, and is read as the number", "give it without quotes")
+            yield Problem(where, f"is the string {value[:40]!r}, which is read as a number", "give it without quotes")
 
 
 def control_warnings(name: str, given: Mapping[str, Any], path: str, keys: Sequence[str]) -> Iterator[Problem]:
@@ -58,7 +58,7 @@ def unknown_settings(
         near = nearest(name, known, 1, cutoff=0.5) or nearest(name, keys, 1, cutoff=0.7)
         listed = f"its settings are {', '.join(known)}" if known else "there are no settings here"
         hint = f"did you mean {near[0]!r}?" if near else listed
-        yield Problem(child_path(path, name), "nothing reads this setting: it is ignored", hint)
+        yield Problem(child_path(path, name), "unknown setting: it is ignored", hint)
 
 
 def metadata_problem(task_type: TaskType, name: str, key: str) -> tuple[str, str] | None:

@@ -87,7 +87,7 @@ class Evaluator:
             return self._scope.requested
         if name in functions.VALUES:
             return functions.VALUES[name]
-        raise RefusedError(f"the name {name!r} is not known", hint=f"an expression sees {', '.join(syntax.NAMES)}")
+        raise RefusedError(f"the name {name!r} is not known", hint=f"available names: {', '.join(syntax.NAMES)}")
 
     def _attribute(self, node: ast.Attribute) -> Any:
         assert isinstance(node.value, ast.Name)

@@ -83,7 +83,7 @@ def folded(chain: Chain, registry: Registry, seed: str, *, job_name: str, workin
     """Return the folded plan of a chain. Raises ChainError as a plan does, RequestError where it has too many boxes."""
     if len(chain.nodes) > MAX_BOXES:
         raise RequestError(
-            f"{chain.source} has {len(chain.nodes)} tasks in its file, and a picture has at most {MAX_BOXES}",
+            f"{chain.source} describes {len(chain.nodes)} tasks, but a diagram has at most {MAX_BOXES}",
             hint="use loops, or `eas plan` without --graph",
         )
     walked = walk(chain, registry, seed, job_name=job_name, working_directory=working_directory)

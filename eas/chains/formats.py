@@ -118,7 +118,7 @@ def _lookup(key: str | int, arguments: Sequence[Any], named: Mapping[str, Any]) 
     if isinstance(key, int):
         if key >= len(arguments):
             raise RefusedError(
-                f"the format asks for argument {key}, and {len(arguments)} are given", hint="name the fields"
+                f"the format uses argument {key}, but only {len(arguments)} are given", hint="name the fields"
             )
         return arguments[key]
     if key not in named:

@@ -24,7 +24,7 @@ def power(base: Any, exponent: Any, modulus: Any = None) -> Any:
     """Return ``pow(base, exponent, modulus)`` where the result stays small."""
     if modulus is not None:
         if any(not isinstance(each, int) or abs(each) >= 1 << 64 for each in (base, exponent, modulus)):
-            raise RefusedError("takes a modular power of something else than small integers")
+            raise RefusedError("takes a modular power of values other than small integers")
         return pow(base, exponent, modulus)
     if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 1:
         if (base.bit_length() - 1) * exponent > MAX_BITS:
@@ -40,7 +40,7 @@ def multiply(left: Any, right: Any) -> Any:
         if isinstance(sequence, str | list | tuple) and isinstance(times, int):
             limit = MAX_TEXT if isinstance(sequence, str) else MAX_ITEMS
             if len(sequence) * times > limit:
-                raise RefusedError(f"repeats something to more than {limit} elements", hint="repeat it less often")
+                raise RefusedError(f"repeats a sequence to more than {limit} elements", hint="repeat it less often")
     return left * right
 
 
@@ -231,7 +231,7 @@ def _draws(name: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
 def _check_draws(name: str, arguments: list[Any], named: Mapping[str, Any]) -> None:
     count = _draws(name, arguments, named)
     if not isinstance(count, int) or not 0 <= count <= MAX_ITEMS:
-        raise RefusedError(f"draws something else than 0 to {MAX_ITEMS} elements by random.{name}")
+        raise RefusedError(f"draws a number of elements outside 0 to {MAX_ITEMS} by random.{name}")
     for weights in (named.get("weights"), named.get("cum_weights"), named.get("counts"), *arguments[1:3]):
         if isinstance(weights, list | tuple) and not all(isinstance(each, int | float) for each in weights):
             raise RefusedError(f"gives random.{name} weights that are no numbers")

@@ -205,7 +205,7 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
     if word := re.match(r"(True|False|None)\b", after):
         return f"write {_WORDS[word[1]]} instead of {word[1]}"
     if not after:
-        return "something is not closed: look for a missing quote, ] or }"
+        return "the file ends too early: look for a missing quote, ] or }"
     for beginning, hint in _BY_TEXT:
         if after.startswith(beginning):
             return hint

@@ -116,7 +116,7 @@ class _Scale:
         elif isinstance(value, int):
             self.text += _integer_size(value) << 4
         elif value is not None and not isinstance(value, float | slice):
-            raise RefusedError(f"makes a {type(value).__name__}, which is no data")
+            raise RefusedError(f"makes a {type(value).__name__}, which is not a data type")
         if self.text > MAX_TEXT:
             raise RefusedError(f"makes strings of more than {MAX_TEXT} characters together")
         return (self.items >> 2) + (self.text >> 6)

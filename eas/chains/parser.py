@@ -106,7 +106,7 @@ class Parser(PartParser):
 
     def _missing(self, holder: dict[str, Any], key: str, path: str, hint: str) -> None:
         near = [] if self.problems.full else nearest(key, (each for each in holder if each not in _KNOWN), 1)
-        guess = f"did you mean this by {near[0]!r}? " if near else ""
+        guess = f"is {near[0]!r} a misspelling of it? " if near else ""
         self.problems.add(path, f"the key {key!r} is missing", guess + hint)
 
     def _task(self, task: Any, path: str, siblings: Siblings) -> Descriptor | None:
@@ -205,7 +205,7 @@ class Parser(PartParser):
 
     def _identifier(self, task: dict[str, Any], key: str, path: str) -> None:
         if key not in task:
-            self._missing(task, key, path, f'give "{key}": the name of the value that the children see')
+            self._missing(task, key, path, f'give "{key}": the name by which the children read the value')
         elif message := identifier_fault(task[key]):
             self.problems.add(child_path(path, key), message, _IDENTIFIER_HINT)
 
@@ -257,7 +257,7 @@ def identifier_fault(value: Any) -> str | None:
     text = value.strip()
     if text.isidentifier() and not text.startswith("_") and len(text) <= _LONGEST_WORD:
         return None
-    return f"{value[:60]!r} is no name that an expression could use"
+    return f"{value[:60]!r} is not a valid name in expressions"
 
 
 _LONGEST_WORD = 200

@@ -123,7 +123,7 @@ class PartParser:
             semantic = key if is_expression(key) else key.strip()
             place = child_path(here, key)
             if semantic in names:
-                self.problems.add(here, f"gives {semantic!r} twice, but for blanks", "keep one of them")
+                self.problems.add(here, f"has two keys that are {semantic!r} without blanks", "keep one of them")
             elif fault := _semantic_fault(semantic):
                 self.problems.add(place, *fault)
             names[semantic] = self._product(file_name, place)
@@ -173,7 +173,7 @@ class PartParser:
 def _semantic_fault(semantic: str) -> tuple[str, str] | None:
     if is_expression(semantic):
         return None
-    return name_fault(semantic, "semantic") if semantic else ("an empty name", "name what the file is to the task")
+    return name_fault(semantic, "semantic") if semantic else ("an empty name", "give the semantic name of the file")
 
 
 def _few_keys(parsed: Parsed) -> tuple[str, ...] | None:

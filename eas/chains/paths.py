@@ -46,7 +46,7 @@ def _fault(text: str) -> tuple[str, str] | None:
         ("" in parts or "." in parts, "has an empty component", "use single slashes, and none at the end"),
         ("\\" in text, "contains a backslash", "separate directories by /"),
         (_CONTROL.search(text), "contains a control character", "use printable characters"),
-        (RESERVED.intersection(parts), "uses a directory that is the file store's own", "choose another name"),
+        (RESERVED.intersection(parts), "uses a reserved directory of the file store", "choose another name"),
         (len(text) > MAX_PATH, f"is longer than {MAX_PATH} characters", "choose a shorter name"),
     ]
     for applies, what, hint in faults:

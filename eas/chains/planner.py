@@ -135,7 +135,7 @@ class Planner:
     def _task(self, spec: TaskSpec, place: _Place, *, wanted: bool) -> int:
         """Walk through a task.
 
-        Returns the node that waits for all of it; -1 for a control task where that is not ``wanted``.
+        Returns the node that waits for the task and its descendants; -1 for a control task unless ``wanted``.
         """
         self._left -= 1
         if self._left < 0:
@@ -223,7 +223,7 @@ class Planner:
             self._inputs(spec, gate)
             inside = replace(inside, gate=gate)
         if spec.outputs:
-            message = f"{spec.task_type} makes no files itself"
+            message = f"{spec.task_type} is a control task and makes no files"
             self._problem(f"{spec.path}.outputs", "outputs", message, "give the outputs to the tasks in its task_list")
         if spec.requires:
             self._gates[spec.address] = inside.gate
@@ -336,10 +336,10 @@ class Planner:
         for cycle in self._graph.cycles(stuck, 10 * MAX_PROBLEMS):
             members = list(dict.fromkeys(self._graph.labels[node] for node in cycle))
             if len(members) == 1:
-                message = "waits for itself: it reads what it makes, or what its own children make"
+                message = "depends on itself: it reads a file that it or one of its children makes"
             else:
-                message = f"these tasks wait for each other: {' -> '.join([*members, members[0]])}"
-            hint = "let one of them read something else, or not ask for the other's metadata"
+                message = f"dependency cycle: {' -> '.join([*members, members[0]])}"
+            hint = "change an input, or remove a name from requires_metadata_from, of one of them"
             self._problem(min(members), "cycle", message, hint)
 
     def _problem(self, path: str, kind: str, message: str, hint: str) -> None:

@@ -32,4 +32,4 @@ class ProblemList:
     def reported(self) -> list[Problem]:
         """Return the first problems, and how many there are besides."""
         more = self._count - len(self._kept)
-        return [*self._kept, Problem("", f"and {more} further problems", "mend these first")] if more else self._kept
+        return [*self._kept, Problem("", f"and {more} further problems", "correct these first")] if more else self._kept

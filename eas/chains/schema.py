@@ -20,9 +20,9 @@ from eas.tasks.settings import Choice, Group, Number, Setting
 Schema: TypeAlias = dict[str, Any]
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 WEAKER: Final = (
-    "Weaker than `eas validate`: it does not look into expressions; it does not compare tasks (names that are asked"
-    " for, who makes what, cycles); and of names it checks neither length, letters nor repetition, of loops neither"
-    " the parameter's name nor strings that are numbers, of tasks whose type is an expression no files and settings."
+    "Weaker than `eas validate`. Not checked: contents of expressions; relations between tasks (requested names,"
+    " makers of files, cycles); length, characters and repetition of names; a loop's parameter name and numbers in"
+    " quotes; files and settings of tasks whose type is an expression."
 )
 _EXPRESSION: Final = r"^\s*[('\"]"
 _LARGEST: Final = 1e300

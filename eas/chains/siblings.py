@@ -59,5 +59,5 @@ def _unknown(name: str, names: Collection[str | None], who: str) -> tuple[str, s
     known = list(dict.fromkeys(each for each in islice(names, 1000) if isinstance(each, str)))
     near = nearest(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    listed = f"there are {', '.join(known[:20])}" if known else 'give one of them a "name"'
+    listed = f"available names: {', '.join(known[:20])}" if known else 'give one of them a "name"'
     return f"no {who} is named {name!r}", hint + listed

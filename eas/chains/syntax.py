@@ -225,11 +225,11 @@ class _Checker:
         elif name == "metadata":
             self.any_metadata = True
         elif name in SPACES:
-            raise RefusedError(f"{name!r} cannot stand alone", hint=f"write {name}.something")
+            raise RefusedError(f"{name!r} cannot be used alone", hint=f"write {name}.something")
         elif name not in VALUES and name not in self.variables:
             if name in FUNCTIONS:
                 raise RefusedError(f"{name!r} is a function", hint=f"call it: {name}(...)")
-            raise _unknown("name", name, (*NAMES, *FUNCTIONS), f"an expression sees {', '.join(NAMES)}, and functions")
+            raise _unknown("name", name, (*NAMES, *FUNCTIONS), f"available: {', '.join(NAMES)}, and functions")
         yield from ()
 
     def _attribute(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -253,7 +253,7 @@ class _Checker:
             if method:
                 yield function.value
         elif not isinstance(function, ast.Name):
-            raise RefusedError("calls something that is no function", hint="call functions by their names")
+            raise RefusedError("calls an expression that is not a function name", hint="call functions by their names")
         elif function.id not in FUNCTIONS:
             raise _unknown(
                 "function", function.id, FUNCTIONS, f"there are {', '.join(_BUILTINS)}, and math's functions"
@@ -291,9 +291,7 @@ class _Checker:
             self.uses_random |= base == "random"
             return ""
         if function.attr != "format":
-            hint = (
-                f"write {base}[...]" if "metadata" in base else "strings have the method format, and nothing else any"
-            )
+            hint = f"write {base}[...]" if "metadata" in base else "only strings have a method: format"
             raise RefusedError(f"the method .{function.attr} is not allowed", hint=hint)
         return function.attr
 

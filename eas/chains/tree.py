@@ -47,7 +47,7 @@ class Expression:
     keys: tuple[str, ...] | None
 
     def fill(self, evaluate: Evaluate) -> Any:
-        """Return what it evaluates to."""
+        """Return the value of the expression."""
         return evaluate(self)
 
     def expressions(self) -> Iterator[Expression]:

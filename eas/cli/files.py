@@ -68,8 +68,8 @@ def _version(row: AnyRow) -> dict[str, Any]:
 
 @click.command("lineage")
 @file_argument
-@click.option("--up", "direction", flag_value="up", default="up", help="Show what it was made from (default).")
-@click.option("--down", "direction", flag_value="down", help="Show its descendants: what was made from it.")
+@click.option("--up", "direction", flag_value="up", default="up", help="Show the files it was made from (default).")
+@click.option("--down", "direction", flag_value="down", help="Show its descendants: the files made from it.")
 @click.option("--depth", type=click.IntRange(1), help="Maximum number of steps.")
 @click.option(
     "--limit",

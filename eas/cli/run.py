@@ -86,7 +86,7 @@ def run(file: Path | None, resume: int | None, workers: int | None, max_task_run
         if not JobState(summary.state).final:
             console.print(
                 f"job {job_id} ({summary.job_name}), seed {summary.seed}; "
-                f"if this is interrupted: eas run --resume {job_id}",
+                f"to continue after an interruption: eas run --resume {job_id}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -171,7 +171,7 @@ def _run(
     summary = summarise(app.database, job_id)
     if not JobState(summary.state).final:
         why = f": {state.message}" if state is not None else ""
-        raise EASError(f"job {job_id} is not over{why}", hint=_resume_hint(app, job_id))
+        raise EASError(f"job {job_id} has not ended{why}", hint=_resume_hint(app, job_id))
     result = state.result(raise_on_failure=False) if state is not None else None
     return summary, [Path(path) for path in result["reports"]] if isinstance(result, dict) else []
 

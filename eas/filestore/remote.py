@@ -200,7 +200,7 @@ class RemoteFileStore(FileStore):
 
     def _tell(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        LOG.warning("the file store %s: %s; asking again", self.name, self._said(error))
+        LOG.warning("the file store %s: %s; retrying", self.name, self._said(error))
 
     def _said(self, error: BaseException | None) -> str:
         return _masked(error, self._secrets)

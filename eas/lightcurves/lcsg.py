@@ -102,7 +102,7 @@ def _content(path: Path) -> bytes:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise LightCurveError(f"{path.name}: is a damaged gzip file: {error}", hint="copy it here again") from error
     except OSError as error:
-        raise LightCurveError(f"{path.name}: cannot be read: {error.strerror}", hint="see who may read it") from error
+        raise LightCurveError(f"{path.name}: cannot be read: {error.strerror}", hint="check its permissions") from error
     for begin, (what, hint) in OTHER_FORMATS.items():
         if content.startswith(begin):
             raise LightCurveError(f"{path.name}: is {what}, not CSV", hint=f"{hint}; in CSV {EXPECTED}")

@@ -72,7 +72,7 @@ def check_database(settings: Settings) -> list[Finding]:
 
 
 def services(connection: Connection, now: float, lease: float) -> list[Finding]:
-    """Return what the leases and heartbeats in SQL tell of workers, supervisor and scaler; ``lease`` of workers [s]."""
+    """Check workers, supervisor and scaler by their leases and heartbeats; ``lease`` is the lease of workers [s]."""
     alive = service_warnings.living_workers(connection, now, lease)
     kinds = ", ".join(f"{count} run {kind}" for kind, count in sorted(alive.items()) if kind != BASE_WORKER_TYPE)
     total = alive.get(BASE_WORKER_TYPE, 0)

@@ -272,7 +272,7 @@ def _total(spans: Iterable[tuple[TaskTypeEstimate, Span]]) -> Span:
 def _guesses(types: Sequence[TaskTypeEstimate], leaves: Bounds) -> Iterator[str]:
     for each in types:
         if not each.attempts:
-            yield f"no attempt of {each.task_type} is recorded: it is taken to use what the other task types use"
+            yield f"no attempt of {each.task_type} is recorded: the values of the other task types are assumed"
         elif not each.same_name:
             yield f"{each.task_type}: from jobs of other names, whose settings may differ"
     counted = sum(each.tasks for each in types)
@@ -280,6 +280,6 @@ def _guesses(types: Sequence[TaskTypeEstimate], leaves: Bounds) -> Iterator[str]
     if (least, most) != (counted, counted):
         bounds = f"at least {least}" if most is None else f"{least}" if most == least else f"{least} to {most}"
         yield (
-            f"{bounds} tasks run, as data decide: the estimate has {counted}, with both branches of conditionals, "
-            "one iteration of do-while loops, and no iteration of loops over data"
+            f"{bounds} tasks run, depending on data: the estimate counts {counted}, "
+            "with both branches of conditionals, one iteration of do-while loops, and no iteration of loops over data"
         )

@@ -114,7 +114,7 @@ class LocalWorkers:
         """Raise EASError if all workers have died and none will be restarted, because no task would ever run."""
         if self._given_up and not self._stopping.is_set():
             raise EASError(
-                f"the local workers died {self.died} times; none is started any more",
+                f"the local workers died {self.died} times and are not restarted",
                 hint=f"see {self.log_file} for the reason, then resume the job: tasks that are done do not run again",
             )
 

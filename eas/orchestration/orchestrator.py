@@ -161,7 +161,7 @@ class Orchestrator:
     # -- loading -------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Load the job from SQL, and mark it as running."""
+        """Load the job from the task database and mark it as running."""
         while True:
             self._read()
             if self.finished:
@@ -326,9 +326,9 @@ class Orchestrator:
         """Write decisions and queue leaf tasks in one transaction; return whether to advance again.
 
         The commit is the boundary between this process and the next one: states, the marks of seen
-        attempts and the queued attempts become visible together. Killed before it, the next
-        orchestrator decides all of it again; killed after it, only the messages to workers are
-        missing, and every sweep publishes those.
+        attempts and the queued attempts become visible together. After a crash before it, the
+        next orchestrator makes the same decisions; after a crash after it, only the messages to
+        workers are missing, and the next sweep publishes them.
         """
         leaves, self._leaves = self._leaves[:QUEUE_CHUNK], self._leaves[QUEUE_CHUNK:]
         settled = self._settled

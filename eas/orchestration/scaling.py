@@ -117,7 +117,7 @@ def survey(
 ) -> list[Load]:
     """Return the load of each worker type that runs some task type, by name.
 
-    A worker without a heartbeat for ``lease`` seconds is not alive, even if SQL does not mark it as lost yet.
+    A worker without a heartbeat for ``lease`` seconds is not alive, even if it is not marked as lost yet.
     """
     now = database.now()
     queues, ended, alive = database.fetch(
@@ -189,7 +189,7 @@ def decide(
     """
     if not 0 <= minimum <= maximum:
         raise RequestError(
-            f"a minimum of {minimum} and a maximum of {maximum} workers contradict each other",
+            f"the minimum of {minimum} workers and the maximum of {maximum} contradict each other",
             hint="give 0 <= minimum <= maximum",
         )
     demands = [_Demand.of(load, minimum, maximum, startup) for load in loads]

@@ -328,7 +328,7 @@ class Supervisor:
                 if fail_job(self.database, self.queue, job_id, why[:LONGEST_REASON], revision):
                     LOG.error("job %d failed: %s", job_id, why)
                     self.stats.failed += 1
-        except Exception as second:  # SQL is away, or the job is in another's hands: the next failure counts again
+        except Exception as second:  # database unreachable, or another driver has the job: count the next failure
             LOG.warning("job %d: its failure was not recorded: %s", job_id, second)
 
     def _after(self, job_id: int, revision: int) -> None:

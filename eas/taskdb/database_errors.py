@@ -17,7 +17,7 @@ from eas.errors import EASError, RequestError, ServiceError
 # Deadlock, lock wait timeout: both roll back and ask to try again.
 COLLISIONS = {1213, 1205}
 # Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting;
-# closed by MySQL 8 since it was silent for too long.
+# closed by MySQL 8 after being idle for too long.
 AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
 NO_SUCH_DATABASE = 1049
 TOO_LARGE = 1153
@@ -132,7 +132,7 @@ def explained(error: DBAPIError, safe_url: str) -> EASError:
 
 
 def _file_error(said: str, safe_url: str) -> EASError | None:
-    """Return the error where sqlite's file is damaged or cannot be written; None otherwise."""
+    """Return the error if SQLite's file is damaged or cannot be written; None otherwise."""
     if any(text in said for text in _DAMAGED):
         return ServiceError(
             f"the file of the task database {safe_url} is damaged, or is no sqlite database: {said}",

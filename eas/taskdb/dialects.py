@@ -53,7 +53,7 @@ def sqlite_engine(url: str) -> Engine:
 def mysql_engine(url: str, isolation_level: str, *, idle_timeout: int = IDLE_TIMEOUT) -> Engine:
     """Return an engine that tests connections before each use, so that a restart of the server causes no error.
 
-    The server closes connections that were silent for ``idle_timeout`` seconds.
+    The server closes connections that were idle for ``idle_timeout`` seconds.
     """
     return create_engine(
         url,

@@ -39,11 +39,11 @@ def lock(connection: Connection, job_id: int) -> AnyRow:
 
 
 def changed(connection: Connection, job_id: int) -> None:
-    """Make an orchestrator that drives the job load it again."""
+    """Increment the revision of the job, so that its orchestrator reloads it."""
     connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(revision=JOBS.c.revision + 1))
 
 
-# -- taking attempts away ----------------------------------------------------------------------
+# -- withdrawing attempts ----------------------------------------------------------------------
 
 
 def open_attempts(connection: Connection, job_id: int, states: Collection[AttemptState]) -> list[AnyRow]:

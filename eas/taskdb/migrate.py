@@ -61,7 +61,7 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
         before = current_revision(connection)
         if before is not None and before not in _known_revisions():
             raise RequestError(
-                f"the task database {database.safe_url} has schema {before}, which this release does not know",
+                f"the task database {database.safe_url} has the schema {before} of another release",
                 hint="use the release of eas that created it, or a later one",
             )
         if not database.is_sqlite:

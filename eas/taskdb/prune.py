@@ -236,7 +236,7 @@ def _successors(connection: Connection, product_ids: Iterable[int], gone: set[in
 
 
 def remove_tasks(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
-    """Remove tasks of a job, children before parents, and products that no task makes or reads any more."""
+    """Remove tasks of a job, children before parents, and products that no remaining task makes or reads."""
     query = select(TASKS.c.id).where(TASKS.c.job_id == job_id).order_by(TASKS.c.id.desc()).limit(limit)
     ids = list(connection.execute(query).scalars())
     for part in chunks(ids):

@@ -138,7 +138,7 @@ class TaskContext:
         """
         if self.new_directory is None:
             raise TaskFailure(
-                f"{self.task_type} may not make {file_name!r}, which is none of its outputs",
+                f"{self.task_type} must not make {file_name!r}, which is not one of its outputs",
                 hint="set dynamic_outputs in the registry's entry of the task type",
             )
         if not file_name or file_name in self.new_outputs or file_name in self.outputs:

@@ -36,13 +36,13 @@ ORBIT: Final = (
     Number("orbital_period", 365, "days", low=0, above=True),
     Number("semi_major_axis", 1, "AU", low=0, above=True),
     Number("orbital_angle", 0, "degrees from edge-on", low=-90, high=90),
-    Number("impact_parameter", None, "stellar radii", low=0, high=1, meaning="wins over `orbital_angle`"),
+    Number("impact_parameter", None, "stellar radii", low=0, high=1, meaning="overrides `orbital_angle`"),
 )
 NOISE_UNIT: Final = "of a 25 s sample, relative flux"
 BATMAN_SPECS: Final = (
     *ORBIT,
     Number("noise", 0, NOISE_UNIT, low=0, meaning="white noise; scales with 1/sqrt(`sampling_cadence`)"),
-    Number("mes_assume_noise", None, NOISE_UNIT, low=0, meaning="the noise that `mes` assumes; default: `noise`"),
+    Number("mes_assume_noise", None, NOISE_UNIT, low=0, meaning="noise assumed for `mes`; default: `noise`"),
     SAMPLING_CADENCE,
 )
 SYNTHESIS_BATMAN: Final[tuple[Setting, ...]] = (Group("specs", BATMAN_SPECS),)
@@ -54,7 +54,7 @@ GROUPS: Final = Number("number_camera_groups", 4, low=1, high=4, whole=True)
 CAMERAS: Final = Number("number_cameras_per_group", 6, low=1, high=6, whole=True)
 MASTER_SEED: Final = Number(
     "master_seed", None, low=0, high=2**32 - 1, whole=True,
-    meaning="every random number follows from it; default: from the job's seed",
+    meaning="seed of all random numbers; default: from the job's seed",
 )  # fmt: skip
 SWITCHES: Final = (
     Switch("enable_transits", True),

@@ -50,7 +50,7 @@ class IngestExternalLCs(Task):
             raise TaskFailure(
                 f"{len(problems)} of {len(problems) + count} files cannot be ingested: "
                 f"{'; '.join(problems[:SHOWN])}{more}",
-                hint="mend or remove these files and run the task again; the others are there already",
+                hint="correct or remove these files and run the task again; the others are ingested already",
             )
         return {}
 
@@ -81,7 +81,7 @@ def _found(context: TaskContext) -> list[Path]:
         raise TaskFailure(f"input_path {pattern!r} leaves the input directory", hint=f"give a path below {root}")
     found = sorted(_files(root, pattern), key=lambda path: (path.name, path))
     if not found:
-        raise TaskFailure(f"no file below {root} is like {pattern!r}", hint="correct input_path, or put files there")
+        raise TaskFailure(f"no file below {root} matches {pattern!r}", hint="correct input_path, or put files there")
     for one, other in itertools.pairwise(found):
         if one.name == other.name:
             raise TaskFailure(

@@ -125,7 +125,7 @@ def check_lightcurve(
         checks.append(_check_cadence(name, lightcurve, cadence))
     if samples is not None:
         checks.append(
-            Check(f"{name} number of samples", len(lightcurve) == samples, f"{len(lightcurve)}, promised {samples}")
+            Check(f"{name} number of samples", len(lightcurve) == samples, f"{len(lightcurve)}, expected {samples}")
         )
     return checks
 
@@ -167,10 +167,10 @@ def _check_values(name: str, lightcurve: LightCurve) -> list[Check]:
 def _check_cadence(name: str, lightcurve: LightCurve, cadence: float) -> Check:
     label = f"{name} cadence"
     if len(lightcurve) < 2:
-        return Check(label, False, f"{len(lightcurve)} samples have none, promised {cadence:g} s")
+        return Check(label, False, f"{len(lightcurve)} samples have none, expected {cadence:g} s")
     seen, error = lightcurve.cadence, largest_step_error(lightcurve.times)
     passed = abs(seen - cadence) <= STEP_TOLERANCE * cadence and error <= STEP_TOLERANCE
-    return Check(label, passed, f"{seen:.6g} s, promised {cadence:g} s; steps deviate by up to {error:.2g} of it")
+    return Check(label, passed, f"{seen:.6g} s, expected {cadence:g} s; steps deviate by up to {error:.2g} of it")
 
 
 def _first(odd: np.ndarray[tuple[int], np.dtype[np.bool_]], what: str) -> str:

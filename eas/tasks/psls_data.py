@@ -76,10 +76,10 @@ def _download(into: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no input from outside
     found = sorted(into.glob("psls-*.tar.gz"))
     if done.returncode or not found:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise ServiceError(
             f"pip could not download the source distribution of {wanted}: {last}",
-            hint="see that pip is installed and the package index can be reached, then try again",
+            hint="check that pip is installed and the package index can be reached, then try again",
         )
     return found[0]
 

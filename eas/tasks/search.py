@@ -287,7 +287,7 @@ def _number(context: TaskContext, cleaned: Cleaned, name: str) -> tuple[float | 
         other = f"; it has {near[0]!r}" if near else ""
         return None, f"the light curve has no {name}{other}"
     if isinstance(value, str) and math.isfinite(number := _to_number(value)):
-        context.log.warning("the light curve's %s is text, %r, and is read as the number", name, value)
+        context.log.warning("the light curve's %s is the text %r and is read as a number", name, value)
         return number, ""
     if is_finite(value):
         assert isinstance(value, int | float)

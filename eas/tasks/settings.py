@@ -299,7 +299,7 @@ def warn_text_numbers(given: Mapping[str, Any], numbers: Iterable[Number], where
         value = given.get(number.name)
         if is_text_number(value):
             path = f"{where}.{number.name}" if where else number.name
-            log.warning("%s is text, %r, and is read as the number: give it without quotes", path, value)
+            log.warning("%s is the text %r and is read as a number: give it without quotes", path, value)
 
 
 def dictionary(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

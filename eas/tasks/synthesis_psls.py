@@ -100,7 +100,7 @@ class SynthesisPSLS(Task):
         return dict(lightcurve.metadata)
 
     def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
-        """Check the light curve against the specs, and that the statistics fit it."""
+        """Check the light curve against the specs, and the statistics against the light curve."""
         try:
             specs = read_specs(context.settings, context.seed)
             cadence = _number(specs, "sampling_cadence")
@@ -167,7 +167,7 @@ def _star(specs: Mapping[str, Scalar], samples: int, scratch: Path) -> FloatArra
         table = _run(content, Path(folder))
     step = np.diff(table[:, 0])
     if len(table) < samples or not np.allclose(step, cadence, rtol=0, atol=0.02):
-        raise TaskFailure(f"psls made {len(table)} samples, {samples} of {cadence:g} s were asked for")
+        raise TaskFailure(f"psls made {len(table)} samples instead of {samples} of {cadence:g} s")
     fluxes: FloatArray = 1 + PPM * table[:samples, 1]
     return fluxes
 

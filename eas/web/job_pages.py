@@ -139,7 +139,7 @@ def chain(request: Request) -> Response:
     if request.query_params.get("format") == "json":
         headers = {"Content-Disposition": f'attachment; filename="job_{row.id}.json"'}
         return Response(text.encode(), media_type="application/json", headers=headers)
-    with suppress(ValueError):  # else as it is
+    with suppress(ValueError):  # show a chain that is not JSON unformatted
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     return here.renderer.page(request, "chain.html", title=f"Chain of job {row.id}", row=row, chain=text[:500_000])
 

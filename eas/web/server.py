@@ -32,7 +32,7 @@ def serve(app: App, host: str, port: int, *, user_header: str | None = None) -> 
         click.echo(f"user name: {USER}; the password is that of {PASSWORD}")
     elif host not in LOCAL and not user_header:
         click.secho(
-            f"warning: everyone who reaches {host} can look; set {PASSWORD} or --user-header", err=True, fg="red"
+            f"warning: anyone who reaches {host} can read it all; set {PASSWORD} or --user-header", err=True, fg="red"
         )
     config = uvicorn.Config(create(app, access), log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listener])

@@ -75,5 +75,5 @@ def checked(message: object) -> Message:
         raise ValueError("the message has an unknown kind")
     for name, test in fields.items():
         if not test(message.get(name, Ellipsis)):
-            raise ValueError(f"the field {name} of the message {said} is not what it should be")
+            raise ValueError(f"the field {name} of the message {said} has an invalid type or value")
     return message

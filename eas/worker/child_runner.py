@@ -115,7 +115,7 @@ class ChildRunner:
             return None, self._report(error)
         self._leave_if_forked(None)
         if lost:
-            _log.warning("recorded as null, being NaN or infinite: %s", ", ".join(lost))
+            _log.warning("NaN or infinite values are recorded as null: %s", ", ".join(lost))
         return metadata, ""
 
     def _check(self, task: Task, context: TaskContext, metadata: dict[str, Scalar] | None) -> list[Any]:

@@ -63,7 +63,7 @@ class Executor:
         Number of requests that ``run_many`` sends ahead; it sends more when half of them are done.
         May be changed meanwhile.
     python_path:
-        Directories in which the child looks for modules first.
+        Directories that the child prepends to ``sys.path``.
 
     Attributes
     ----------
@@ -375,6 +375,6 @@ class Executor:
         if self._failed_starts >= _START_TRIES:
             said = " | ".join(entry.message for entry in pending.log[-2:])
             raise EASError(
-                f"cannot start the worker's child process: {reason}; it said: {said or 'nothing'}",
+                f"cannot start the worker's child process: {reason}; its last output: {said or 'none'}",
                 hint="check that `python -m eas.worker.child` can start on this host",
             )

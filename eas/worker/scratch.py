@@ -62,7 +62,7 @@ class Scratch:
 def _make(path: Path, afresh: bool) -> None:
     try:
         path.mkdir(mode=0o700)
-    except FileExistsError:  # a worker was killed in it, or the attempt crashed and QC wants to look at it
+    except FileExistsError:  # left by a killed worker, or kept after a crash for QC
         if afresh:
             remove(path)
             path.mkdir(mode=0o700)

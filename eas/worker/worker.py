@@ -169,7 +169,7 @@ class Worker:
             LOG.debug("the last error: %s", error)
 
     def _leave_if_outdated(self) -> bool:
-        """Leave if the task database was migrated: tasks would fail without a fault of their own."""
+        """Stop if the task database was migrated, because all tasks would fail; return whether to stop."""
         if mismatch := schema_mismatch(self.database):
             LOG.warning("%s: the worker exits; start one of the newer release", mismatch)
             self.leave(mismatch)

@@ -22,11 +22,11 @@ SERVICES: Mapping[str, Interface] = {
 }
 """Service name to web interface."""
 WEB_URL = f"http://127.0.0.1:{SERVICES['eas-web'].port}"
-"""Where `eas web` is while its port is forwarded to this machine."""
+"""URL of `eas web` while its port is forwarded to this machine."""
 
 
 def lines(namespace: str, deployed: Collection[str]) -> tuple[str, ...]:
-    """Return two lines for each of the Services ``deployed`` that has pages: its address, and where its password is."""
+    """Return two lines for each deployed Service with a web interface: its address, and the source of its password."""
     found: list[str] = []
     for name, each in SERVICES.items():
         if name in deployed:

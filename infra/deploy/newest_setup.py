@@ -40,5 +40,5 @@ def _newest(connection: Connection) -> float | None:
 
 def _superseded(number: int, newest: float) -> SupersededError:
     return SupersededError(
-        f"setup {number} is not wanted any more: setup {newest:.0f} has begun", hint="nothing is to be done"
+        f"setup {number} is superseded by setup {newest:.0f}, which has begun", hint="no action is needed"
     )

@@ -1,8 +1,8 @@
 """``python -m infra.deploy.reconcile``: compare pods and Jobs with SQL and Prefect, in a loop.
 
-SQL is the record, but without the reconciler a pod that was evicted, killed for memory or deleted counts as
+The database is authoritative, but without the reconciler a pod that was evicted, killed for memory or deleted counts as
 lost only after a lease without heartbeats. Kubernetes reports event and reason immediately; the reconciler writes
-both into SQL and into Prefect's run. Several may run at a time, and each may be killed at any point.
+both to the task database and to Prefect's run. Several may run at a time, and each may be killed at any point.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m infra.deploy.supervise jobs|workers``: entry point of the supervisor's and the scaler's pods.
 
 Both are flow runs in a separate process rather than Jobs of the work pool, because they never end.
-When one exits for any reason, Kubernetes restarts it; leases in SQL ensure that no job is lost.
+When one exits for any reason, Kubernetes restarts it; leases in the task database ensure that no job is lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Container images: one for each kind of worker, built by ``python -m infra.images`` (``make images``)."""
+"""Container images of workers and services, built by ``python -m infra.images`` (``make images``)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "bls": ("bls-reference", "bls-kovacs"),
     "web": (),
 }
-"""The targets of the Containerfile, and the extras of pyproject.toml that each of them installs."""
+"""Targets of the Containerfile, and the extras of pyproject.toml in each."""
 CORE_EXTRAS: Final = ("s3", "fits")
-"""What all of them install."""
+"""Extras of pyproject.toml in all targets."""
 
 
 def target_of(worker_type: WorkerType) -> str | None:
-    """Return the image that runs a worker type; None where none of ours does."""
+    """Return the image that runs a worker type; None if EAS has none for it."""
     if worker_type.name == BASE_WORKER_TYPE:
         return "base"
     return next((name for name, extras in TARGETS.items() if worker_type.extra and worker_type.extra in extras), None)

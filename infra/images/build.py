@@ -1,4 +1,4 @@
-"""Builds the images with podman or docker: ``python -m infra.images.build [TARGET ...]``."""
+"""Build the images with podman or docker: ``python -m infra.images.build [TARGET ...]``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from infra.images import TARGETS
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path("infra/images/Containerfile")
 SECRETS = {"pip_conf": "PIP_CONFIG_FILE", "uv_conf": "UV_CONFIG_FILE", "certificates": "SSL_CERT_FILE"}
-"""Secrets of the Containerfile, and the variables that name their files here."""
+"""Secrets of the Containerfile, and the environment variables with the paths of their files."""
 CPU_NAMES = {"amd64": "x86-64-v3"}
-"""What numba compiles for, by architecture; elsewhere *generic*: what every CPU of the architecture runs."""
+"""CPU for which numba compiles, by architecture; default: *generic*, which runs on every CPU of the architecture."""
 
 
 def engine() -> str | None:
-    """Return podman or docker, whichever is here and works; ``CONTAINER_ENGINE`` decides where it is set."""
+    """Return the path of podman or docker, whichever works, or of ``CONTAINER_ENGINE``; None if none works."""
     wanted = os.environ.get("CONTAINER_ENGINE")
     for name in [wanted] if wanted else ["podman", "docker"]:
         path = shutil.which(name)
@@ -34,20 +34,20 @@ def engine() -> str | None:
 
 
 def revision() -> str:
-    """Return the commit that the images are built from, with *-dirty* where files were changed since."""
+    """Return the commit of the images, with *-dirty* after uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty", "--tags"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
 
 def tags(registry: str, target: str, at: str) -> list[str]:
-    """Return the full names of an image: by the release, and by the commit."""
+    """Return the full names of an image, tagged with the release and with the commit."""
     names = [eas.__version__, *([] if at == "unknown" else [at])]
     return [f"{registry}/eas-{target}:{name}" for name in dict.fromkeys(names)]
 
 
 def architecture(platform: str | None) -> str:
-    """Return the architecture of a platform as container tools name it; of this machine where none is given."""
+    """Return the container tools' name for the architecture of a platform; default: this machine's."""
     if platform:
         return platform.partition("/")[2].partition("/")[0]
     machine = host.machine().lower()
@@ -83,21 +83,21 @@ def command(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the targets that the command line names, or all; return the exit code."""
+    """Build the given targets, or all; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.images.build", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"any of {', '.join(TARGETS)}; default: all")
     parser.add_argument("--base-image", default=os.environ.get("BASE_IMAGE"), help="Debian or Ubuntu with python3")
-    parser.add_argument("--platform", help="as linux/arm64; default: this machine's")
+    parser.add_argument("--platform", help="such as linux/arm64; default: that of this machine")
     parser.add_argument("--registry", default="localhost", help="prefix of the names; default: localhost")
     parser.add_argument(
-        "--build-option", action="append", default=[], help="passed on, as --build-option=--isolation=chroot"
+        "--build-option", action="append", default=[], help="option for the tool, as --build-option=--isolation=chroot"
     )
     given = parser.parse_args(arguments)
     if unknown := set(given.targets) - set(TARGETS):
-        parser.error(f"no target is called {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+        parser.error(f"unknown targets {', '.join(sorted(unknown))}; available: {', '.join(TARGETS)}")
     tool, at = engine(), revision()
     if tool is None:
-        print("error: neither podman nor docker works here\n  -> install podman, or start docker", file=sys.stderr)
+        print("error: neither podman nor docker works\n  -> install podman, or start docker", file=sys.stderr)
         return 3
     extra = [*os.environ.get("BUILD_OPTIONS", "").split(), *given.build_option]
     for target in given.targets or TARGETS:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command of an image. The root of the file system may be read-only; numba wants to write beside
-# what it reads: it gets a copy of the code that was compiled when the image was built.
+# Runs a command of an image. The root file system may be read-only, but numba needs a writable cache:
+# copy the cache that was compiled when the image was built.
 # EAS_AWAIT_PREFECT: time for which a pod waits for Prefect's API before its command starts [s].
 set -e
 if [ -d "$EAS_NUMBA_CACHE" ] && [ ! -e "$NUMBA_CACHE_DIR" ]; then

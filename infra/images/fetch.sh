@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a command that downloads packages, with the package index's configuration where one is mounted.
+# Runs a command that downloads packages, with the mounted configuration of a package index, if any.
 set -e
 if [ -f /run/secrets/pip_conf ]; then
     export PIP_CONFIG_FILE=/run/secrets/pip_conf

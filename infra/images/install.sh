@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the packages of the core, and of the extras that are named, at the locked versions, into .venv.
+# Installs the core packages and the given extras with locked versions into .venv.
 set -eu
-# Where another architecture is emulated, compiling a package to bytecode outlasts uv's limit of 60 s.
+# On an emulated architecture compiling a package to bytecode exceeds uv's default timeout of 60 s.
 export UV_COMPILE_BYTECODE_TIMEOUT="${UV_COMPILE_BYTECODE_TIMEOUT:-600}"
 for extra in "$@"; do
     shift

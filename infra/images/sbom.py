@@ -1,7 +1,7 @@
 """Bills of materials of the images, as CycloneDX: ``python -m infra.images.sbom CYCLONEDX_PY FOLDER [TARGET ...]``.
 
-They list the Python packages of an image, at the locked versions and with their hashes. ``make sbom`` calls this, with
-the ``cyclonedx-py`` of an environment of its own. The packages of the Debian below are those of ``BASE_IMAGE``.
+They list the Python packages of an image with locked versions and hashes, but not the Debian packages of
+``BASE_IMAGE``. ``make sbom`` calls this module with the ``cyclonedx-py`` of a separate environment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def compile_command(target: str, output: Path) -> list[str]:
-    """Return the command that writes the locked packages of an image into a file, for all Pythons and machines."""
+    """Return the command that writes the locked packages of an image, for all Python versions and platforms."""
     extras = [word for extra in (*CORE_EXTRAS, *TARGETS[target]) for word in ("--extra", extra)]
     uv = str(Path(sys.executable).with_name("uv"))
     options = [
@@ -56,7 +56,7 @@ def write(cyclonedx: Path, folder: Path, target: str) -> Path:
 
 
 def main() -> None:
-    """Write those of all images, or of the targets that are named."""
+    """Write the bills of materials of all images, or of the given targets."""
     cyclonedx, folder, *targets = sys.argv[1:]
     for target in targets or TARGETS:
         sys.stdout.write(f"{write(Path(cyclonedx).absolute(), Path(folder), target)}\n")

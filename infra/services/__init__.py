@@ -1,1 +1,1 @@
-"""Private MariaDB and RabbitMQ on loopback, for tests, benchmarks and trying things out."""
+"""Private MariaDB and RabbitMQ servers on loopback, for tests, benchmarks and experiments."""

@@ -1,9 +1,9 @@
-"""``python -m infra.services start|stop|status|remove [--suite sid]``: private MariaDB and RabbitMQ.
+"""``python -m infra.services start|stop|status|remove [--suite sid]``: private MariaDB and RabbitMQ servers.
 
-With a suite, they are those of that Debian release (sid: MySQL in place of MariaDB), in a root of their own.
+``--suite`` selects the servers of a Debian release (sid: MySQL instead of MariaDB), in a separate root directory.
 
-As root, ``start`` also installs the browser of the tests, Debian's Chromium, where it is missing.
-``start`` prints where they are, without the password; tests find them by themselves.
+As root, ``start`` also installs Chromium, the browser of the tests, if it is missing. ``start`` prints the URLs
+without the password; tests find the servers without further settings.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from infra.services import mariadb, places, processes, rabbitmq, servers
 
 
 def start() -> None:
-    """Start what does not run yet."""
+    """Start the servers that do not run."""
     servers.prepare()
     state = places.make()
     mariadb.start(state)
     rabbitmq.start(state)
-    # The tests find them, and the password, in the state file, which is readable by this user alone.
+    # The tests read addresses and password from the state file, which only this user can read.
     print(f"{servers.database()}: {safe_url(state.mariadb_url)}")
     print(f"RabbitMQ: {safe_url(state.rabbitmq_url)}")
     if places.suite():
@@ -32,17 +32,17 @@ def start() -> None:
     try:
         processes.require("chromium", "chromium")
     except processes.ServiceTrouble as missing:
-        print(f"the browser tests skip: {missing}")
+        print(f"browser tests are skipped: {missing}")
 
 
 def stop() -> None:
-    """Stop what runs; its data stay."""
+    """Stop the running servers; keep their data."""
     for name, service in (("RabbitMQ", rabbitmq), (servers.database(), mariadb)):
         print(f"{name}: {'stopped' if service.stop() else 'did not run'}")
 
 
 def status() -> int:
-    """Print what runs; return 0 if both do."""
+    """Print which servers run; return 0 if both do, else 3."""
     running = {servers.database(): mariadb.running(), "RabbitMQ": rabbitmq.running()}
     for name, runs in running.items():
         print(f"{name}: {'runs' if runs else 'does not run'}")
@@ -51,7 +51,7 @@ def status() -> int:
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """Run the given command; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.services", description=__doc__)
     parser.add_argument("verb", choices=["start", "stop", "status", "remove"])
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""Roots of other Debian releases: debootstrap makes them, and commands run in them on this machine.
+"""Root directories of other Debian releases: create them with debootstrap and run commands in them.
 
-A root is a folder. Its servers listen on this machine's loopback and keep their data in a folder that has the same
-path inside and outside. Needs root, and mount namespaces. The standard library alone: `tests/fresh_machine.py` has no
-other.
+Servers in a root directory listen on the loopback address of this machine and keep their data in a folder that has the
+same path inside and outside. Needs root and mount namespaces. This module uses only the standard library, because
+`tests/fresh_machine.py` runs without other packages.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE_PACKAGES = "python3,python3-venv,make,git,ca-certificates"
-"""What a base has beyond Debian's minimum: what the README asks of a new user's machine."""
+"""Packages of a base root in addition to Debian's minimum: the requirements of the README."""
 NAMES = ("/etc/resolv.conf", "/etc/hosts")
-"""Files of this machine that a root needs to find other machines, and itself."""
+"""Files for name resolution, which are copied from this machine to a root."""
 ENTER = (
     'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mkdir -p "$0$1" && mount --bind "$1" "$0$1"'
     ' && shift && unset TMPDIR && exec chroot "$0" "$@"'
 )
-"""Shell script with a root, a folder to share and a command: each of these programs replaces the one before it, so that
-the number of the process is that of the command."""
+"""Shell script; its arguments are a root, a shared folder and a command. The shell ends in ``exec``, so that the
+process id is that of the command."""
 
 
 def can_enter() -> bool:
-    """Return whether this machine lets us mount in a namespace of our own and change the root."""
+    """Return whether this process may create a mount namespace and change its root directory."""
     command = ["unshare", "--mount", "chroot", "/", "true"]
     return bool(shutil.which("unshare")) and not subprocess.run(command, capture_output=True, check=False).returncode
 
@@ -38,7 +38,7 @@ def bases() -> Path:
 
 
 def base_root(suite: str) -> Path:
-    """Return the root of a minimal Debian, which debootstrap makes the first time."""
+    """Return the root of a minimal Debian; create it with debootstrap at the first call."""
     folder = bases()
     base = folder / f"{suite}.base"
     if base.is_dir():
@@ -59,7 +59,7 @@ def base_root(suite: str) -> Path:
 
 
 def mirror() -> list[str]:
-    """Return the Debian mirror that this machine's apt uses; empty where it is not known."""
+    """Return the Debian mirror of this machine's apt; empty if unknown."""
     sources = [*Path("/etc/apt").glob("sources.list.d/*.sources"), Path("/etc/apt/sources.list")]
     for path in filter(Path.is_file, sources):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -72,15 +72,15 @@ def mirror() -> list[str]:
 
 
 def copy_root(base: Path, target: Path) -> None:
-    """Copy a root, with its owners, modes and devices."""
+    """Copy a root with owners, modes and devices."""
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run(["cp", "-a", "--reflink=auto", base, target], check=True)
 
 
 def root_with(suite: str, packages: Sequence[str], target: Path, log: Path) -> None:
-    """Make a root at ``target`` that has Debian's ``packages``, whose services do not start; nothing if it is there.
+    """Create a root at ``target`` with Debian's ``packages``, whose services do not start, unless it exists.
 
-    Raises ``subprocess.CalledProcessError`` where a package cannot be installed; ``log`` says why.
+    Raises ``subprocess.CalledProcessError`` if a package cannot be installed; ``log`` contains the output.
     """
     if target.is_dir():
         return
@@ -96,7 +96,7 @@ def root_with(suite: str, packages: Sequence[str], target: Path, log: Path) -> N
     environment = {name: value for name, value in os.environ.items() if name.upper().endswith("_PROXY")}
     environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     with log.open("ab") as stream:
-        # A mirror may be a snapshot of some weeks ago; its signatures are checked all the same.
+        # Accept a mirror that is a snapshot of some weeks ago; signatures are still checked.
         update = ["apt-get", "-o", "Acquire::Check-Valid-Until=false", "update", "-qq"]
         for command in (update, install):
             entered = inside(unfinished, log.parent, command)
@@ -105,5 +105,5 @@ def root_with(suite: str, packages: Sequence[str], target: Path, log: Path) -> N
 
 
 def inside(root: Path, shared: Path, command: Sequence[str]) -> list[str]:
-    """Return the command line that runs ``command`` in a root, with the folder ``shared`` at the same path."""
+    """Return the command line that runs ``command`` in a root with the folder ``shared`` at the same path."""
     return ["unshare", "--mount", "sh", "-c", ENTER, str(root), str(shared), *command]

@@ -1,4 +1,4 @@
-"""A private MariaDB, or the MySQL of a suite, on a loopback port, with a data folder of its own."""
+"""A private MariaDB server, or the MySQL server of a suite, on a loopback port with its own data folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _log() -> Path:
 
 
 def start(state: State) -> None:
-    """Start it unless it runs; the first time, make its data folder."""
+    """Start the server unless it runs; create its data folder at the first call."""
     name = servers.database()
     if processes.find(_pid_file()) is None:
         program = {"MariaDB": "mariadbd", "MySQL": "mysqld"}[name]
@@ -65,11 +65,11 @@ GRANTS = {
         "GRANT ALL ON *.* TO 'eas'@'127.0.0.1' WITH GRANT OPTION;\n"
     ),
 }
-"""What each server runs at its start. It is written by us and holds a password of hexadecimal digits."""
+"""SQL statements that each server runs at its start. The password consists of hexadecimal digits: no quoting needed."""
 
 
 def _options(state: State, data: Path, grants: Path) -> list[str]:
-    # Durability is the server's default (each commit is flushed): benchmarks must not flatter.
+    # Keep the default durability (each commit is flushed), so that benchmarks are realistic.
     own = ["--mysqlx=OFF", "--skip-log-bin"] if servers.database() == "MySQL" else []
     return [
         "--no-defaults",
@@ -88,7 +88,7 @@ def _options(state: State, data: Path, grants: Path) -> list[str]:
 
 
 def answers(state: State) -> bool:
-    """Return whether it lets us in."""
+    """Return whether a client can log in."""
     try:
         connect(state).close()
     except pymysql.err.MySQLError:
@@ -97,7 +97,7 @@ def answers(state: State) -> bool:
 
 
 def connect(state: State) -> pymysql.Connection[pymysql.cursors.Cursor]:
-    """Open a connection as the user who may do everything."""
+    """Open a connection as the user with all privileges."""
     return pymysql.connect(
         host="127.0.0.1",
         port=state.mariadb_port,
@@ -110,10 +110,10 @@ def connect(state: State) -> pymysql.Connection[pymysql.cursors.Cursor]:
 
 
 def stop(how: signal.Signals = signal.SIGTERM) -> bool:
-    """Stop it (SIGKILL: as a crash would); return whether it ran."""
+    """Stop the server (SIGKILL simulates a crash); return whether it ran."""
     return processes.end(_pid_file(), how=how)
 
 
 def running() -> bool:
-    """Return whether its process is there."""
+    """Return whether the server process runs."""
     return processes.find(_pid_file()) is not None

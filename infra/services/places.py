@@ -1,4 +1,4 @@
-"""Where the private services live, and what others need to reach them."""
+"""Folders of the private services, and their ports and password."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ SUITES = {
     "trixie": {"mariadbd": "mariadb-server", "rabbitmq-server": "rabbitmq-server"},
     "sid": {"mysqld": "mysql-server", "rabbitmq-server": "rabbitmq-server"},
 }
-"""Debian releases whose services can run beside those of this machine: their servers, each with its package."""
+"""Debian releases whose services can run in addition to those of this machine: package of each server program."""
 
 
 def suite() -> str:
-    """Return the Debian release whose services are meant; empty: those of this machine."""
+    """Return the selected Debian release; empty for the services of this machine."""
     return os.environ.get(SUITE_VARIABLE, "")
 
 
 def folder() -> Path:
-    """Return the services' folder: ``EAS_SERVICES_DIR``, or ``var/services`` in the repository; a suite's is below."""
+    """Return the folder of the services: ``EAS_SERVICES_DIR`` or ``var/services``, with a subfolder for each suite."""
     return Path(os.environ.get("EAS_SERVICES_DIR") or REPOSITORY / "var" / "services").absolute() / suite()
 
 
 def root() -> Path | None:
-    """Return the root that the servers of a suite are installed in, for all folders; None: they are this machine's."""
+    """Return the root directory in which the servers of the suite are installed; None for those of this machine."""
     return debian.bases() / f"{suite()}.services" if suite() else None
 
 
 @dataclass(frozen=True)
 class State:
-    """Settings chosen at the first start and kept: ports and the password of the user ``eas``."""
+    """Ports, and password of the user ``eas``; chosen at the first start and then kept."""
 
     mariadb_port: int
     amqp_port: int
@@ -70,7 +70,7 @@ def read() -> State | None:
 
 
 def make() -> State:
-    """Return the state, choosing free ports and a password where there is none yet."""
+    """Return the state; at the first call choose free ports and a password."""
     state = read()
     if state is None:
         state = State(*_free_ports(4), password=secrets.token_hex(12))
@@ -93,7 +93,7 @@ def _free_ports(count: int) -> Sequence[int]:
 
 
 def answers(port: int) -> bool:
-    """Return whether something listens on a loopback port."""
+    """Return whether a process listens on a loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""Start, find and end a server that outlives the command that started it."""
+"""Start, find and stop servers that keep running after the command that starts them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pathlib import Path
 import psutil
 
 PATIENCE = 240.0
-"""How long a server may take to answer [s]."""
+"""Timeout for the start of a server [s]."""
 FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/bin")
-"""Where Debian's packages have servers. RabbitMQ's wrappers in /usr/sbin change the user and the folder: what they wrap
-comes first."""
+"""Folders of server programs in Debian's packages. The first one has RabbitMQ's programs themselves, because their
+wrappers in /usr/sbin change user and folder."""
 
 
-class ServiceTrouble(Exception):  # noqa: N818 - it is what a person reads
-    """A service cannot be started; the message says what to do."""
+class ServiceTrouble(Exception):  # noqa: N818 - its message is for users
+    """A service cannot be started; the message contains a hint."""
 
 
 def require(program: str, package: str) -> str:
-    """Return the path of ``program``; as root, Debian's ``package`` is installed where it is missing."""
+    """Return the path of ``program``; if it is missing, root installs Debian's ``package``."""
     search = ":".join(["/usr/lib/rabbitmq/bin", os.environ.get("PATH", ""), *FOLDERS])
     found = shutil.which(program, path=search)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        # The package's own instance must not start: we run a private one.
+        # Prevent the package from starting its own instance.
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -40,7 +40,7 @@ def require(program: str, package: str) -> str:
 
 
 def start(command: Sequence[str], *, log: Path, pid_file: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Start a server in a session of its own and note its process number."""
+    """Start a server in a new session and write its process id to ``pid_file``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
         process = subprocess.Popen(
@@ -56,7 +56,7 @@ def start(command: Sequence[str], *, log: Path, pid_file: Path, environment: Map
 
 
 def find(pid_file: Path) -> psutil.Process | None:
-    """Return the noted process if it is the one that was started."""
+    """Return the process of ``pid_file``; None if it has ended or its process id belongs to another process."""
     try:
         pid, started = pid_file.read_text(encoding="ascii").split()
         process = psutil.Process(int(pid))
@@ -68,7 +68,7 @@ def find(pid_file: Path) -> psutil.Process | None:
 
 
 def wait_until(ready: Callable[[], bool], *, pid_file: Path, log: Path, what: str) -> None:
-    """Wait for a server to answer; raise with the end of its log where it does not."""
+    """Wait until a server is ready; raise ServiceTrouble with the end of its log if it is not."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if ready():
@@ -81,7 +81,7 @@ def wait_until(ready: Callable[[], bool], *, pid_file: Path, log: Path, what: st
 
 
 def end(pid_file: Path, *, how: signal.Signals = signal.SIGTERM, patience: float = 30.0) -> bool:
-    """End a server and its children; return whether there was one."""
+    """Stop a server and its child processes; return whether it ran."""
     process = find(pid_file)
     if process is None:
         pid_file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A private RabbitMQ on a loopback port, with a data folder, a node name and an epmd of its own."""
+"""A private RabbitMQ server on a loopback port with its own data folder, node name and epmd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _log() -> Path:
 
 
 def start(state: State) -> None:
-    """Start it unless it runs."""
+    """Start the server unless it runs."""
     if not answers(state.epmd_port):
         _start_epmd(state)
     if processes.find(_pid_file()) is None:
@@ -65,7 +65,7 @@ def _configure(state: State) -> None:
 
 
 def environment(state: State) -> dict[str, str]:
-    """Return the environment of its programs."""
+    """Return the environment of RabbitMQ's programs."""
     place = _place()
     return {
         "PATH": os.environ.get("PATH", ""),
@@ -81,7 +81,7 @@ def environment(state: State) -> dict[str, str]:
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         "ERL_EPMD_PORT": str(state.epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        # Two cores' worth of schedulers: the default spins on every core of a big machine.
+        # Few threads, bound to cores: the default settings use all cores of a large machine.
         "RABBITMQ_IO_THREAD_POOL_SIZE": "32",
         "RABBITMQ_SCHEDULER_BIND_TYPE": "u",
     }
@@ -99,14 +99,14 @@ def lets_us_in(state: State) -> bool:
 
 
 def control(state: State, *arguments: str) -> str:
-    """Run ``rabbitmqctl`` on it and return what it prints."""
+    """Run ``rabbitmqctl`` on the server and return its output."""
     command = servers.command([servers.require("rabbitmqctl", "rabbitmq-server"), *arguments])
     done = subprocess.run(command, env=environment(state), check=True, capture_output=True, text=True)
     return done.stdout
 
 
 def stop(how: signal.Signals = signal.SIGTERM, *, with_epmd: bool = True) -> bool:
-    """Stop it (SIGKILL: as a crash would); return whether it ran."""
+    """Stop the server (SIGKILL simulates a crash); return whether it ran."""
     ran = processes.end(_pid_file(), how=how)
     if with_epmd:
         processes.end(folder() / "epmd.pid")
@@ -114,5 +114,5 @@ def stop(how: signal.Signals = signal.SIGTERM, *, with_epmd: bool = True) -> boo
 
 
 def running() -> bool:
-    """Return whether its process is there."""
+    """Return whether the server process runs."""
     return processes.find(_pid_file()) is not None

@@ -64,7 +64,7 @@ def test_validate_refuses_broken_chains(
     assert list(tmp_path.iterdir()) == [], "validation changed something"
 
 
-ODD = "task_list[0].specs.planet_raduis: nothing reads this setting"
+ODD = "task_list[0].specs.planet_raduis: unknown setting"
 
 
 @pytest.mark.parametrize("command", ["validate", "plan", "submit"])
@@ -102,7 +102,7 @@ def test_plan_draws_to_the_output(plain_home: Home) -> None:
 
 def test_run_refuses_a_strict_chain_before_anything_runs(plain_home: Home) -> None:
     chain = plain_home.chain({"task": "null", "duraton": 0})
-    assert "task_list[0].duraton: nothing reads" in plain_home.eas("run", chain, "--strict", code=2).stderr
+    assert "task_list[0].duraton: unknown setting" in plain_home.eas("run", chain, "--strict", code=2).stderr
     assert plain_home.rows("SELECT id FROM jobs") == []
 
 

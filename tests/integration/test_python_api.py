@@ -180,7 +180,7 @@ def test_notebooks_show_the_plan_of_a_chain() -> None:
 def test_a_job_that_no_process_runs_is_not_waited_for_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "GRACE", 0.0)
     found = eas.submit(eas.chain([eas.task("null", duration=0)], job_name="waits"))
-    with pytest.warns(UserWarning, match="no process drives"), pytest.raises(EASError, match="is not over after"):
+    with pytest.warns(UserWarning, match="no process drives"), pytest.raises(EASError, match="has not ended after"):
         found.wait(timeout=1.0)
     found.cancel()
 

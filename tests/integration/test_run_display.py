@@ -44,7 +44,7 @@ def test_every_failure_that_leaves_a_job_names_how_to_resume_it(
     chain = {"job_name": "first", "working_directory": "first", "task_list": [{"task": "null", "durations": 0}]}
     Path("chain.json").write_text(json.dumps(chain))
     done = CliRunner().invoke(cli, ["run", "chain.json"])
-    assert "chain.json: task_list[0].durations: nothing reads this setting: it is ignored" in caplog.text
+    assert "chain.json: task_list[0].durations: unknown setting: it is ignored" in caplog.text
     assert done.exception is error
     said = str(error) if isinstance(error, EASError) else done.stderr
     assert said.count("eas run --resume 1") == 1

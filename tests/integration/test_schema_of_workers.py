@@ -68,9 +68,9 @@ def test_an_older_setup_is_superseded_by_a_newer_one(system: System) -> None:
         database.transact(lambda c, number=number: newest_setup.claim(c, number))
     newest_setup.require_newest(database, 7)
     newest_setup.require_newest(database, None)
-    with pytest.raises(newest_setup.SupersededError, match="setup 7 has begun"):
+    with pytest.raises(newest_setup.SupersededError, match="superseded by setup 7"):
         newest_setup.require_newest(database, 5)
-    with pytest.raises(newest_setup.SupersededError, match="setup 5 is not wanted any more"):
+    with pytest.raises(newest_setup.SupersededError, match="setup 5 is superseded"):
         database.transact(lambda c: newest_setup.claim(c, 5))
 
 
@@ -99,7 +99,7 @@ def test_a_superseded_setup_stops_before_its_next_change_in_prefect(
     def require_wanted() -> None:
         asked.append(1)
         if len(asked) == superseded_at:
-            raise newest_setup.SupersededError("not wanted any more", hint="")
+            raise newest_setup.SupersededError("superseded", hint="")
 
     decided = {"workers": {"eas-base": {"cpu": 1, "gpu": 0, "memory": 1.0, "image": "r/eas-base:1"}}}
     with pytest.raises(newest_setup.SupersededError):
@@ -123,5 +123,5 @@ def test_a_setup_that_is_superseded_while_it_waits_for_prefect_leaves_prefect_as
 
     monkeypatch.setattr(setup, "require_server", newer_one_begins)
     monkeypatch.setattr(setup, "_prefect", lambda *words: pytest.fail(f"changed Prefect: {words}"))
-    with pytest.raises(newest_setup.SupersededError, match="setup 2 has begun"):
+    with pytest.raises(newest_setup.SupersededError, match="superseded by setup 2"):
         setup.prepare()

@@ -119,7 +119,7 @@ def test_an_unsupported_python_lets_uv_fetch_one(
     monkeypatch.setattr(subprocess, "run", note)
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     bootstrap.make_environment(tmp_path / ".venv")
-    assert "Python 3.9.2 is not supported (3.11 to 3.14 are): uv fetches Python 3.13" in capsys.readouterr().out
+    assert "Python 3.9.2 is not supported (3.11 to 3.14 are): uv downloads Python 3.13" in capsys.readouterr().out
     assert commands[-1][1:3] == ["venv", "--quiet"]
     assert commands[-1][-3:-1] == ["--python", "3.13"]
     assert not (tmp_path / ".venv-uv").exists()

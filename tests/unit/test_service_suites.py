@@ -22,7 +22,7 @@ def services(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_suite_that_is_not_known_is_refused(tmp_path: Path) -> None:
     done = services(tmp_path, "start", "--suite", "nowhere")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "no suite 'nowhere'; there are trixie, sid" in done.stderr
+    assert "unknown suite 'nowhere'; available: trixie, sid" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -23,7 +23,7 @@ def test_every_type_that_runs_has_a_section() -> None:
         ("| `sde` | number |", "| `sed` | number |"),
         ("the light curve that is binned", "the light curve"),
         ("A&A 391, 369", "A&A 391, 396"),
-        ("Reads of the metadata of its inputs: `orbital_period`", "Reads: `period`"),
+        ("Uses these metadata of its inputs: `orbital_period`", "Reads: `period`"),
     ],
 )
 def test_a_change_is_noticed(old: str, new: str) -> None:

@@ -87,7 +87,7 @@ def news(connection: Connection, job_id: int, limit: int = 10_000) -> tuple[int,
     )
     rows = connection.execute(query).all()
     if not rows:
-        raise UnknownJobError(f"job {job_id} is not in the task database any more", hint="was it restored from a save?")
+        raise UnknownJobError(f"job {job_id} is no longer in the task database", hint="was it restored from a save?")
     return rows[0].revision, [row for row in rows if row.id is not None]
 
 

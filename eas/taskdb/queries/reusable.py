@@ -49,7 +49,7 @@ def made_the_same_way(connection: Connection, task_ids: Sequence[int]) -> dict[i
 
 
 def _outdated(connection: Connection, attempt_ids: Sequence[int]) -> set[int]:
-    """Return attempts that read, or made, a version that is not the current one any more."""
+    """Return attempts that read or made a version that is no longer current."""
     version, product, read = tables.product_versions, tables.products, tables.attempt_inputs
     stale = (product.c.current_version_id != version.c.id) | product.c.current_version_id.is_(None)
     outdated: set[int] = set()

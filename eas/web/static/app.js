@@ -1,4 +1,4 @@
-// Opens levels of trees and looks again while something moves; without it every link still works.
+// Loads levels of trees on demand and refreshes pages while tasks run. All links work without this script.
 "use strict";
 
 document.addEventListener("toggle", async (event) => {
@@ -44,7 +44,7 @@ async function refresh() {
         const fresh = page.getElementById("main");
         if (fresh && !busy(main)) main.replaceWith(document.adoptNode(fresh));
       }
-    } catch { /* the server is away: look again later */ }
+    } catch { /* server unreachable: retry at the next refresh */ }
   }
   setTimeout(refresh, 1000 * seconds);
 }

@@ -218,7 +218,7 @@ def test_order_of_the_list_means_nothing() -> None:
     [
         ([makes("a.gz"), makes("a.gz")], "task_list[1].outputs.lightcurve", "made by task_list[0] too"),
         ([loop("x", [1, 2], makes("a.gz"))], "task_list[0].task_list[0].outputs.lightcurve", "more than once"),
-        ([bins("a.gz", "a.gz")], "task_list[0]", "waits for itself"),
+        ([bins("a.gz", "a.gz")], "task_list[0]", "depends on itself"),
         ([bins("a.gz", "b.gz"), bins("b.gz", "a.gz")], "task_list[0]", "task_list[1]"),
         (
             [bins("a.gz", "b.gz"), loop("x", [1], bins("b.gz", "c.gz")), bins("c.gz", "a.gz")],
@@ -234,14 +234,14 @@ def test_order_of_the_list_means_nothing() -> None:
                 makes("y.gz", requires_metadata_from=["c"]),
             ],
             "task_list[0]",
-            "wait for each other",
+            "dependency cycle",
         ),
         # The first iteration reads what only the second one makes.
         (
             [repeat("i", "(metadata['i_index'] < 2)", makes("'f_{i_index}.gz'.format(**metadata)"),
                     reads("'f_{}.gz'.format(3 - metadata['i_index'])"))],
             "task_list[0]",
-            "wait for each other",
+            "dependency cycle",
         ),
         ([loop("x", ["(0 * 1)", 1, 3], null(), key="log_range")], "task_list[0]", "not above 0"),
         ([loop("x", [1, 2], null(note="(metadata['y'])"))], "task_list[0].task_list[0].note", "no key 'y'"),

@@ -28,9 +28,9 @@ PLAIN, STRICT = (Draft202012Validator(chain_schema(REGISTRY, strict=strict)) for
 WEAKER = re.compile(
     r"no (earlier task of this task_list|child of this loop) is named|the task .* comes later|reads requested_metadata|"
     r"reads the metadata of|reads '.*' of '.*', which .* does not return|"
-    r"expression ['\"]|'.*' uses a directory that is the file store's own|"
+    r"expression ['\"]|'.*' uses a reserved directory of the file store|"
     r"'.*' has an empty component|"
-    r"(log|linear)_range\[\d\] is (a string|'.*'), which is no|'.*' is no name that an expression could use|"
+    r"(log|linear)_range\[\d\] is (a string|'.*'), which is no|'.*' is not a valid name in expressions|"
     r"strings that are numbers|and \d+ further problems"
 )
 """What the schema's comment says that it does not check, as the grammar words it."""

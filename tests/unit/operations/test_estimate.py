@@ -69,7 +69,7 @@ def test_it_says_on_what_it_is_based_and_what_is_guessed():
     assert found.guesses[0].startswith("verify: from jobs of other names")
     assert found.guesses[1].startswith("20 to 25 tasks run")
     assert made(leaves=(20, None)).guesses[1].startswith("at least 20 tasks run")
-    assert made(leaves=(20, 20)).guesses[1].startswith("20 tasks run, as data decide: the estimate has 25")
+    assert made(leaves=(20, 20)).guesses[1].startswith("20 tasks run, depending on data: the estimate counts 25")
 
 
 def test_a_type_without_attempts_takes_what_others_took():

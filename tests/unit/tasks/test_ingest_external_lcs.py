@@ -94,7 +94,7 @@ def test_a_link_out_of_the_input_directory_is_no_input(inputs, bench):
 
 
 def test_other_tasks_may_make_no_such_products(bench):
-    with pytest.raises(TaskFailure, match="may not make 'x'"):
+    with pytest.raises(TaskFailure, match="must not make 'x'"):
         bench.context().new_output("x")
     context = dataclasses.replace(bench.context(), new_directory=bench.directory)
     path = context.new_output("x")

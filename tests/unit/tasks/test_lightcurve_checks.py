@@ -49,9 +49,9 @@ def test_a_good_one_passes_and_says_what_was_seen(tmp_path):
         (spoilt("times", 50, 0.0), "times increase", "sample 49"),
         (spoilt("times", 50, 50.5 / 144), "cadence", "deviate by up to 0.5"),
         (curve().evolve(flags=np.ones(100, np.int8)), "has good samples", "0 of 100"),
-        (curve(cadence=300), "cadence", "300 s, promised 600 s"),
-        (curve(cadence=601), "cadence", "601 s, promised 600 s"),
-        (curve(n=99), "number of samples", "99, promised 100"),
+        (curve(cadence=300), "cadence", "300 s, expected 600 s"),
+        (curve(cadence=601), "cadence", "601 s, expected 600 s"),
+        (curve(n=99), "number of samples", "99, expected 100"),
         (curve(n=1), "cadence", "1 samples have none"),
     ],
 )

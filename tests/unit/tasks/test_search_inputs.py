@@ -168,7 +168,7 @@ def test_metadata_of_the_wrong_type_are_reported(bench, caplog):
     known = {"orbital_period": "5 d", "mes": "7.5", "pixels_in_transit": "many"}
     metadata, _ = search(bench, TransitSearchBLSReference, planet().evolve(metadata=known))
     assert "orbital_period is ignored: '5 d' is not a number" in caplog.text
-    assert "mes is text, '7.5', and is read as the number" in caplog.text and metadata["mes"] == 7.5
+    assert "mes is the text '7.5' and is read as a number" in caplog.text and metadata["mes"] == 7.5
     assert metadata["pixels_in_transit"] is None
 
 
@@ -176,8 +176,8 @@ def test_numbers_in_quotes_are_numbers_with_a_warning(bench, caplog):
     settings = {"search_settings": {"period_min": "3"}, "lc_duration": "30"}
     metadata, checks = search(bench, TransitSearchBLSReference, planet(), settings)
     assert not failed(checks) and metadata["period_min"] == 3 and metadata["lc_duration"] < 30
-    assert "search_settings.period_min is text, '3', and is read as the number" in caplog.text
-    assert "lc_duration is text, '30', and is read as the number" in caplog.text
+    assert "search_settings.period_min is the text '3' and is read as a number" in caplog.text
+    assert "lc_duration is the text '30' and is read as a number" in caplog.text
 
 
 def test_binning_names_the_sample_out_of_order_first(bench):

@@ -62,17 +62,17 @@ def test_a_number_given_as_text_is_reported(caplog):
     warn_text_numbers({"radius": "3.5", "other": "4", "x": 1}, [RADIUS, Number("x"), Number("y")], "specs", log)
     warn_text_numbers({"radius": " 7 "}, [RADIUS], "", log)
     assert caplog.messages == [
-        "specs.radius is text, '3.5', and is read as the number: give it without quotes",
-        "radius is text, ' 7 ', and is read as the number: give it without quotes",
+        "specs.radius is the text '3.5' and is read as a number: give it without quotes",
+        "radius is the text ' 7 ' and is read as a number: give it without quotes",
     ]
 
 
 @pytest.mark.parametrize(
     "task, settings, named",
     [
-        (Null(), {"duration": "0"}, "duration is text, '0'"),
-        (Binning(), {"cadence": "600"}, "cadence is text, '600'"),
-        (SynthesisBatman(), {"specs": {"duration": "1"}}, "specs.duration is text, '1'"),
+        (Null(), {"duration": "0"}, "duration is the text '0'"),
+        (Binning(), {"cadence": "600"}, "cadence is the text '600'"),
+        (SynthesisBatman(), {"specs": {"duration": "1"}}, "specs.duration is the text '1'"),
     ],
 )
 def test_every_task_reads_numbers_in_quotes_with_a_warning(bench, caplog, task, settings, named):

@@ -54,7 +54,7 @@ def test_metadata_become_json_scalars(executor, do):
         "nan": None, "inf": None, "none": None, "text": "é\\udcff",
     }  # fmt: skip
     assert type(outcome.metadata["bool"]) is bool
-    assert [entry.message for entry in outcome.log] == ["recorded as null, being NaN or infinite: nan, inf"]
+    assert [entry.message for entry in outcome.log] == ["NaN or infinite values are recorded as null: nan, inf"]
     json.dumps(outcome.metadata, allow_nan=False)
 
 

@@ -1,10 +1,10 @@
-"""What EAS learns of this package by its entry point: keep it light, it is read by every command."""
+"""Target of the entry point. Every command of EAS imports this module: keep its imports small."""
 
 from typing import Any
 
 
 def task_types() -> dict[str, Any]:
-    """Return the worker types and task types, shaped like EAS' own ``registry.yaml``."""
+    """Return the worker types and task types in the format of ``registry.yaml`` of EAS."""
     return {
         "worker_types": {"example-clipper": {"cpu": 1, "gpu": 0, "memory": 2}},
         "task_types": {
@@ -14,7 +14,7 @@ def task_types() -> dict[str, Any]:
                 "implementation": "eas_example.sigma_clip:SigmaClip",
                 "requires": ["numpy"],
                 "inputs": {"lightcurve": "the light curve that is clipped"},
-                "outputs": {"lightcurve": "the same with its outliers flagged"},
+                "outputs": {"lightcurve": "the light curve with flagged outliers"},
                 "settings": "eas_example.settings:SETTINGS",
                 "metadata": "eas_example.settings:METADATA",
                 "metadata_from": ["lightcurve"],

@@ -1,4 +1,4 @@
-"""What ``sigma_clip`` reads and returns: chains are checked against it where the task's own code is not needed."""
+"""Settings and output metadata of ``sigma_clip``: EAS checks chains against them without importing the task's code."""
 
 from eas.task_api import MetadataKey, Number
 

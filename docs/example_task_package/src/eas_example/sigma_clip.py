@@ -1,4 +1,4 @@
-"""The task type ``sigma_clip``: flags bright outliers of a light curve."""
+"""Task type ``sigma_clip``: flag bright outliers of a light curve."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,23 +19,23 @@ from eas.task_api import (
 from eas_example.settings import THRESHOLD
 
 GAUSSIAN = 1.4826
-"""Standard deviation of a normal distribution / its median absolute deviation."""
+"""Ratio of the standard deviation of a normal distribution to its median absolute deviation."""
 
 
 class SigmaClip(Task):
-    """Flags samples that are brighter than the median by more than ``threshold`` standard deviations.
+    """Flag samples that are brighter than the median by more than ``threshold`` standard deviations.
 
-    Dips are left alone: they may be transits. Output metadata: the light curve's, and ``clipped``,
-    the number of samples that were flagged.
+    Dips are kept because they may be transits. Output metadata: those of the light curve, and
+    ``clipped``, the number of flagged samples.
     """
 
     def run(self, context: TaskContext) -> Mapping[str, Scalar]:
-        """Flag, write, and return the metadata."""
+        """Flag outliers, write the light curve, and return the metadata."""
         threshold = THRESHOLD.required(context.settings)
         lightcurve = read_input(context, "lightcurve")
         good = lightcurve.fluxes[lightcurve.good]
         if not good.size:
-            raise TaskFailure("the light curve has no good samples", hint="check what made it")
+            raise TaskFailure("the light curve has no good samples", hint="check the task that made the light curve")
         median = np.median(good)
         scatter = GAUSSIAN * np.median(np.abs(good - median))
         outliers = lightcurve.good & (lightcurve.fluxes > median + threshold * scatter)
@@ -45,7 +45,7 @@ class SigmaClip(Task):
         return {**lightcurve.metadata, "clipped": int(outliers.sum())}
 
     def check(self, context: TaskContext, metadata: Metadata | None) -> Sequence[Check]:
-        """Check the light curve, and that clipping left most of it."""
+        """Check the light curve, and that most samples are still good."""
         checks = check_lightcurve("lightcurve", context.outputs.get("lightcurve"))
         if metadata is None or not all(each.passed for each in checks):
             return checks
