@@ -15,7 +15,7 @@ from benchmarks import ALL
 from benchmarks.common import Result, save, show
 from docs.generate import __main__ as reference
 from docs.generate import figures
-from infra.services.processes import ServiceTrouble
+from infra.services.processes import ServiceError
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         print(f"{name} (load {os.getloadavg()[0]:.1f}) ...", flush=True)
         try:
             results[name] = importlib.import_module(f"benchmarks.{name}").run()
-        except ServiceTrouble as missing:
+        except ServiceError as missing:
             print(f"skipping {name}: {missing}")
     show([each for figures in results.values() for each in figures])
     path = Path("eas-data") / "benchmarks.json"

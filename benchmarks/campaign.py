@@ -22,7 +22,7 @@ from eas.taskdb import tables
 from eas.taskdb.engine import TaskDatabase
 
 CHAIN = Path(__file__).parents[1] / "demo_jobs" / "campaigns" / "pegasus_scale.json"
-WHOLE = 210_664
+FULL_CAMPAIGN = 210_664
 SHORT_TASK = 1.0
 """Duration of the tasks in the measurement of the relative overhead [s]."""
 
@@ -50,7 +50,7 @@ class Campaign(NamedTuple):
     @property
     def cluster_hours(self) -> float:
         """Projected worker hours for all light curves."""
-        return self.measured.seconds * self.workers / self.curves * WHOLE / 3600
+        return self.measured.seconds * self.workers / self.curves * FULL_CAMPAIGN / 3600
 
 
 def chain(curves: int) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def run() -> list[Result]:
         Result("tasks of 1 s: wall time that the system adds", 100 * wall, None, "%", "at most 1"),
         Result("tasks of 1 s: CPU time that the system adds", 100 * cpu, None, "% of a core", "at most 2"),
         Result(f"campaign, {found.tasks} tasks: CPU beside the tasks'", *_share(found), "s", ""),
-        Result(f"campaign of {WHOLE:,} light curves, projected", found.cluster_hours, None, "worker hours", ""),
+        Result(f"campaign of {FULL_CAMPAIGN:,} light curves, projected", found.cluster_hours, None, "worker hours", ""),
     ]
 
 
@@ -130,7 +130,7 @@ def main() -> None:
     print(f"  recorded by the tasks: {found.task_wall:.0f} s wall, {found.task_cpu:.0f} s CPU")
     print(f"  idle workers: {found.idle:.1f} s, {100 * found.idle / found.task_wall:.2f} % of the tasks' wall time")
     print(f"  CPU outside the tasks: {found.extra_cpu:.1f} s, {100 * found.extra_cpu / found.task_cpu:.2f} %")
-    print(f"  projected for {WHOLE:,} light curves: {found.cluster_hours:.0f} worker hours")
+    print(f"  projected for {FULL_CAMPAIGN:,} light curves: {found.cluster_hours:.0f} worker hours")
 
 
 if __name__ == "__main__":

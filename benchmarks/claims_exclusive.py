@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 
-from benchmarks.queue_setup import COMBINATIONS, REPOSITORY, bench, report
+from benchmarks.queue_setup import COMBINATIONS, REPOSITORY, report, temporary_queue
 from eas.app import App
 
 
@@ -30,7 +30,7 @@ def claim_all(worker: str) -> None:
 
 def measure(name: str, processes: int, count: int) -> tuple[object, ...]:
     """Return name, processes, attempts, claimed twice, never delivered, claims a second."""
-    with bench(name) as place:
+    with temporary_queue(name) as place:
         ids = {each.attempt_id for each in place.queue_null_tasks(count)}
         began = time.monotonic()
         command = [sys.executable, "-m", "benchmarks.claims_exclusive", "--claim"]

@@ -73,7 +73,7 @@ def save(results: Mapping[str, Sequence[Result]], path: Path) -> None:
     path.write_text(json.dumps({"machine": machine, "results": rows}, indent=2) + "\n")
 
 
-def in_a_process(module: str, *arguments: str) -> dict[str, Any]:
+def run_in_subprocess(module: str, *arguments: str) -> dict[str, Any]:
     """Run a module in a new process and return the JSON object on the last line of its output."""
     done = subprocess.run([sys.executable, "-m", module, *arguments], check=False, capture_output=True, text=True)
     if done.returncode:

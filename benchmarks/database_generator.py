@@ -25,11 +25,11 @@ from eas.taskdb import tables
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 
-CHUNK = 20_000
+ROWS_PER_INSERT = 20_000
 PARAMETERS = ("size", "orbital_period", "noise", "realisation")
 LEAVES = ("synthesis_batman", "verify", "transit_search_bls_reference")
 WORKERS = 8
-FIRST = 1_790_000_000.0
+FIRST_SUBMISSION = 1_790_000_000.0
 """Unix time of the first submission [s]."""
 
 Row = dict[str, Any]
@@ -52,7 +52,7 @@ class Generator:
         self.jobs = jobs
         self.random = random.Random(1)
         self.task_id = self.attempt_id = 0
-        self.clock = FIRST
+        self.clock = FIRST_SUBMISSION
         self.pending: dict[Table, list[Row]] = {}
 
     def run(self) -> None:
@@ -69,7 +69,11 @@ class Generator:
         self._add(tables.hosts, {"id": 2, "name": "node-2", "cpus": 8, "memory": 32.0})
         for number in range(WORKERS):
             row = {"id": f"worker-{number}", "host_id": 1 + number % 2, "machine": "m", "pid": 100 + number}
-            times = {"process_started": FIRST, "started_at": FIRST, "heartbeat_at": FIRST}
+            times = {
+                "process_started": FIRST_SUBMISSION,
+                "started_at": FIRST_SUBMISSION,
+                "heartbeat_at": FIRST_SUBMISSION,
+            }
             self._add(tables.workers, row | times | {"worker_types": "[]", "cpus": 1, "state": "alive"})
 
     def _job(self, job_id: int, attempts: int, *, running: bool) -> None:
@@ -159,7 +163,7 @@ class Generator:
     def _add(self, table: Table, row: Row, *, flush: bool = True) -> None:
         rows = self.pending.setdefault(table, [])
         rows.append(row)
-        if flush and len(rows) >= CHUNK:
+        if flush and len(rows) >= ROWS_PER_INSERT:
             self._flush()
 
     def _flush(self) -> None:
@@ -172,8 +176,8 @@ class Generator:
 
 
 def _parts(rows: list[Row]) -> Iterator[list[Row]]:
-    for begin in range(0, len(rows), CHUNK):
-        yield rows[begin : begin + CHUNK]
+    for begin in range(0, len(rows), ROWS_PER_INSERT):
+        yield rows[begin : begin + ROWS_PER_INSERT]
 
 
 def generate(path: Path, attempts: int, jobs: int = 4) -> TaskDatabase:

@@ -15,7 +15,7 @@ from benchmarks.database_generator import LEAVES, PARAMETERS, Generator, Row
 from eas import registry
 from eas.states import AttemptState, JobState, TaskState
 from eas.taskdb import products, tables
-from eas.taskdb.chunks import CHUNK, chunks
+from eas.taskdb.chunks import MAX_IN_VALUES, chunks
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 
@@ -46,7 +46,9 @@ class DetailedGenerator(Generator):
             for part in chunks(sorted(above)):
                 over = update(table).where(table.c.id.in_(part), table.c.state == TaskState.DONE)
                 connection.execute(over.values(state=TaskState.FAILED))
-            jobs = select(table.c.job_id).where(table.c.id.in_(self.failed) if len(self.failed) < CHUNK else true())
+            jobs = select(table.c.job_id).where(
+                table.c.id.in_(self.failed) if len(self.failed) < MAX_IN_VALUES else true()
+            )
             over = update(job).where(job.c.id.in_(jobs), job.c.state == JobState.DONE)
             connection.execute(over.values(state=JobState.FAILED))
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Result, in_a_process, null_chain, peak_memory
+from benchmarks.common import Result, null_chain, peak_memory, run_in_subprocess
 
 
 def expand(count: int) -> dict[str, float]:
@@ -55,8 +55,8 @@ def plan() -> dict[str, float]:
 
 def run() -> list[Result]:
     """Measure expansion at two sizes, and planning."""
-    small, large = (in_a_process("benchmarks.expansion", "expand", str(count)) for count in (2_000, 20_000))
-    planned = in_a_process("benchmarks.expansion", "plan")
+    small, large = (run_in_subprocess("benchmarks.expansion", "expand", str(count)) for count in (2_000, 20_000))
+    planned = run_in_subprocess("benchmarks.expansion", "plan")
     return [
         Result(
             "submit and expand 20,000 leaves, against ten times 2,000",

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Result, in_a_process, null_chain
+from benchmarks.common import Result, null_chain, run_in_subprocess
 
 COUNT = 1_000
 
@@ -83,7 +83,7 @@ def run() -> list[Result]:
         for turn in range(2):
             os.environ["EAS_HOME"] = f"{folder}/{turn}"
             for kind, found in seconds.items():
-                found.append(in_a_process("benchmarks.flow_overhead", kind)["seconds"])
+                found.append(run_in_subprocess("benchmarks.flow_overhead", kind)["seconds"])
                 _await_quiet(url)
         del os.environ["PREFECT_API_URL"], os.environ["EAS_HOME"]
     ours, reference = min(seconds["chain"]), min(seconds["plain"])

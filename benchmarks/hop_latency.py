@@ -19,19 +19,19 @@ import psutil
 from sqlalchemy import select
 
 from benchmarks.common import Result
-from benchmarks.queue_setup import COMBINATIONS, REPOSITORY, Bench, bench, report
+from benchmarks.queue_setup import COMBINATIONS, REPOSITORY, TemporaryQueue, report, temporary_queue
 from eas import registry
 from eas.chains.grammar import parse_chain
 from eas.operations.job_options import SubmitOptions
 from eas.operations.submit import submit
 from eas.taskdb import tables
-from infra.services.processes import ServiceTrouble
+from infra.services.processes import ServiceError
 
-AIMS = {"sqlite+sql": 10, "mariadb+sql": 25, "mariadb+rabbitmq": 10}
+MAX_MEDIAN = {"sqlite+sql": 10, "mariadb+sql": 25, "mariadb+rabbitmq": 10}
 """Target for the median by combination [ms]."""
 
 
-def _row_of_tasks(count: int) -> str:
+def _dependent_tasks(count: int) -> str:
     """Return a chain in which each task depends on the previous one."""
     tasks = [
         {"task": "null", "name": f"t{number}", "duration": 0}
@@ -41,7 +41,7 @@ def _row_of_tasks(count: int) -> str:
     return json.dumps({"job_name": "row", "working_directory": "row", "task_list": tasks})
 
 
-def _start(place: Bench, stack: ExitStack, *arguments: str) -> psutil.Process:
+def _start(place: TemporaryQueue, stack: ExitStack, *arguments: str) -> psutil.Process:
     log = stack.enter_context((place.folder / f"{arguments[0]}.log").open("ab"))
     command = [sys.executable, "-m", "eas", *arguments]
     process = subprocess.Popen(command, env=place.environment(), cwd=REPOSITORY, stdout=log, stderr=log)
@@ -50,10 +50,10 @@ def _start(place: Bench, stack: ExitStack, *arguments: str) -> psutil.Process:
     return psutil.Process(process.pid)
 
 
-def _run(place: Bench, count: int) -> list[float]:
+def _run(place: TemporaryQueue, count: int) -> list[float]:
     """Run a sequence of tasks; return the time between each task and the next [ms]."""
     known = registry.load()
-    job = submit(place.database, known, parse_chain(_row_of_tasks(count), "row.json", known), SubmitOptions())
+    job = submit(place.database, known, parse_chain(_dependent_tasks(count), "row.json", known), SubmitOptions())
     ended = select(tables.jobs.c.ended_at).where(tables.jobs.c.id == job)
     while place.database.fetch(lambda c: c.execute(ended).scalar_one()) is None:
         time.sleep(0.2)
@@ -65,7 +65,7 @@ def _run(place: Bench, count: int) -> list[float]:
 
 def measure(name: str, count: int, idle: float) -> tuple[object, ...]:
     """Return name, median, 90 % and 99 % quantiles [ms], and CPU usage of idle worker and supervisor [% of a core]."""
-    with bench(name) as place, ExitStack() as stack:
+    with temporary_queue(name) as place, ExitStack() as stack:
         worker = _start(place, stack, "worker", "--type", "eas-base")
         supervisor = _start(place, stack, "schedule")
         _run(place, 2)
@@ -82,10 +82,10 @@ def measure(name: str, count: int, idle: float) -> tuple[object, ...]:
 def run() -> list[Result]:
     """Measure on SQLite, and on the other combinations if their services can be started."""
     found: list[Result] = []
-    for name, aim in AIMS.items():
+    for name, aim in MAX_MEDIAN.items():
         try:
             _, median, _, last, *idle = measure(name, 60, 20.0)
-        except ServiceTrouble as missing:
+        except ServiceError as missing:
             print(f"skipping {name}: {missing}")
             continue
         hop = f"from a task's end to the start of the next, {name}"

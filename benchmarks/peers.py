@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.queue_setup import REPOSITORY, bench
+from benchmarks.queue_setup import REPOSITORY, temporary_queue
 from infra.services import processes
 
 ENVIRONMENT = REPOSITORY / "build" / "peers"
 LOCK = REPOSITORY / "requirements-peers.txt"
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Timeout for all tasks of one queue, and for the start of Redis [s]."""
 
 CELERY = """
@@ -81,7 +81,7 @@ def _worker(command: list[str], folder: Path, environment: Mapping[str, str]) ->
 def _rate(count: int, done: Callable[[], int]) -> float:
     """Return tasks per second between the first observed results and the last one."""
     began, first = 0.0, 0
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         number = done()
         if number and not began:
@@ -89,13 +89,13 @@ def _rate(count: int, done: Callable[[], int]) -> float:
         if number >= count:
             return (count - first) / (time.monotonic() - began)
         time.sleep(0.05)
-    raise TimeoutError(f"{done()} of {count} tasks were done after {PATIENCE:.0f} s")
+    raise TimeoutError(f"{done()} of {count} tasks were done after {TIMEOUT:.0f} s")
 
 
 def celery(count: int) -> float:
     """Return empty tasks per second of one Celery worker process: RabbitMQ, results in MariaDB."""
     interpreter = python()
-    with bench("mariadb+rabbitmq") as place:
+    with temporary_queue("mariadb+rabbitmq") as place:
         (place.folder / "celery_noop.py").write_text(CELERY)
         environment = os.environ | {"BROKER": place.queue_url, "BACKEND": f"db+{place.database.url}"}
         send = [interpreter, "celery_noop.py", str(count)]
@@ -115,7 +115,7 @@ def celery(count: int) -> float:
 def dramatiq(count: int) -> float:
     """Return empty tasks per second of one Dramatiq worker thread: RabbitMQ, results in Redis without persistence."""
     interpreter = python()
-    with bench("mariadb+rabbitmq") as place, _redis(place.folder) as socket:
+    with temporary_queue("mariadb+rabbitmq") as place, _redis(place.folder) as socket:
         (place.folder / "dramatiq_noop.py").write_text(DRAMATIQ)
         environment = os.environ | {"BROKER": place.queue_url, "REDIS": str(socket)}
         send = [interpreter, "dramatiq_noop.py", str(count)]
@@ -135,7 +135,7 @@ def _redis(folder: Path) -> Iterator[Path]:
     program, socket = processes.require("redis-server", "redis-server"), folder / "redis.sock"
     command = [program, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
     with _worker(command, folder, os.environ):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not socket.exists():
             if time.monotonic() > deadline:
                 raise TimeoutError("redis-server did not start")

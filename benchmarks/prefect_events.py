@@ -28,7 +28,7 @@ from typing import Any
 
 import psutil
 
-PATIENCE = 90.0
+TIMEOUT = 90.0
 """Time without a newly recorded state change after which the measurement ends [s]."""
 
 
@@ -84,7 +84,7 @@ def cpu(processes: list[psutil.Process]) -> float:
     return float(sum(sum(each.cpu_times()[:2]) for each in processes))
 
 
-class Listener(threading.Thread):
+class HealthPoller(threading.Thread):
     """Measure the response time of the server's health check every half second."""
 
     def __init__(self, url: str) -> None:
@@ -117,7 +117,7 @@ async def send(count: int, pace: float) -> dict[str, float]:
     await asyncio.to_thread(EventsWorker.drain_all, 60)
     sent = time.perf_counter() - began
     heard, recorded = time.perf_counter(), 0
-    while recorded < 2 * count and time.perf_counter() - heard < PATIENCE:
+    while recorded < 2 * count and time.perf_counter() - heard < TIMEOUT:
         before, recorded = recorded, await _recorded_changes(recorded)
         heard = time.perf_counter() if recorded > before else heard
         await asyncio.sleep(0.5)
@@ -137,7 +137,7 @@ def measure(count: int, database_url: str, pace: float, *, apart: bool) -> dict[
             async def sending() -> dict[str, float]:
                 return await send(count, pace)
 
-            before, listener = cpu(processes), Listener(url)
+            before, listener = cpu(processes), HealthPoller(url)
             listener.start()
             found = asyncio.run(sending())
             used = cpu(processes) - before

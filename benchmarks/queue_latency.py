@@ -14,13 +14,13 @@ import time
 
 from sqlalchemy import select
 
-from benchmarks.queue_setup import COMBINATIONS, REPOSITORY, bench, report
+from benchmarks.queue_setup import COMBINATIONS, REPOSITORY, report, temporary_queue
 from eas.taskdb import tables
 
 
 def measure(name: str, count: int) -> tuple[object, ...]:
     """Return name, median and maximum delay [ms]."""
-    with bench(name) as place:
+    with temporary_queue(name) as place:
         place.queue_null_tasks(1)
         command = [sys.executable, "-m", "eas", "worker", "--type", "eas-base"]
         with (place.folder / "worker.log").open("ab") as log:

@@ -27,14 +27,14 @@ from eas.taskdb import attempts, jobs, tables, tasks
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
-from infra.services import mariadb, places, rabbitmq
+from infra.services import mariadb, rabbitmq, service_state
 
 REPOSITORY = Path(__file__).parents[1]
 COMBINATIONS = ("sqlite+sql", "mariadb+sql", "mariadb+rabbitmq")
 
 
 @dataclass
-class Bench:
+class TemporaryQueue:
     """A temporary task database and its job queue."""
 
     name: str
@@ -68,7 +68,7 @@ class Bench:
         query = select(state, func.count()).group_by(state)
         return self.database.fetch(lambda c: {row[0]: row[1] for row in c.execute(query)})
 
-    def work_off(self, workers: int) -> float:
+    def run_all_queued(self, workers: int) -> float:
         """Run all queued attempts in worker processes; return the seconds from the first claim to the last result.
 
         The queue is paused until all workers have started, so that the time excludes the import of Python packages.
@@ -128,13 +128,13 @@ def _add(connection: object, job_id: int, start: int, count: int) -> list[Queued
 
 
 @contextmanager
-def bench(name: str) -> Iterator[Bench]:
+def temporary_queue(name: str) -> Iterator[TemporaryQueue]:
     """Yield a temporary database and queue of a combination; start the private services if needed."""
     engine, kind = name.split("+")
     unique = f"bench_{uuid.uuid4().hex[:8]}"
     folder = Path(tempfile.mkdtemp(prefix="eas-bench-"))
     url, queue_url = f"sqlite:///{folder}/eas.sqlite", "sql:"
-    state = places.make()
+    state = service_state.load_or_create()
     if engine == "mariadb":
         mariadb.start(state)
         url = f"{state.mariadb_url}{unique}"
@@ -149,7 +149,7 @@ def bench(name: str) -> Iterator[Bench]:
     store = AttemptClaims(database)
     queue: JobQueue = RabbitMQQueue(queue_url, store) if kind == "rabbitmq" else SQLQueue(store)
     try:
-        yield Bench(name, folder, database, queue, queue_url)
+        yield TemporaryQueue(name, folder, database, queue, queue_url)
     finally:
         queue.close()
         database.close()

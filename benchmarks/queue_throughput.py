@@ -18,17 +18,17 @@ from sqlalchemy.engine import make_url
 
 from benchmarks import peers
 from benchmarks.common import Result
-from benchmarks.queue_setup import bench, report
-from infra.services import mariadb, places
+from benchmarks.queue_setup import report, temporary_queue
+from infra.services import mariadb, service_state
 
-RAW = "PyMySQL alone: claim, commit, finish, commit"
+SQL_ONLY = "PyMySQL alone: claim, commit, finish, commit"
 
 
 def raw(count: int) -> float:
     """Return the rows per second of two transactions each: one to claim, one to finish."""
-    with bench("mariadb+sql") as place:
+    with temporary_queue("mariadb+sql") as place:
         url = make_url(place.database.url)
-        connection = mariadb.connect(places.make())
+        connection = mariadb.connect(service_state.load_or_create())
         connection.autocommit(False)
         cursor = connection.cursor()
         cursor.execute(f"USE `{url.database}`")
@@ -58,9 +58,9 @@ def _claim_and_finish(connection: pymysql.Connection[pymysql.cursors.Cursor], cu
 
 def ours(name: str, count: int, workers: int) -> float:
     """Return the tasks per second of ``workers`` worker processes."""
-    with bench(name) as place:
+    with temporary_queue(name) as place:
         place.queue_null_tasks(count)
-        seconds = place.work_off(workers)
+        seconds = place.run_all_queued(workers)
         assert place.states() == {"done": count}, place.states()
     return count / seconds
 
@@ -68,7 +68,7 @@ def ours(name: str, count: int, workers: int) -> float:
 def throughput(count: int, times: int) -> dict[tuple[str, int], list[float]]:
     """Return the rates by system and number of workers; each round of ``times`` measures all of them once."""
     kinds: dict[tuple[str, int], Callable[[], float]] = {
-        (RAW, 1): lambda: raw(count),
+        (SQL_ONLY, 1): lambda: raw(count),
         ("Celery: RabbitMQ, results in MariaDB", 1): lambda: peers.celery(count),
         ("Dramatiq: RabbitMQ, results in Redis", 1): lambda: peers.dramatiq(count),
     }
@@ -91,7 +91,7 @@ def run() -> list[Result]:
         Result(
             f"empty tasks, {what}, {workers} worker{'s'[: workers - 1]}",
             rate,
-            medians[what, 1] if workers > 1 else medians[RAW, 1],
+            medians[what, 1] if workers > 1 else medians[SQL_ONLY, 1],
             "tasks/s",
             _aim(what, workers),
             tuple(found[what, workers]),
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1)
     options = parser.parse_args()
     found = throughput(options.tasks, options.times)
-    base = statistics.median(found[RAW, 1])
+    base = statistics.median(found[SQL_ONLY, 1])
     medians = [(what, workers, statistics.median(rates)) for (what, workers), rates in found.items()]
     rows = [(what, workers, round(rate, 1), round(rate / base, 2)) for what, workers, rate in medians]
     report("queue_throughput", ["what", "workers", "tasks a second", "of raw"], rows)

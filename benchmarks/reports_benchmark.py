@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-LIMITS = {"timings": 30.0, "progress": 3.0, "tree": 3.0}
+TIME_LIMITS = {"timings": 30.0, "progress": 3.0, "tree": 3.0}
 """Limits on the time of reports on a million attempts [s]."""
-MEMORY_LIMIT = 1000
+TIMINGS_MEMORY_LIMIT = 1000
 """Limit on the peak memory of the report timings [MB]."""
 
 
@@ -26,7 +26,7 @@ def run(report: str, path: Path) -> None:
     from eas.taskdb.engine import TaskDatabase
     from eas.taskdb.queries.reports import Filters, snapshot
     from reports import assemble
-    from reports.tree import lines
+    from reports.tree import tree_lines
 
     database, filters = TaskDatabase(f"sqlite:///{path}"), Filters()
     began, used = time.perf_counter(), time.process_time()
@@ -36,7 +36,7 @@ def run(report: str, path: Path) -> None:
         elif report == "progress":
             assemble.progress(connection, filters, time.time())
         elif report == "tree":
-            list(lines(assemble.job_tree(connection, filters, 5)))
+            list(tree_lines(assemble.job_tree(connection, filters, 5)))
         elif report == "pass-fail":
             for _ in assemble.pass_fail(connection, filters):
                 pass
@@ -80,7 +80,11 @@ def compare(folder: Path, attempts: int) -> None:
     for report in ("progress", "timings", "tree", "pass-fail", "errors"):
         small, large = (measure(report, path) for path in paths)
         print(f"{report:<10} {large[0]:9.2f} {large[1]:9.2f} {large[2]:9.0f} {large[1] / small[1]:30.1f}")
-        kept = kept and large[0] <= LIMITS.get(report, 1e9) and (report != "timings" or large[2] <= MEMORY_LIMIT)
+        kept = (
+            kept
+            and large[0] <= TIME_LIMITS.get(report, 1e9)
+            and (report != "timings" or large[2] <= TIMINGS_MEMORY_LIMIT)
+        )
     if not kept:
         sys.exit(1)
 

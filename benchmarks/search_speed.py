@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Result, in_a_process, peak_memory
+from benchmarks.common import Result, peak_memory, run_in_subprocess
 from benchmarks.queue_setup import report
 from eas.lightcurves.lightcurve import LightCurve
 from eas.tasks.base import Task, TaskContext
@@ -24,7 +24,7 @@ SEARCHES = ("tls", "bls_reference", "bls_kovacs", "qats")
 THREADED = ("tls", "bls_kovacs", "qats")
 LONG_SPAN, SHORT_CADENCE = 730.0, 25.0
 """Two years [days], and PLATO's shortest cadence [s]."""
-MEMORY = {"tls": 16, "bls_reference": 8, "bls_kovacs": 8}
+WORKER_MEMORY = {"tls": 16, "bls_reference": 8, "bls_kovacs": 8}
 """Memory limits of the worker types [GB]."""
 
 
@@ -90,7 +90,7 @@ def search(kind: str, span: float, cadence: float, threads: int, narrow: bool) -
 
 def _measured(kind: str, span: float, cadence: float, threads: int, narrow: bool = False) -> dict[str, float]:
     given = [kind, str(span), str(cadence), str(threads), str(int(narrow))]
-    return in_a_process("benchmarks.search_speed", *given)
+    return run_in_subprocess("benchmarks.search_speed", *given)
 
 
 def rows() -> list[tuple[object, ...]]:
@@ -111,7 +111,7 @@ def run() -> list[Result]:
     for kind in THREADED:
         one, two = (_measured(kind, 60, 600, threads)["seconds"] for threads in (1, 2))
         found.append(Result(f"{kind}, 60 days every 600 s: 2 threads against 1", two, one, "s", ""))
-    for kind, most in MEMORY.items():
+    for kind, most in WORKER_MEMORY.items():
         memory = _measured(kind, LONG_SPAN, SHORT_CADENCE, 2, narrow=True)["memory"] / 1000
         found.append(
             Result(f"{kind}, 730 days every 25 s: memory", memory, float(most), "GB", "below its worker type's")

@@ -26,7 +26,7 @@ from eas.taskdb.engine import TaskDatabase
 from flows import prefect_database
 from flows.local_server import LocalServer
 
-TIMES = 3
+ROUNDS = 3
 
 
 class Run(NamedTuple):
@@ -72,10 +72,10 @@ def _cpu(server: LocalServer) -> float:
 
 
 def run() -> list[Result]:
-    """Measure both cases alternately ``TIMES`` times; return the medians."""
+    """Measure both cases alternately ``ROUNDS`` times; return the medians."""
     prefect_database.main()
     found: dict[str, list[Run]] = {"no server before": [], "a server before": []}
-    for _ in range(TIMES):
+    for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             chain = Path(folder) / "chain.json"
             task = {"task": "null", "duration": 0}

@@ -27,10 +27,10 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
-MEDIAN, WORST, MEMORY = 0.2, 1.0, 50.0
+MAX_MEDIAN, MAX_TIME, MAX_MEMORY_INCREASE = 0.2, 1.0, 50.0
 """Limits: median and maximum time of each page [s], and increase of memory with ten open pages [MB]."""
 
-OPEN = 10
+CONCURRENT_REQUESTS = 10
 """Number of concurrent requests."""
 
 Address = Callable[[random.Random, int], str]
@@ -108,18 +108,25 @@ def measure(client: httpx.Client, process: psutil.Process, tasks: int, rounds: i
         cpu = (ended.user + ended.system - used.user - used.system) / (rounds + 1)
         size = len(client.get(address(chance, tasks)).content) / 1000
         median, worst = statistics.median(times), max(first, *times)
-        good = median <= MEDIAN and worst <= WORST
+        good = median <= MAX_MEDIAN and worst <= MAX_TIME
         kept = kept and good
         marks = f"{1000 * first:10.0f} {1000 * median:11.0f} {1000 * worst:10.0f} {1000 * cpu:8.0f} {size:9.0f}"
         print(f"{name:<34} {marks}{'' if good else '  too slow'}")
     before = process.memory_info().rss / 1e6
     peak = before
-    with ThreadPoolExecutor(OPEN) as pool:
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         for _ in range(5):
-            list(pool.map(lambda make: timed(client, make(random.Random(), tasks)), list(PAGES.values())[:OPEN]))
+            list(
+                pool.map(
+                    lambda make: timed(client, make(random.Random(), tasks)), list(PAGES.values())[:CONCURRENT_REQUESTS]
+                )
+            )
             peak = max(peak, process.memory_info().rss / 1e6)
-    print(f"memory: {before:.0f} MB, with {OPEN} pages open {peak - before:+.0f} MB (limit: {MEMORY:.0f})")
-    return kept and peak - before <= MEMORY
+    print(
+        f"memory: {before:.0f} MB, with {CONCURRENT_REQUESTS} pages open {peak - before:+.0f} MB "
+        f"(limit: {MAX_MEMORY_INCREASE:.0f})"
+    )
+    return kept and peak - before <= MAX_MEMORY_INCREASE
 
 
 def refreshing(client: httpx.Client, process: psutil.Process, seconds: float = 30.0) -> None:
@@ -135,7 +142,7 @@ def refreshing(client: httpx.Client, process: psutil.Process, seconds: float = 3
         print(f"{len(names)} pages that refresh every 5 s: {100 * used / took:.1f} % of one processor")
 
 
-def beside_the_pipeline(client: httpx.Client, url: str, home: Path, rounds: int = 8, count: int = 8000) -> None:
+def measure_worker_slowdown(client: httpx.Client, url: str, home: Path, rounds: int = 8, count: int = 8000) -> None:
     """Print the slowdown of a worker while five pages of the same database refresh themselves every 5 s.
 
     Runs with and without pages alternate; the result is the median of the ratios of neighbouring runs, because the
@@ -151,7 +158,7 @@ def beside_the_pipeline(client: httpx.Client, url: str, home: Path, rounds: int 
     for number in range(rounds):
         pair: dict[bool, float] = {}
         for watched in (number % 2 == 0, number % 2 == 1):
-            with refreshed(client) if watched else nullcontext():
+            with refreshing_pages(client) if watched else nullcontext():
                 pair[watched] = ours(settings, count)
         speeds.append(pair[False])
         ratios.append(pair[True] / pair[False])
@@ -161,7 +168,7 @@ def beside_the_pipeline(client: httpx.Client, url: str, home: Path, rounds: int 
 
 
 @contextmanager
-def refreshed(client: httpx.Client) -> Iterator[None]:
+def refreshing_pages(client: httpx.Client) -> Iterator[None]:
     """Request five pages every 5 s until the block ends."""
     over = threading.Event()
 
@@ -202,7 +209,7 @@ def show(url: str, home: Path, tasks: int, rounds: int) -> bool:
     worst = max(took for took, _ in whole)
     print(f"eas show: {1000 * wall:.0f} ms at the median, {1000 * worst:.0f} ms at worst; CPU {1000 * cpu:.0f} ms, "
           f"{1000 * extra:+.0f} ms of it beyond the start of the command")  # fmt: skip
-    return extra <= MEDIAN and worst <= WORST
+    return extra <= MAX_MEDIAN and worst <= MAX_TIME
 
 
 def prepare(url: str, tasks: int) -> None:
@@ -237,7 +244,7 @@ def main() -> None:
         with served(url, Path(folder)) as (client, process):
             kept = measure(client, process, arguments.tasks, arguments.rounds)
             refreshing(client, process)
-            beside_the_pipeline(client, url, Path(folder))
+            measure_worker_slowdown(client, url, Path(folder))
         kept = show(url, Path(folder), arguments.tasks, arguments.rounds) and kept
     if not kept:
         sys.exit(1)

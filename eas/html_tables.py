@@ -7,7 +7,7 @@ from html import escape
 
 from eas.plain_text import one_line
 
-LONGEST = 400
+MAX_CELL_CHARS = 400
 """Characters of a cell that are shown."""
 
 
@@ -21,7 +21,7 @@ def table(title: str, header: Sequence[object], rows: Iterable[Sequence[object]]
 
 def cell(value: object) -> str:
     """Return a value on one line, escaped, and cut where it is long."""
-    return escape(one_line(str(value), LONGEST))
+    return escape(one_line(str(value), MAX_CELL_CHARS))
 
 
 def _row(cells: Sequence[object], tag: str) -> str:

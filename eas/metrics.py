@@ -17,15 +17,15 @@ from eas.errors import EASError, RequestError
 from eas.states import AttemptState
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import metrics
-from eas.taskdb.queries.metrics import BUCKETS, NONE, Durations, History, Snapshot
-from eas.taskdb.service_lease import DURATION
+from eas.taskdb.queries.metrics import BUCKETS, ZERO, Durations, History, Snapshot
+from eas.taskdb.service_lease import SERVICE_LEASE_DURATION
 
 LOG = logging.getLogger("eas.metrics")
 
 LOOPBACK = "127.0.0.1"
-SHORTEST_AGE = 5.0
+MIN_SNAPSHOT_INTERVAL = 5.0
 """Minimum time [s] between two snapshots, however often Prometheus scrapes."""
-COST = 0.01
+MAX_READ_SHARE = 0.01
 """Maximum share of the time spent on reading snapshots: with large jobs the interval grows."""
 
 
@@ -38,14 +38,14 @@ class SystemCollector(Collector):
         self._history = History()
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._cost = 0.0
+        self._read_seconds = 0.0
         self._due = 0.0
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, or only ``eas_database_up`` while the database cannot be read."""
         with self._lock:
             up = self._refresh()
-            snapshot, cost = self._snapshot, self._cost
+            snapshot, cost = self._snapshot, self._read_seconds
         yield _gauge("eas_database_up", "Whether the task database could be read.", float(up))
         if not up or snapshot is None:
             return
@@ -64,10 +64,10 @@ class SystemCollector(Collector):
                 self._snapshot = metrics.read(connection, self._history, self.database.now(), self.lease)
         except EASError as error:
             LOG.warning("the metrics cannot be read: %s", error)
-            self._snapshot, self._due = None, time.monotonic() + SHORTEST_AGE
+            self._snapshot, self._due = None, time.monotonic() + MIN_SNAPSHOT_INTERVAL
             return False
-        self._cost = time.monotonic() - began
-        self._due = began + max(SHORTEST_AGE, self._cost / COST)
+        self._read_seconds = time.monotonic() - began
+        self._due = began + max(MIN_SNAPSHOT_INTERVAL, self._read_seconds / MAX_READ_SHARE)
         return True
 
 
@@ -114,7 +114,7 @@ def _leases(snapshot: Snapshot) -> Iterator[Metric]:
         labels=["service"],
     )  # fmt: skip
     for name, renewed in snapshot.leases.items():
-        alive.add_metric([name], float(renewed is not None and renewed > snapshot.now - DURATION))
+        alive.add_metric([name], float(renewed is not None and renewed > snapshot.now - SERVICE_LEASE_DURATION))
         if renewed is not None:
             age.add_metric([name], max(0.0, snapshot.now - renewed))
     yield from (alive, age)
@@ -129,7 +129,7 @@ def _attempts(snapshot: Snapshot) -> Iterator[Metric]:
     for (task_type, outcome), durations in sorted(snapshot.ended.items()):
         ended.add_metric([task_type, outcome], durations.count)
         if outcome in (AttemptState.DONE, AttemptState.FAILED):
-            worked[task_type] = worked.get(task_type, NONE).plus(durations)
+            worked[task_type] = worked.get(task_type, ZERO).plus(durations)
     yield ended
     took = HistogramMetricFamily(
         "eas_attempt_duration_seconds", "Wall-clock time of attempts that ended by themselves.", labels=["task_type"]

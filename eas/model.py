@@ -30,24 +30,24 @@ class LoopMetadata(Mapping[str, Scalar]):
 
     Parameters
     ----------
-    places:
+    indices:
         Name to its place in ``values``.
     """
 
-    __slots__ = ("_places", "_values")
+    __slots__ = ("_indices", "_values")
 
-    def __init__(self, places: Mapping[str, int], values: tuple[Scalar, ...]) -> None:
-        self._places = places
+    def __init__(self, indices: Mapping[str, int], values: tuple[Scalar, ...]) -> None:
+        self._indices = indices
         self._values = values
 
     def __getitem__(self, name: str) -> Scalar:
-        return self._values[self._places[name]]
+        return self._values[self._indices[name]]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._indices)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indices)
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -267,7 +267,7 @@ class NewVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class NewFile:
+class DynamicOutput:
     """A dynamic output of an attempt; ``passed`` is the result of its own QC."""
 
     file_name: str
@@ -304,7 +304,7 @@ class AttemptResult:
     checks: tuple[Check, ...] = ()
     log: tuple[LogEntry, ...] = ()
     interrupted: bool = False
-    new_files: tuple[NewFile, ...] = ()
+    new_files: tuple[DynamicOutput, ...] = ()
     versions: tuple[NewVersion, ...] = ()
 
     @property

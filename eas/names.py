@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-_CONSIDERED = 200
-_LENGTH = 60
+_MAX_CANDIDATES = 200
+_MAX_CHARS = 60
 _INDEX = "_index"
 
 
@@ -50,13 +50,13 @@ def label_of(task_type: str | None, name: str | None, metadata: Mapping[str, Any
     return " ".join(parts)
 
 
-def nearest(name: str, known: Iterable[str], limit: int = 3, *, cutoff: float = 0.6) -> list[str]:
+def closest_names(name: str, known: Iterable[str], limit: int = 3, *, cutoff: float = 0.6) -> list[str]:
     """Return up to ``limit`` of the ``known`` names that are similar to ``name`` or start like it, best first.
 
     Only the first 200 names and 60 characters of each are compared: the cost is bounded, whatever a user wrote.
     """
-    wanted = name.strip()[:_LENGTH]
-    candidates = {each[:_LENGTH]: each for each in islice(known, _CONSIDERED)}
+    wanted = name.strip()[:_MAX_CHARS]
+    candidates = {each[:_MAX_CHARS]: each for each in islice(known, _MAX_CANDIDATES)}
     near = difflib.get_close_matches(wanted, candidates, n=limit, cutoff=cutoff)
     alike = [(_shared(wanted.lower(), each.lower()), each) for each in candidates if each not in near]
     least = max(4, 2 * len(wanted) // 3)

@@ -17,14 +17,14 @@ _UNSAFE = re.compile(
 )
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$:-])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-FORMULA = "=+-@\t\r"
+FORMULA_CHARACTERS = "=+-@\t\r"
 """First characters by which spreadsheets recognise a formula."""
-PREFIX = "'"
+FORMULA_PREFIX = "'"
 """Prefix for such texts, and for texts that begin with it; not for numbers."""
-GUARDED = (*FORMULA, PREFIX)
-SWITCH = "EAS_CSV_FORMULA_PREFIX"
+ESCAPED_PREFIXES = (*FORMULA_CHARACTERS, FORMULA_PREFIX)
+FORMULA_PREFIX_VARIABLE = "EAS_CSV_FORMULA_PREFIX"
 """Environment variable that switches the prefix off."""
-_OFF = ("false", "no", "off", "0")
+_FALSE_VALUES = ("false", "no", "off", "0")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -58,8 +58,12 @@ def without_formula(text: str) -> str:
     To undo it, remove the first character of each text that begins with an apostrophe. Where ``EAS_CSV_FORMULA_PREFIX``
     is *false*, *no*, *off* or *0*, the text stays as it is.
     """
-    if text.startswith(GUARDED) and not _NUMBER.fullmatch(text):
-        return text if os.environ.get(SWITCH, "").strip().lower() in _OFF else PREFIX + text
+    if text.startswith(ESCAPED_PREFIXES) and not _NUMBER.fullmatch(text):
+        return (
+            text
+            if os.environ.get(FORMULA_PREFIX_VARIABLE, "").strip().lower() in _FALSE_VALUES
+            else FORMULA_PREFIX + text
+        )
     return text
 
 
@@ -76,7 +80,7 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def fitting(widths: Sequence[int], room: int, important: Sequence[int]) -> list[int]:
+def fitting_columns(widths: Sequence[int], room: int, important: Sequence[int]) -> list[int]:
     """Return the indices of the columns that fit into a table, from left to right; at least one.
 
     ``widths``: of all columns, with the blanks between them; ``important``: places in the order in which they

@@ -19,13 +19,13 @@ import yaml
 
 from eas.errors import SettingsError, UnknownTaskTypeError
 from eas.model import CONTROL_TASKS
-from eas.names import nearest
+from eas.names import closest_names
 from eas.tasks.output_metadata import MetadataKey
 from eas.tasks.settings import Setting
 
 BASE_WORKER_TYPE = "eas-base"
 ENTRY_POINT_GROUP = "eas.task_types"
-Names: TypeAlias = tuple[str, ...] | Mapping[str, str]
+SemanticNames: TypeAlias = tuple[str, ...] | Mapping[str, str]
 """Semantic names of files; a mapping also has their meanings."""
 
 
@@ -94,10 +94,10 @@ class TaskType:
     requires: tuple[str, ...] = ()
     meaning: str = ""
     papers: tuple[str, ...] = ()
-    inputs: Names = ()
-    outputs: Names = ()
-    optional_inputs: Names = ()
-    optional_outputs: Names = ()
+    inputs: SemanticNames = ()
+    outputs: SemanticNames = ()
+    optional_inputs: SemanticNames = ()
+    optional_outputs: SemanticNames = ()
     settings: tuple[Setting, ...] | str | None = None
     metadata: tuple[MetadataKey, ...] | str | None = None
     metadata_from: tuple[str, ...] = ()
@@ -191,12 +191,13 @@ class Registry:
         """
         found = self.task_types.get(name)
         if found is None:
-            near = nearest(name, self._usable(), limit=5, cutoff=0.5)
+            near = closest_names(name, self._usable(), limit=5, cutoff=0.5)
             hint = f"nearest names: {', '.join(near)}" if near else f"usable are: {', '.join(self._usable())}"
             raise UnknownTaskTypeError(f"unknown task type {name[:80]!r}", hint=hint)
         if found.reserved:
             raise UnknownTaskTypeError(
-                f"task type {name!r} cannot be used: {found.reserved}", hint=f"usable are: {', '.join(self._usable())}"
+                f"task type {name!r} cannot be used: {found.reserved}",
+                hint=f"usable are: {', '.join(self._usable())}",
             )
         return found
 
@@ -205,7 +206,7 @@ class Registry:
         types = self.task_types.values()
         return sorted(each.name for each in types if not each.reserved and (each.control or each.implementation))
 
-    def open_types(self) -> frozenset[str]:
+    def dynamic_output_types(self) -> frozenset[str]:
         """Return the task types whose file products are known only once they have run."""
         return frozenset(each.name for each in self.task_types.values() if each.dynamic_outputs)
 
@@ -237,7 +238,7 @@ def builtin() -> dict[str, Any]:
     return content
 
 
-def build(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> Registry:
+def merge_registries(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> Registry:
     """Build a registry from ``(origin, part)`` pairs; two parts must not name the same thing."""
     task_types: dict[str, TaskType] = {}
     worker_types: dict[str, WorkerType] = {}
@@ -274,4 +275,4 @@ def load() -> Registry:
                 f"the entry point {point.name} = {point.value} of group {ENTRY_POINT_GROUP} cannot be loaded: {error}",
                 hint="repair or uninstall that package",
             ) from error
-    return build(parts)
+    return merge_registries(parts)

@@ -164,7 +164,7 @@ def load(**overrides: Any) -> Settings:
     return settings
 
 
-class Origin(NamedTuple):
+class SettingValue(NamedTuple):
     """One setting: its value without secrets, and its source (*environment*, *file* or *default*)."""
 
     name: str
@@ -173,7 +173,7 @@ class Origin(NamedTuple):
     source: str
 
 
-def origins(settings: Settings) -> list[Origin]:
+def effective_settings(settings: Settings) -> list[SettingValue]:
     """Return every setting with its source; passwords and keys of stores are masked."""
     saved = _saved(home_directory() / SETTINGS_FILE)
     environment = {name.upper(): value for name, value in os.environ.items()}
@@ -181,11 +181,11 @@ def origins(settings: Settings) -> list[Origin]:
     for name in Settings.model_fields:
         variable = f"EAS_{name.upper()}"
         source = "environment" if environment.get(variable) else "file" if name in saved else "default"
-        found.append(Origin(name, variable, _shown(settings, name), source))
+        found.append(SettingValue(name, variable, _display_value(settings, name), source))
     return found
 
 
-def _shown(settings: Settings, name: str) -> str:
+def _display_value(settings: Settings, name: str) -> str:
     """Return the value of a setting without secrets."""
     if name == "database_url":
         return safe_url(settings.database())

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-LONGEST_PATH = 100
+MAX_SOCKET_PATH = 100
 """Maximum length of a socket's path that every system allows [characters]."""
 
 JOBS = "jobs"
@@ -53,7 +53,7 @@ class Wakeups:
 
     def listen(self, channel: str) -> Listener:
         """Return a listener on a channel (letters, digits, hyphens); close it after use."""
-        return Listener(self._bound(channel))
+        return Listener(self._bind(channel))
 
     def notify(self, channel: str) -> None:
         """Wake all listeners on a channel on this machine; never blocks and never raises."""
@@ -91,10 +91,10 @@ class Wakeups:
                 self._closing = weakref.finalize(self, made.close)
             return self._sender[1]
 
-    def _bound(self, channel: str) -> tuple[socket.socket, Path] | None:
+    def _bind(self, channel: str) -> tuple[socket.socket, Path] | None:
         """Return a bound socket with its path; None if it cannot be created: then only this process can wake it."""
         path = self.folder / f"{channel}.{os.getpid()}-{next(_numbers)}"
-        if len(str(path)) > LONGEST_PATH or not _private(self.folder.parent):
+        if len(str(path)) > MAX_SOCKET_PATH or not _private(self.folder.parent):
             return None
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:

@@ -20,24 +20,24 @@ from prefect.events.schemas.events import ResourceSpecification
 NAME = "eas: flow runs without heartbeat"
 TAG = "eas"
 """Tag of the monitored flow runs: those of deployments, and those that deployments and ``eas run`` start."""
-WITHIN = 90.0
+HEARTBEAT_TIMEOUT = 90.0
 """Three heartbeat intervals of the deployments [s]."""
-SERVICES = ("schedule-waiting-tasks", "scale-workers")
+SERVICE_FLOWS = ("schedule-waiting-tasks", "scale-workers")
 """Flows that keep running, and are restarted after a crash."""
-RESTARTS = {flow: f"eas: start {flow} again" for flow in SERVICES}
+AUTOMATION_NAMES = {flow: f"eas: start {flow} again" for flow in SERVICE_FLOWS}
 """Flow to the name of the automation that restarts it."""
-PAUSE = 30.0
+RESTART_DELAY = 30.0
 """Delay between a crash and the new run [s]; it limits the rate of restarts of a flow that crashes immediately."""
-SAME_PARAMETERS = {
+PARAMETERS_TEMPLATE = {
     "__prefect_kind": "json",
     "value": {"__prefect_kind": "jinja", "template": "{{ flow_run.parameters | tojson }}"},
 }
-ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Paused", "Suspended")
+END_STATES = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", "Paused", "Suspended")
 
 
-def heartbeat_automation(within: float = WITHIN) -> AutomationCore:
+def heartbeat_automation(within: float = HEARTBEAT_TIMEOUT) -> AutomationCore:
     """Return the automation, unsaved; ``within``: time without a heartbeat after which a flow run has crashed [s]."""
-    ends = {f"prefect.flow-run.{name}" for name in ENDS}
+    ends = {f"prefect.flow-run.{name}" for name in END_STATES}
     trigger = EventTrigger(
         posture=Posture.Proactive,
         match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
@@ -76,9 +76,11 @@ def restart_automation(flow: str) -> AutomationCore:
         threshold=1,
         within=timedelta(0),
     )
-    again = RunDeployment(source="inferred", parameters=SAME_PARAMETERS, schedule_after=timedelta(seconds=PAUSE))
+    again = RunDeployment(
+        source="inferred", parameters=PARAMETERS_TEMPLATE, schedule_after=timedelta(seconds=RESTART_DELAY)
+    )
     return AutomationCore(
-        name=RESTARTS[flow],
+        name=AUTOMATION_NAMES[flow],
         description=f"Starts {flow} again, with the same parameters, after its process was killed.",
         enabled=True,
         trigger=trigger,
@@ -86,12 +88,12 @@ def restart_automation(flow: str) -> AutomationCore:
     )
 
 
-def save_automations(within: float = WITHIN) -> dict[str, Any]:
+def save_automations(within: float = HEARTBEAT_TIMEOUT) -> dict[str, Any]:
     """Create the automations, or update those that exist; a build step of ``prefect.yaml``.
 
     Returns their ids by name, as steps return their results.
     """
-    wanted = [heartbeat_automation(within), *map(restart_automation, SERVICES)]
+    wanted = [heartbeat_automation(within), *map(restart_automation, SERVICE_FLOWS)]
     with get_client(sync_client=True) as client:
         return {each.name: _save(client, each) for each in wanted}
 

@@ -25,7 +25,7 @@ MAX_MEMBERS = 200
 """Maximum number of tasks in a list; unsuccessful ones come first."""
 LONGEST_TEXT = 200
 """Maximum number of characters in a cell."""
-INTERVAL = 30.0
+WRITE_INTERVAL = 30.0
 """Minimum interval [s] between two updates of the list of a batch."""
 
 ORDER = (

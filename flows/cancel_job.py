@@ -11,7 +11,7 @@ from eas.taskdb.queries import job_list
 from flows.job_runs import cancel_runs
 from flows.parameters import RETRIES, RETRY_DELAY, Blocks, described, fail_on_eas_error, open_app
 
-PATIENCE = 15.0
+CANCEL_GRACE = 15.0
 """Grace period for a flow run of the job to end by itself [s]."""
 
 
@@ -35,6 +35,6 @@ def cancel_job(
         job_id = app.database.fetch(lambda connection: job_list.find(connection, str(job))).id
         done = cancel(app.database, app.queue, job_id)
     get_run_logger().info(done.message)
-    ended = cancel_runs(done.job_id, PATIENCE)
+    ended = cancel_runs(done.job_id, CANCEL_GRACE)
     get_run_logger().info("Prefect runs of job %d that had to be cancelled: %d", done.job_id, ended)
     return done.to_json() | {"prefect_runs": ended}

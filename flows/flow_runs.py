@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from eas.errors import ServiceError
 
-PAGE: int | None = None
+PAGE_SIZE: int | None = None
 """Number of runs in one page; None: the server's limit, by default 200."""
 
 
@@ -35,7 +35,7 @@ def read_all(client: SyncPrefectClient, flow_name: str, states: Sequence[StateTy
     state: FlowRunFilterState = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
     while True:
         unread: FlowRunFilter = FlowRunFilter(state=state, id=FlowRunFilterId(not_any_=list(found)))
-        page = client.read_flow_runs(flow_filter=named, flow_run_filter=unread, limit=PAGE)
+        page = client.read_flow_runs(flow_filter=named, flow_run_filter=unread, limit=PAGE_SIZE)
         if not page:
             return list(found.values())
         found.update((run.id, run) for run in page)

@@ -15,7 +15,7 @@ from eas.plain_text import markdown as escaped
 from eas.states import TaskState
 from flows.artifacts import artifact_key, linked
 
-INTERVAL = 5.0
+UPDATE_INTERVAL = 5.0
 """Minimum interval [s] between two updates, because each costs the Prefect server CPU time."""
 
 LOG = logging.getLogger("eas.flows")
@@ -35,11 +35,11 @@ class JobProgress:
     async def show(
         self, counts: Mapping[tuple[str, TaskState], int], warnings: Sequence[str] = (), *, last: bool = False
     ) -> None:
-        """Publish the counts of tasks by type and state, and warnings, at most once per ``INTERVAL``."""
+        """Publish the counts of tasks by type and state, and warnings, at most once per ``UPDATE_INTERVAL``."""
         now = time.monotonic()
         if now < self._due and not last:
             return
-        self._due = now + INTERVAL
+        self._due = now + UPDATE_INTERVAL
         percent, text = percent_and_text(counts)
         news = percent, "".join(f"WARNING: {escaped(each)}. " for each in warnings) + text
         if news == self._shown:

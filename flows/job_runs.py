@@ -40,12 +40,12 @@ async def mark(job_id: int, name: str) -> None:
         LOG.warning("the flow run is not marked as that of job %d: %s", job_id, error)
 
 
-def cancel_runs(job_id: int, patience: float) -> int:
-    """End the flow runs that drive a job and do not end by themselves within ``patience`` seconds.
+def cancel_runs(job_id: int, timeout: float) -> int:
+    """End the flow runs that drive a job and do not end by themselves within ``timeout`` seconds.
 
     Returns how many had to be cancelled: at once what has not begun, later what runs.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     cancelled = 0
     while runs := _open_runs(job_id):
         late = time.monotonic() >= deadline

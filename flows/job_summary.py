@@ -24,7 +24,7 @@ from reports.timeline import timeline_picture
 
 MAX_FAILURES = 20
 """Maximum number of different failures; the error report lists all."""
-LONGEST_REASON = 600
+MAX_REASON_CHARS = 600
 
 HINTS = {
     TaskState.FAILED: "see the task run's log, or `eas show TASK`; when its cause is fixed: "
@@ -36,7 +36,9 @@ HINTS = {
 }
 
 
-def publishable(database: TaskDatabase, summary: JobSummary, folder: Path, web_url: str = "") -> tuple[str, list[Path]]:
+def report_paths(
+    database: TaskDatabase, summary: JobSummary, folder: Path, web_url: str = ""
+) -> tuple[str, list[Path]]:
     """Write a job's reports and its timeline into ``folder``; return its summary as markdown, and the files.
 
     Raises EASError if they cannot be written.
@@ -85,12 +87,12 @@ def _failures(summary: JobSummary, web_url: str) -> list[str]:
     """Return a paragraph for each kind of failure: equal reasons are listed once."""
     kinds: dict[tuple[str, str, str], list[Failure]] = {}
     for failure in summary.failures:
-        kinds.setdefault((failure.state, failure.task_type, failure.explanation[:LONGEST_REASON]), []).append(failure)
+        kinds.setdefault((failure.state, failure.task_type, failure.explanation[:MAX_REASON_CHARS]), []).append(failure)
     # Failures come before the tasks that they block.
     listed = sorted(kinds.items(), key=lambda item: (item[0][0] == TaskState.BLOCKED, -len(item[1])))
     parts = []
     for (state, task_type, reason), found in listed[:MAX_FAILURES]:
-        head = f"**{len(found)} {escaped(task_type)} {state}**: {_which(found, web_url)}"
+        head = f"**{len(found)} {escaped(task_type)} {state}**: {_names_of_failures(found, web_url)}"
         hint = HINTS[TaskState(state)].format(job=summary.job_id)
         parts += [head, indented(reason or "(no reason was recorded)"), f"→ {hint}"]
     if len(listed) > MAX_FAILURES:
@@ -100,7 +102,7 @@ def _failures(summary: JobSummary, web_url: str) -> list[str]:
     return parts
 
 
-def _which(failures: Sequence[Failure], web_url: str) -> str:
+def _names_of_failures(failures: Sequence[Failure], web_url: str) -> str:
     pages = [link(web_url, web_addresses.task(each.task_id)) for each in failures[:3]]
     named = zip(failures, pages, strict=False)
     shown = ", ".join(f"{linked(f'task {each.task_id}', page)}, {escaped(each.label)}" for each, page in named)

@@ -27,12 +27,12 @@ from typing import IO, NamedTuple
 
 from eas.errors import RequestError, ServiceError
 
-START_SECONDS = 120.0
+START_TIMEOUT = 120.0
 """Maximum time for the start of a server [s]."""
-STOP_SECONDS = 30.0
+STOP_TIMEOUT = 30.0
 LOCK, USERS, ADDRESS, LOG = "server.lock", "server.users", "server.json", "server.log"
 
-_started: list[subprocess.Popen[bytes]] = []
+_processes: list[subprocess.Popen[bytes]] = []
 """Servers that this process has started: they outlive it."""
 
 
@@ -87,7 +87,7 @@ class LocalServer:
                 env=_environment(),
                 start_new_session=True,
             )
-        _started.append(self._process)
+        _processes.append(self._process)
         return True
 
     def ready(self) -> Address | None:
@@ -100,16 +100,16 @@ class LocalServer:
             return address
         # It exits with 0 if another server is running, which may have stopped since.
         if self._process is not None and self._process.poll() not in (None, 0) and not self._locked():
-            raise self._failed("ended")
+            raise self._raise_start_error("ended")
         self.start()
         return None
 
     def wait(self) -> Address:
         """Wait until the server answers. Raises ServiceError where it does not come up."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_TIMEOUT
         while (address := self.ready()) is None:
             if time.monotonic() >= deadline:
-                raise self._failed(f"does not answer after {START_SECONDS:.0f} s")
+                raise self._raise_start_error(f"does not answer after {START_TIMEOUT:.0f} s")
             time.sleep(0.05)
         return address
 
@@ -145,7 +145,7 @@ class LocalServer:
             # Only the holder of the lock writes the address, so the process is the server.
             with suppress(ProcessLookupError):
                 os.kill(address.pid, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_SECONDS
+            deadline = time.monotonic() + STOP_TIMEOUT
             while self.address() == address:
                 if time.monotonic() >= deadline:
                     raise ServiceError(
@@ -162,16 +162,16 @@ class LocalServer:
         except FileNotFoundError:
             return False
 
-    def _failed(self, how: str) -> ServiceError:
+    def _raise_start_error(self, how: str) -> ServiceError:
         return ServiceError(
             f"the local Prefect server {how}; its log is {self.folder / LOG}",
             hint="set PREFECT_API_URL to a server of your own (`prefect server start`)",
         )
 
 
-def lock(file: IO[str], kind: int, patience: float = 0.0) -> bool:
-    """Take a lock on a file; return whether it was free within ``patience`` [s]. Closing the file releases it."""
-    deadline = time.monotonic() + patience
+def lock(file: IO[str], kind: int, timeout: float = 0.0) -> bool:
+    """Take a lock on a file; return whether it was free within ``timeout`` [s]. Closing the file releases it."""
+    deadline = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)

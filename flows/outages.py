@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+MIN_RETRY_DELAY, MAX_RETRY_DELAY = 2.0, 60.0
 """Pause before the next attempt [s], doubled each time."""
 LOG_INTERVAL = 60.0
 """Interval between log messages during an outage [s]."""
@@ -19,7 +19,7 @@ class Outages:
     warn:
         Called with a message when an outage begins, once a minute while it lasts, and at its end.
     longest:
-        Longest pause [s]; default: ``LONGEST_PAUSE``.
+        Longest pause [s]; default: ``MAX_RETRY_DELAY``.
     """
 
     def __init__(self, warn: Callable[[str], None], longest: float | None = None) -> None:
@@ -27,7 +27,7 @@ class Outages:
         self._longest = longest
         self._began: float | None = None
         self._logged_at = 0.0
-        self._pause = FIRST_PAUSE
+        self._pause = MIN_RETRY_DELAY
 
     def pause(self, error: BaseException) -> float:
         """Record an error; return how long to wait before the next attempt [s]."""
@@ -38,7 +38,7 @@ class Outages:
             self._logged_at = now
             lines = str(error).splitlines() or [""]
             self._warn(f"error for {now - self._began:.0f} s; trying again: {type(error).__name__}: {lines[0]}")
-        longest = LONGEST_PAUSE if self._longest is None else self._longest
+        longest = MAX_RETRY_DELAY if self._longest is None else self._longest
         pause, self._pause = min(self._pause, longest), min(self._pause * 2, longest)
         return pause
 
@@ -46,4 +46,4 @@ class Outages:
         """Record a success."""
         if self._began is not None:
             self._warn(f"working again after {time.monotonic() - self._began:.0f} s")
-        self._began, self._pause = None, FIRST_PAUSE
+        self._began, self._pause = None, MIN_RETRY_DELAY

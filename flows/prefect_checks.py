@@ -34,9 +34,9 @@ def check_prefect() -> list[Finding]:
     if not url:
         hint = "`eas run` starts a local one (`eas server`); for deployments and schedules, set PREFECT_API_URL"
         return [Finding("prefect", Level.NOTE, "no server is configured", hint)]
-    patience = {PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
+    timeout = {PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS, PREFECT_CLIENT_MAX_RETRIES: 0}
     try:
-        with temporary_settings(patience), get_client(sync_client=True) as client:
+        with temporary_settings(timeout), get_client(sync_client=True) as client:
             version = client.api_version()
             found = [Finding("prefect", Level.OK, f"the server {safe_url(url)} answers, version {version}")]
             return found + _pools(client)

@@ -25,7 +25,7 @@ from reports.progress import STATES
 
 LOG = logging.getLogger("eas.flows")
 
-INTERVAL = 45.0
+UPDATE_INTERVAL = 45.0
 """Poll interval [s]: together with the duration of the query, the table is less than a minute old."""
 KEY = artifact_key("report-progress-table")
 
@@ -83,7 +83,7 @@ def kept_up_to_date(table: ProgressTable, active: Callable[[], bool]) -> Iterato
     stop = threading.Event()
 
     def watch() -> None:
-        while not stop.wait(INTERVAL):
+        while not stop.wait(UPDATE_INTERVAL):
             try:
                 if active():
                     table.look()

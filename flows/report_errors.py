@@ -12,7 +12,7 @@ from flows.report_output import report
 from reports import assemble
 from reports.files import write_csv
 
-NEWEST = 10
+MAX_ERRORS = 10
 
 
 @flow(name="report-errors", persist_result=False)
@@ -27,7 +27,7 @@ def report_errors(
     with report("errors", job_name, task_type, since, blocks) as out:
         dated, latest = out.paths()
         groups = assemble.write_errors(out.connection, out.filters, dated)
-        newest, _ = assemble.newest_errors(out.connection, out.filters, NEWEST)
+        newest, _ = assemble.newest_errors(out.connection, out.filters, MAX_ERRORS)
     groups_dated, groups_latest = out.paths("grouped")
     out.finish(write_csv(groups, groups_dated), groups_latest)
     out.publish_table(groups, "Number of errors by last line.")

@@ -11,7 +11,7 @@ from flows.parameters import Blocks, JobName, Since, TaskType, described, fail_o
 from flows.report_output import report
 from reports import assemble
 from reports.files import write_bytes
-from reports.tree import lines
+from reports.tree import tree_lines
 
 
 @flow(name="report-job-tree", persist_result=False)
@@ -34,7 +34,7 @@ def report_job_tree(
     data = json.dumps([root.to_json() for root in roots], indent=2, ensure_ascii=False)
     dated_json, latest_json = out.paths(suffix=".json")
     out.finish(write_bytes(dated_json, data.encode()), latest_json)
-    drawn = list(lines(roots))
+    drawn = list(tree_lines(roots))
     dated, latest = out.paths(suffix=".txt")
     write_bytes(dated, "".join(f"{line}\n" for line in drawn).encode())
     out.publish_text("\n".join(["# Jobs", "", *(f"    {line}" for line in drawn)]))

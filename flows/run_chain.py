@@ -22,7 +22,7 @@ from eas.errors import EASError
 from eas.maintenance.publish import republish
 from eas.operations.job_options import SubmitOptions
 from eas.operations.submit import submit
-from eas.orchestration.drive import SHORTEST_WAIT, Driver, Step
+from eas.orchestration.drive import COALESCE_WAIT, Driver, Step
 from eas.orchestration.early_start import EarlyStart
 from eas.orchestration.job_summary import JobSummary, summarise
 from eas.orchestration.local_workers import LocalWorkers
@@ -48,11 +48,11 @@ Not a parameter of the flow, because Prefect stores parameters as JSON.
 class HandOver:
     """A job that a process has started before Prefect was there, for the flow to drive on from where it is.
 
-    ``shown`` gets the task runs of each flow run that takes part, also of one that fails.
+    ``task_runs_by_flow_run`` gets the task runs of each flow run that takes part, also of one that fails.
     """
 
     early: EarlyStart
-    shown: dict[UUID, TaskRuns] = field(default_factory=dict)
+    task_runs_by_flow_run: dict[UUID, TaskRuns] = field(default_factory=dict)
 
 
 HAND_OVER: ContextVar[HandOver | None] = ContextVar("HAND_OVER", default=None)
@@ -107,7 +107,7 @@ async def run_chain(
     try:
         with await asyncio.to_thread(open_app, blocks) as app:
             # Checked before anything is submitted: the store must be writable.
-            early = _early_start()
+            early = _current_early_start()
             local = await asyncio.to_thread(app.local_workers, workers) if workers and early is None else None
             if job_id is None:
                 options = SubmitOptions(
@@ -121,7 +121,7 @@ async def run_chain(
                 )
                 job_id = await asyncio.to_thread(_submit, app, chain, options)
             runs = TaskRuns(app.database, max_task_runs, app.settings.lease, app.settings.web_url)
-            _show_to_starter(runs)
+            _share_task_runs(runs)
             summary = await _run(app, job_id, early, local, runs)
             get_run_logger().info("job %d: %s; %d Prefect task runs", job_id, summary.message, runs.opened)
             reports = await _publish(app, summary) if JobState(summary.state).final else []
@@ -147,16 +147,16 @@ def _submit(app: App, chain: dict[str, Any] | str | None, options: SubmitOptions
     return submit(app.database, app.registry, chain_parameter.read(chain, app), options, to_drive=True)
 
 
-def _early_start() -> EarlyStart | None:
+def _current_early_start() -> EarlyStart | None:
     """Return the early start to go on from; None also where an earlier run of the flow took it."""
     handed = HAND_OVER.get()
     return None if handed is None or handed.early.taken else handed.early
 
 
-def _show_to_starter(runs: TaskRuns) -> None:
+def _share_task_runs(runs: TaskRuns) -> None:
     handed, run = HAND_OVER.get(), flow_run_id()
     if handed is not None and run is not None:
-        handed.shown[run] = runs
+        handed.task_runs_by_flow_run[run] = runs
 
 
 async def _run(
@@ -223,15 +223,15 @@ async def drive(
 
 async def _wait(driver: Driver, step: Step) -> None:
     """Like ``Driver.wait``, but without a thread, because one process may drive many jobs."""
-    await asyncio.sleep(min(step.wait, SHORTEST_WAIT))
-    if step.wait <= SHORTEST_WAIT:
+    await asyncio.sleep(min(step.wait, COALESCE_WAIT))
+    if step.wait <= COALESCE_WAIT:
         return
     loop, woken, listener = asyncio.get_running_loop(), asyncio.Event(), driver.listener
     loop.add_reader(listener.fileno(), woken.set)
     try:
         # Not asyncio.wait_for: that of Python 3.11 drops a cancellation, such as of Ctrl-C, that meets a wake-up.
         with suppress(TimeoutError):
-            async with asyncio.timeout(step.wait - SHORTEST_WAIT):
+            async with asyncio.timeout(step.wait - COALESCE_WAIT):
                 await woken.wait()
     finally:
         loop.remove_reader(listener.fileno())
@@ -240,12 +240,12 @@ async def _wait(driver: Driver, step: Step) -> None:
 
 async def _publish(app: App, summary: JobSummary) -> list[Path]:
     """Write the job's reports and publish its summary; return the files. Errors are logged and do not fail the job."""
-    from flows.job_summary import publishable
+    from flows.job_summary import report_paths
 
     paths: list[Path] = []
     folder = app.settings.reports_directory / f"job_{summary.job_id}"
     try:
-        text, paths = await asyncio.to_thread(publishable, app.database, summary, folder, app.settings.web_url)
+        text, paths = await asyncio.to_thread(report_paths, app.database, summary, folder, app.settings.web_url)
         key = artifact_key(f"job-{summary.job_name}-summary")
         await acreate_markdown_artifact(text, key=key, description=f"job {summary.job_id}: {markdown(summary.message)}")
     except Exception as error:

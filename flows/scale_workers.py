@@ -20,8 +20,8 @@ from prefect.states import Cancelled
 
 from eas.app import App
 from eas.errors import EASError, RequestError
-from eas.orchestration.scaling import STUCK, CapacityMemory, Decision, Starting, survey
-from eas.taskdb.service_lease import DURATION, SCALER, ServiceLease
+from eas.orchestration.scaling import STUCK_AFTER, CapacityMemory, ScalingDecision, Starting, read_loads
+from eas.taskdb.service_lease import SCALER, SERVICE_LEASE_DURATION, ServiceLease
 from flows.artifacts import publish_table
 from flows.flow_runs import read_all, server_time
 from flows.outages import Outages
@@ -77,7 +77,7 @@ def _keep_scaling(scaler: _Scaler, every: float, time_limit: float | None) -> No
     log = get_run_logger()
     # Retry often, with one request each time, so that the first decision after an outage uses current queues.
     outages, standby = Outages(log.warning, longest=every), Outages(log.info)
-    lease = ServiceLease(scaler.app.database, SCALER, max(DURATION, 2 * every))
+    lease = ServiceLease(scaler.app.database, SCALER, max(SERVICE_LEASE_DURATION, 2 * every))
     try:
         while True:
             wait = every
@@ -123,7 +123,7 @@ class _Scaler:
         self.started: Counter[str] = Counter()
         # A change between two polls is noticed at the second one.
         self.publish_interval = max(0.0, OLDEST_TABLE - 2 * every)
-        self._published: tuple[float, list[Decision] | None] = (-OLDEST_TABLE, None)
+        self._published: tuple[float, list[ScalingDecision] | None] = (-OLDEST_TABLE, None)
 
     def scale(self) -> None:
         """Decide, publish the decisions, cancel workers that cannot be scheduled, and start others."""
@@ -139,15 +139,15 @@ class _Scaler:
 
     def _decide(
         self, client: SyncPrefectClient, starting: Sequence[FlowRun], stuck: Sequence[FlowRun]
-    ) -> list[Decision]:
+    ) -> list[ScalingDecision]:
         """Return the numbers of workers to start, of the worker types that have a deployment."""
         deployed = {each.name for each in _deployments(client)}
         chosen = deployed & set(self.worker_types) if self.worker_types else deployed
         app = self.app
-        loads = survey(app.database, app.registry, _count(starting, stuck), lease=app.settings.lease)
+        loads = read_loads(app.database, app.registry, _count(starting, stuck), lease=app.settings.lease)
         return self.room.decide([load for load in loads if load.worker_type in chosen], *self.limits, time.monotonic())
 
-    def _publish(self, decisions: Sequence[Decision]) -> None:
+    def _publish(self, decisions: Sequence[ScalingDecision]) -> None:
         """Publish the table when workers are started, and at least once a minute while anything in it changes."""
         published_at, before = self._published
         starting = any(each.start for each in decisions)
@@ -171,10 +171,10 @@ def _is_stuck(run: FlowRun, now: datetime) -> bool:
     """Return whether a run has been pending for so long that the cluster lacks resources for it."""
     if run.state_type is StateType.RUNNING or run.created is None:
         return False
-    return (now - run.created).total_seconds() > STUCK
+    return (now - run.created).total_seconds() > STUCK_AFTER
 
 
-def _cancel_stuck(client: SyncPrefectClient, decisions: Sequence[Decision], stuck: Sequence[FlowRun]) -> None:
+def _cancel_stuck(client: SyncPrefectClient, decisions: Sequence[ScalingDecision], stuck: Sequence[FlowRun]) -> None:
     """Cancel pending workers whose resources other types need more, the newest first."""
     log = get_run_logger()
     for each in decisions:
@@ -192,7 +192,7 @@ def _is_starting(run: FlowRun, now: datetime) -> bool:
     return (now - run.start_time).total_seconds() < REGISTRATION
 
 
-def _start(client: SyncPrefectClient, decisions: Sequence[Decision], parameters: dict[str, Any]) -> Counter[str]:
+def _start(client: SyncPrefectClient, decisions: Sequence[ScalingDecision], parameters: dict[str, Any]) -> Counter[str]:
     """Create `work` runs. Surplus runs are harmless, because idle workers exit."""
     started: Counter[str] = Counter()
     log = get_run_logger()
@@ -211,7 +211,7 @@ def _start(client: SyncPrefectClient, decisions: Sequence[Decision], parameters:
     return started
 
 
-def _table(decisions: Sequence[Decision], *, dry_run: bool) -> pd.DataFrame:
+def _table(decisions: Sequence[ScalingDecision], *, dry_run: bool) -> pd.DataFrame:
     start = "would start" if dry_run else "start"
     rows = [
         {
@@ -232,6 +232,6 @@ def _table(decisions: Sequence[Decision], *, dry_run: bool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["worker_type", start]) if not rows else pd.DataFrame(rows)
 
 
-def _heading(decisions: Sequence[Decision], *, dry_run: bool) -> str:
+def _heading(decisions: Sequence[ScalingDecision], *, dry_run: bool) -> str:
     total = sum(each.start for each in decisions)
     return f"{total} workers {'would be' if dry_run else 'are'} started."

@@ -60,7 +60,7 @@ def schedule_waiting_tasks(
     """
     with open_app(blocks) as app, forward_logs_to_flow_run():
         options = SupervisorOptions(
-            most_jobs=most_jobs,
+            max_jobs=most_jobs,
             until_idle=until_idle,
             time_limit=time_limit,
             heartbeat_lease=app.settings.lease,

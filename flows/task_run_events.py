@@ -42,7 +42,7 @@ An event costs it 12 ms of CPU, on sqlite and on PostgreSQL (`python -m benchmar
 full window is 15 s of work where tasks are so fast that each is one event. With a window of 500 its API
 answered within 0.9 s at worst instead of 1.4 s, and the end of a flow run of 1,000 tasks was 36 s later.
 """
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Maximum time to wait for a server that makes no progress [s]."""
 LAST_PATIENCE = 30.0
 """The same, where a process would only end [s]."""
@@ -182,7 +182,7 @@ class TaskRunSender:
             before, self._recorded = self._recorded, max(self._recorded, await _recorded_changes(self._recorded))
             if self._recorded > before:
                 heard = time.monotonic()
-            elif time.monotonic() - heard > PATIENCE:
+            elif time.monotonic() - heard > TIMEOUT:
                 LOG.warning("the Prefect server has stopped recording task runs: some may be missing there")
                 self._recorded = self._sent
             if self._sent + more - self._recorded > window:

@@ -28,7 +28,7 @@ from eas.states import AttemptState, TaskState
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import job_outcome, latest_attempts, service_warnings
 from eas.taskdb.queries.latest_attempts import AttemptTimes
-from flows.batch_members import INTERVAL, MemberLists
+from flows.batch_members import WRITE_INTERVAL, MemberLists
 from flows.shown_run import DisplayedTaskRun
 from flows.task_run_events import TaskRunSender
 
@@ -38,10 +38,10 @@ MAX_SHARE, LEAST_SHARE = 0.5, 0.1
 The larger the job, the smaller the share: a batch costs Prefect's server 50 to 100 ms of CPU, whatever its size.
 With 500 batches and 316 loops, 10^5 empty tasks cost it 57 s of CPU; with 100 of each 19 s.
 """
-SHRINKING_FROM = 5_000
+MIN_LEAVES_FOR_LARGE_BATCHES = 5_000
 """Number of leaf tasks above which the share shrinks."""
 
-LOOK_INTERVAL = 1.0
+POLL_INTERVAL = 1.0
 """Poll interval for claimed attempts [s]; each poll is one statement."""
 WARNINGS_INTERVAL = 15.0
 MAX_RUNNING = 2_000
@@ -51,14 +51,14 @@ MAX_LOGS = 100
 NodeOf = Callable[[int], Node]
 
 
-class Ended(NamedTuple):
+class SettledTasks(NamedTuple):
     """Last attempts, and logs of failed tasks, of the tasks that settled in one step, from the task database."""
 
     attempts: Mapping[int, Sequence[AttemptTimes]]
     logs: Mapping[int, list[LogEntry]]
 
 
-NOTHING = Ended({}, {})
+NOTHING = SettledTasks({}, {})
 
 
 class Progress(NamedTuple):
@@ -68,7 +68,7 @@ class Progress(NamedTuple):
 
     warnings: Sequence[str] | None
     running: Sequence[AttemptTimes]
-    gone: Mapping[int, Sequence[AttemptTimes]]
+    left_running: Mapping[int, Sequence[AttemptTimes]]
 
 
 class TaskRuns:
@@ -115,22 +115,22 @@ class TaskRuns:
     def plan_for(self, leaves: int) -> None:
         """Set the batch size from the expected number of leaf tasks."""
         if leaves > self.max_task_runs:
-            share = max(LEAST_SHARE, MAX_SHARE * min(1.0, SHRINKING_FROM / leaves))
+            share = max(LEAST_SHARE, MAX_SHARE * min(1.0, MIN_LEAVES_FOR_LARGE_BATCHES / leaves))
             self._batch_size = max(2, ceil(leaves / max(1, self.max_task_runs * share)))
             self._most_controls = ceil(self.max_task_runs * share)
 
-    def read(self, events: Sequence[Event]) -> Ended:
+    def read(self, events: Sequence[Event]) -> SettledTasks:
         """Read data about the settled tasks. Blocks on SQL: do not call it in the event loop."""
         leaves = [each.node for each in events if each.what is EventKind.SETTLED and not each.node.is_control]
         if not leaves:
-            return Ended({}, {})
+            return SettledTasks({}, {})
         ids = [node.task_id for node in leaves]
         bad = [node.task_id for node in leaves if node.state in (TaskState.FAILED, TaskState.STALLED)][:MAX_LOGS]
         return self.database.fetch(
-            lambda c: Ended(latest_attempts.latest(c, ids), job_outcome.last_logs(c, bad) if bad else {})
+            lambda c: SettledTasks(latest_attempts.latest(c, ids), job_outcome.last_logs(c, bad) if bad else {})
         )
 
-    def take(self, events: Sequence[Event], node_of: NodeOf, ended: Ended = NOTHING) -> None:
+    def take(self, events: Sequence[Event], node_of: NodeOf, ended: SettledTasks = NOTHING) -> None:
         """Update the task runs from the events of a step."""
         for event in events:
             if event.what is EventKind.EXPANDED:
@@ -152,7 +152,7 @@ class TaskRuns:
         now = time.monotonic()
         if now < self._look_due:
             return None
-        self._look_due = now + LOOK_INTERVAL
+        self._look_due = now + POLL_INTERVAL
         try:
             return self._progress(job_id, now)
         except EASError:
@@ -174,17 +174,17 @@ class TaskRuns:
             self.warnings = seen.warnings
         for attempt in seen.running:
             node = node_of(attempt.task_id)
-            if node.state.final or node.held:
+            if node.state.final or node.withdrawn:
                 continue  # it settled between the two reads: the next step reports it
             self._join(node, node_of, attempt.queued_at)
             self._runs[attempt.task_id].claimed(attempt)
-        for task_id, last in seen.gone.items():
+        for task_id, last in seen.left_running.items():
             run = self._runs[task_id]
             if task_id in run.open and last[-1].state is AttemptState.QUEUED:
-                run.put_back(last)
+                run.resume(last)
         self._running = {each.task_id for each in seen.running if each.task_id in self._runs}
         if time.monotonic() >= self._lists_due:
-            self._lists_due = time.monotonic() + INTERVAL
+            self._lists_due = time.monotonic() + WRITE_INTERVAL
             for run in self._open.values():
                 run.publish_members(self._lists, node_of)
 
@@ -252,7 +252,7 @@ class TaskRuns:
             self._batches[kind] = run
         return run
 
-    def _settled(self, event: Event, node_of: NodeOf, ended: Ended) -> None:
+    def _settled(self, event: Event, node_of: NodeOf, ended: SettledTasks) -> None:
         # The task may never have been queued: blocked, rejected, or reused from an earlier job.
         node = event.node
         self._join(node, node_of, event.at)

@@ -17,36 +17,36 @@ from eas.orchestration.supervisor import Supervisor, SupervisorOptions
 from eas.states import JobState
 
 LOG = logging.getLogger("eas.flows")
-INTERVAL = 10.0
+CHECK_INTERVAL = 10.0
 """Interval between two checks whether Prefect's API is back [s]."""
-ANSWER_SECONDS = 5.0
+REQUEST_TIMEOUT = 5.0
 
 
-def drive(app: App, job_id: int, release: threading.Event, is_back: Callable[[], bool]) -> bool:
-    """Drive a job until it has ended or paused, ``release`` is set, or ``is_back`` says that the API answers again.
+def drive(app: App, job_id: int, release: threading.Event, prefect_available: Callable[[], bool]) -> bool:
+    """Drive a job until it has ended or paused, ``release`` is set, or ``prefect_available`` returns True.
 
     Returns whether the API is back and the job still needs a driver. If the job ends, its reports are
     written, without a summary in Prefect. Raises the errors of the driver.
     """
-    is_back = _at_intervals(is_back)
+    prefect_available = _at_intervals(prefect_available)
     LOG.warning("job %d: Prefect's API is unavailable: driving the job without a flow run until it is back", job_id)
     with Driver(app.orchestrator(job_id), release) as driver:
-        if driver.run(lambda _: is_back()):
+        if driver.run(lambda _: prefect_available()):
             return True
     _report(app, job_id)
     return False
 
 
-def supervise(app: App, is_back: Callable[[], bool], stop: threading.Event) -> None:
-    """Run every unfinished job, as the supervisor does, until the API is back (``is_back``) or ``stop`` is set.
+def supervise(app: App, prefect_available: Callable[[], bool], stop: threading.Event) -> None:
+    """Run every unfinished job, as the supervisor does, until the API is back or ``stop`` is set.
 
     Raises ServiceError if the task database cannot be reached at the start.
     """
     leave = threading.Event()
-    is_back = _at_intervals(is_back)
+    prefect_available = _at_intervals(prefect_available)
 
     def check() -> None:
-        if stop.is_set() or is_back():
+        if stop.is_set() or prefect_available():
             leave.set()
 
     def run_job(job_id: int, release: threading.Event) -> None:
@@ -57,14 +57,14 @@ def supervise(app: App, is_back: Callable[[], bool], stop: threading.Event) -> N
 
 
 def _at_intervals(look: Callable[[], bool]) -> Callable[[], bool]:
-    """Return a function that calls ``look`` once in ``INTERVAL``, and returns False in between."""
-    due = time.monotonic() + INTERVAL
+    """Return a function that calls ``look`` once in ``CHECK_INTERVAL``, and returns False in between."""
+    due = time.monotonic() + CHECK_INTERVAL
 
     def answer() -> bool:
         nonlocal due
         if time.monotonic() < due:
             return False
-        due = time.monotonic() + INTERVAL
+        due = time.monotonic() + CHECK_INTERVAL
         return look()
 
     return answer
@@ -76,19 +76,19 @@ def prefect_answers() -> bool:
     if not url:
         return True
     try:
-        return httpx.get(f"{url}/health", timeout=ANSWER_SECONDS).is_success
+        return httpx.get(f"{url}/health", timeout=REQUEST_TIMEOUT).is_success
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
 
 
 def _report(app: App, job_id: int) -> None:
     """Write the reports of a finished job; errors are logged and do not fail the job."""
-    from flows.job_summary import publishable
+    from flows.job_summary import report_paths
 
     summary = summarise(app.database, job_id)
     if not JobState(summary.state).final:
         return
     try:
-        publishable(app.database, summary, app.settings.reports_directory / f"job_{job_id}", app.settings.web_url)
+        report_paths(app.database, summary, app.settings.reports_directory / f"job_{job_id}", app.settings.web_url)
     except Exception as error:
         LOG.warning("the reports of job %d could not be written: %s", job_id, error, exc_info=True)

@@ -25,10 +25,10 @@ from prefect.states import Completed, Failed
 from eas.app import App
 from flows.parameters import Blocks, described, fail_on_eas_error, open_app
 
-PATIENCE = 20.0
+TERMINATE_GRACE = 20.0
 """Grace period for the current task after SIGTERM [s]; then the task is queued again."""
-LINE = re.compile(r"^\S+ \S+ worker \d+ (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)$")
-LAST_LINES = 20
+LOG_LINE = re.compile(r"^\S+ \S+ worker \d+ (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)$")
+MAX_OUTPUT_LINES = 20
 
 
 @flow(name="work", flow_run_name="{worker_type}", persist_result=False)
@@ -81,7 +81,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(PATIENCE)
+            process.wait(TERMINATE_GRACE)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -94,10 +94,10 @@ def _forward_log(process: subprocess.Popen[str]) -> list[str]:
     """Forward the worker's log until it ends; return its last lines."""
     log = get_run_logger()
     assert process.stdout is not None
-    last: deque[str] = deque(maxlen=LAST_LINES)
+    last: deque[str] = deque(maxlen=MAX_OUTPUT_LINES)
     for line in process.stdout:
         text = line.rstrip("\n")
-        found = LINE.match(text)
+        found = LOG_LINE.match(text)
         level, message = (getattr(logging, found[1]), found[2]) if found else (logging.INFO, text)
         log.log(level, message)
         last.append(message)

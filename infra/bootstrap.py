@@ -24,8 +24,8 @@ LOCKS = {"run": "requirements-run.txt", "dev": "requirements.txt"}
 """Lock file of each purpose; ``dev`` includes ``run``."""
 NEEDS_COMPILER = "batman-package"
 """The only locked package without wheels for Python 3.14 and for Linux on 64-bit Arm."""
-LOST_WITHOUT_COMPILER = "synthesis_batman and synthesis_psls cannot run"
-GET_COMPILER = "apt-get install gcc python3-dev && rm -r .venv && make setup"
+MISSING_WITHOUT_COMPILER = "synthesis_batman and synthesis_psls cannot run"
+COMPILER_HINT = "apt-get install gcc python3-dev && rm -r .venv && make setup"
 INDEX_HINT = "check that the package index can be reached (pip config list), then try again"
 
 
@@ -44,7 +44,7 @@ def step(what: str) -> Iterator[None]:
     sys.stdout.flush()
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line."""
     sys.stdout.write(f"setup: {text}\n")
     sys.stdout.flush()
@@ -71,7 +71,7 @@ def make_environment(venv: Path) -> None:
             run([sys.executable, "-m", "venv", "--clear", venv], hint)
             install_uv(venv)
         return
-    say(f"Python {name} is not supported (3.11 to 3.14 are): uv downloads Python {PREFERRED}")
+    print_line(f"Python {name} is not supported (3.11 to 3.14 are): uv downloads Python {PREFERRED}")
     helper = venv.with_name(venv.name + "-uv")
     with step(f"virtual environment of Python {PREFERRED}, and uv"):
         run([sys.executable, "-m", "venv", "--clear", helper], hint)
@@ -105,7 +105,9 @@ def install_packages(venv: Path, lock: str) -> None:
             if compiler or NEEDS_COMPILER.encode() not in done.stderr:
                 sys.stderr.write(done.stderr.decode(errors="replace"))
                 raise SetupError(f"installing {lock} failed\n  -> {INDEX_HINT}")
-            say(f"{NEEDS_COMPILER} needs a compiler, which is missing: {LOST_WITHOUT_COMPILER}; {GET_COMPILER}")
+            print_line(
+                f"{NEEDS_COMPILER} needs a compiler, which is missing: {MISSING_WITHOUT_COMPILER}; {COMPILER_HINT}"
+            )
             reduced = venv / "without-compiler.txt"
             reduced.write_text(without(text, NEEDS_COMPILER), encoding="utf-8")
             run([*sync, reduced], INDEX_HINT)
@@ -146,7 +148,7 @@ def prepare_science(venv: Path) -> None:
     with step("data tables of psls (65 MB)"):
         done = subprocess.run([str(python), "-m", "eas.tasks.psls_data", "fetch"], cwd=str(ROOT), check=False)
         if done.returncode:
-            say("without these tables synthesis_psls cannot run, and make demo runs a smaller chain")
+            print_line("without these tables synthesis_psls cannot run, and make demo runs a smaller chain")
     with step("compiling the searches (once per user)"):
         run([python, "-m", "eas.tasks.jit_cache"], "see the messages above")
 
@@ -156,7 +158,7 @@ def prepare_prefect(venv: Path) -> None:
     with step("database template of the local Prefect server"):
         done = subprocess.run([str(venv / "bin" / "python"), "-P", "-m", "flows.prefect_database"], check=False)
         if done.returncode:
-            say("creating the template failed; the first server creates it instead")
+            print_line("creating the template failed; the first server creates it instead")
 
 
 def main() -> int:

@@ -41,12 +41,12 @@ def timings_frames(connection: Connection, filters: Filters) -> Iterator[pd.Data
 
 def write_timings(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
     """Write the timings table in chunks (skipped if the path is None), and return the summary by task type."""
-    with collector_paused():
+    with garbage_collection_disabled():
         return _write_timings(connection, filters, path)
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def garbage_collection_disabled() -> Iterator[None]:
     """Pause the search for reference cycles: among millions of rows it finds none, and takes a quarter of the CPU time.
 
     Reference counting frees all other objects as usual.
@@ -68,14 +68,14 @@ def _write_timings(connection: Connection, filters: Filters, path: Path | None) 
         rows = reports.finished_attempts(connection, filters)
         frames = summary.watch(timings.timings_frames(rows, timings.parameter_columns(keys), hosts))
         try:
-            _write_or_drain(frames, path)
+            _write_rest(frames, path)
             return summary.frame()
         except UnknownParametersError as error:
             # Tasks that another program wrote into the database may have loop values outside any loop.
             keys.extend(error.keys)
 
 
-def _write_or_drain(frames: Iterator[pd.DataFrame], path: Path | None) -> None:
+def _write_rest(frames: Iterator[pd.DataFrame], path: Path | None) -> None:
     if path is not None:
         write_table(frames, path)
     else:
@@ -91,7 +91,7 @@ def pass_fail(connection: Connection, filters: Filters) -> Iterator[pd.DataFrame
 def write_errors(connection: Connection, filters: Filters, path: Path | None) -> pd.DataFrame:
     """Write the errors table (skipped if the path is None), and return the errors grouped by last line."""
     groups = errors.ErrorGroups()
-    _write_or_drain(groups.watch(error_frames(connection, filters)), path)
+    _write_rest(groups.watch(error_frames(connection, filters)), path)
     return groups.frame()
 
 
@@ -124,7 +124,7 @@ def job_tree(
     only = None
     if filters.task_type is not None or filters.job_name is not None:
         only = np.isin(links.ids, np.fromiter(live.matching_tasks(connection, filters), np.int64))
-    with collector_paused():
+    with garbage_collection_disabled():
         roots = tree.build(
             links,
             tree.fitting_depth(links, depth),
@@ -151,5 +151,5 @@ def timeline(connection: Connection, filters: Filters, now: float) -> Iterator[p
     """Yield the timeline's table in parts: first an empty one."""
     hosts = reports.worker_hosts(connection)
     yield live_tables.timeline_frame([], hosts, now)
-    for rows in live.worked(connection, filters):
+    for rows in live.worker_activity(connection, filters):
         yield live_tables.timeline_frame(rows, hosts, now)

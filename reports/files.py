@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from eas.errors import EASError, RequestError
-from eas.plain_text import GUARDED, without_formula
+from eas.plain_text import ESCAPED_PREFIXES, without_formula
 from reports import csv_cells
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -129,7 +129,7 @@ def _words(given: list[Any]) -> list[str]:
         together = "".join(given)
     else:
         # Most columns need no quotes: searching the joined text is much faster than checking each cell.
-        if together.startswith(GUARDED) or any(f"\n{sign}" in together for sign in GUARDED):
+        if together.startswith(ESCAPED_PREFIXES) or any(f"\n{sign}" in together for sign in ESCAPED_PREFIXES):
             given = list(map(without_formula, given))
         together = "".join(given)
     return [_quote(cell) for cell in given] if any(sign in together for sign in SPECIAL) else given

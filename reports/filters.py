@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from eas.errors import RequestError
 
-SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-AGO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*")
+SECONDS_PER_UNIT = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+AGE_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d|w)\s*")
 HINT = "give a time such as 2026-11-22T08:30 (UTC unless it names a zone), or an age such as 90min, 12h or 7d"
 
 
@@ -20,8 +20,8 @@ def parse_since(text: str | None, now: float, option: str = "--since") -> float 
     """
     if text is None or not text.strip():
         return None
-    if found := AGO.fullmatch(text):
-        return now - float(found[1]) * SECONDS[found[2]]
+    if found := AGE_PATTERN.fullmatch(text):
+        return now - float(found[1]) * SECONDS_PER_UNIT[found[2]]
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:

@@ -53,7 +53,7 @@ def outcome_pictures(table: pd.DataFrame, title: str, units: Mapping[str, str]) 
     """
     from reports import pictures
 
-    parameters = outcomes.swept(table)
+    parameters = outcomes.varied_parameters(table)
     for parameter in parameters[:MAX_PICTURES]:
         yield f"outcome_by_{_file_name([parameter])}", pictures.outcome_picture(table, parameter, title, units)
     pairs = (pair for pair in itertools.combinations(parameters, 2) if len(table.dropna(subset=list(pair))))

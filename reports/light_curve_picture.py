@@ -8,7 +8,7 @@ import numpy as np
 
 from eas.lightcurves.lightcurve import FloatArray, LightCurve
 from eas.plain_text import one_line
-from reports.pictures import INK, new_figure, png
+from reports.pictures import TEXT_COLOUR, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from eas.taskdb.queries.folding import Ephemeris
 
-BINS = 900
+TIME_BINS = 900
 """Number of columns of a picture; with more samples, each column shows minimum, mean and maximum."""
-FEW = 4000
+MAX_POINTS_UNBINNED = 4000
 """Maximum number of samples that are drawn as single points."""
 PHASE_BINS = 200
 POINTS, MEAN, BAD = "#0072B2", "#D55E00", "#999999"
@@ -30,15 +30,15 @@ def span_picture(curve: LightCurve, title: str) -> bytes:
     good = curve.good & np.isfinite(curve.times) & np.isfinite(curve.fluxes)
     times, fluxes = curve.times[good], curve.fluxes[good]
     bad = ~curve.good & np.isfinite(curve.times) & np.isfinite(curve.fluxes)
-    if 0 < bad.sum() <= FEW:
+    if 0 < bad.sum() <= MAX_POINTS_UNBINNED:
         axes.plot(curve.times[bad], curve.fluxes[bad], "x", color=BAD, markersize=3, label="flagged bad")
-    if len(times) <= FEW:
+    if len(times) <= MAX_POINTS_UNBINNED:
         axes.plot(times, fluxes, ".", color=POINTS, markersize=2.5, label="samples")
     else:
-        middles, low, mean, high = binned(times, fluxes, BINS)
+        middles, low, mean, high = binned(times, fluxes, TIME_BINS)
         axes.fill_between(middles, low, high, color=POINTS, alpha=0.35, linewidth=0, label="lowest to highest")
         axes.plot(middles, mean, "-", color=MEAN, linewidth=0.8, label="mean")
-    axes.set_xlabel("time [days]", fontsize=10, color=INK)
+    axes.set_xlabel("time [days]", fontsize=10, color=TEXT_COLOUR)
     return _finished(figure, axes)
 
 
@@ -50,16 +50,16 @@ def folded_picture(curve: LightCurve, ephemeris: Ephemeris, title: str) -> bytes
     phases = (curve.times[good] - epoch) / ephemeris.period
     phases = phases - np.floor(phases + 0.5)
     fluxes = curve.fluxes[good]
-    if len(phases) <= FEW:
+    if len(phases) <= MAX_POINTS_UNBINNED:
         axes.plot(phases, fluxes, ".", color=POINTS, markersize=2.5, label="samples")
     elif len(phases):
-        middles, low, _, high = binned(phases, fluxes, BINS)
+        middles, low, _, high = binned(phases, fluxes, TIME_BINS)
         axes.fill_between(middles, low, high, color=POINTS, alpha=0.25, linewidth=0, label="lowest to highest")
     if len(phases) > PHASE_BINS:
         middles, _, mean, _ = binned(phases, fluxes, PHASE_BINS)
         axes.plot(middles, mean, "-", color=MEAN, linewidth=1.2, label=f"mean of 1/{PHASE_BINS} of the period")
     text = "orbital phase" if ephemeris.epoch is not None else "phase (time of transit unknown)"
-    axes.set_xlabel(text, fontsize=10, color=INK)
+    axes.set_xlabel(text, fontsize=10, color=TEXT_COLOUR)
     return _finished(figure, axes)
 
 
@@ -84,10 +84,10 @@ def _axes(title: str) -> tuple[Figure, Axes]:
     figure = new_figure(9.0, 3.4)
     axes = figure.add_subplot()
     # matplotlib would parse text after a dollar sign as a formula.
-    axes.set_title(one_line(title, 110).replace("$", r"\$"), loc="left", fontsize=10, color=INK)
-    axes.set_ylabel("relative flux", fontsize=10, color=INK)
+    axes.set_title(one_line(title, 110).replace("$", r"\$"), loc="left", fontsize=10, color=TEXT_COLOUR)
+    axes.set_ylabel("relative flux", fontsize=10, color=TEXT_COLOUR)
     axes.ticklabel_format(axis="y", useOffset=False)
-    axes.tick_params(labelsize=8, colors=INK)
+    axes.tick_params(labelsize=8, colors=TEXT_COLOUR)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure, axes

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.columns import ColumnNames, Metadata, loop_parameters, texts
 
-FIXED = ("job_id", "job_name", "task_type", "task_id", "attempt_id", "outcome", "passed")
+FIRST_COLUMNS = ("job_id", "job_name", "task_type", "task_id", "attempt_id", "outcome", "passed")
 PASSED = {"PASS": 1.0, "FAIL": 0.0}
 
 
@@ -25,7 +25,7 @@ class Layout:
     @property
     def columns(self) -> list[str]:
         """All columns in order."""
-        return [*FIXED[:5], *self.parameters.values(), *FIXED[5:], *self.results.values()]
+        return [*FIRST_COLUMNS[:5], *self.parameters.values(), *FIRST_COLUMNS[5:], *self.results.values()]
 
 
 def is_number(value: Any) -> bool:
@@ -43,7 +43,7 @@ def layout(chunks: Iterable[Sequence[Any]]) -> Layout:
                 continue
             parameters.update(dict.fromkeys(loop_parameters(parse(row.metadata))))
             results.update((key, None) for key, value in output.items() if key not in results and is_number(value))
-    names = ColumnNames(FIXED)
+    names = ColumnNames(FIRST_COLUMNS)
     return Layout(names.choose_all(parameters, "parameter"), names.choose_all(results, "result"))
 
 
@@ -94,7 +94,7 @@ def parameters_of(frame: pd.DataFrame) -> list[str]:
     return columns[columns.index("attempt_id") + 1 : columns.index("outcome")]
 
 
-def swept(frame: pd.DataFrame) -> list[str]:
+def varied_parameters(frame: pd.DataFrame) -> list[str]:
     """Return the parameters that take more than one value, in order."""
     return [column for column in parameters_of(frame) if frame[column].nunique() > 1]
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 COLOURS = {"PASS": "#009E73", "FAIL": "#D55E00", "UNDEFINED": "#56B4E9"}
 MARKERS = {"PASS": "o", "FAIL": "X", "UNDEFINED": "s"}
 OFFSETS = {"PASS": 0.24, "UNDEFINED": 0.0, "FAIL": -0.24}
-INK = "#333333"
+TEXT_COLOUR = "#333333"
 DPI = 120
-FEWEST_LOG = 3
-MANY_VALUES = 40
+MIN_VALUES_FOR_LOG_AXIS = 3
+MAX_LARGE_MARKERS = 40
 """Number of values above which marks are small and translucent, without edges and numbers."""
 MAX_TICKS = 16
-EMPTY = "#d9d9d9"
+EMPTY_CELL_COLOUR = "#d9d9d9"
 """Colour of cells without a detection rate."""
 
 
@@ -61,7 +61,7 @@ def png(figure: Figure) -> bytes:
 def is_log_spaced(values: Sequence[float] | np.ndarray[Any, Any]) -> bool:
     """Return whether positive values are spaced more evenly by their logarithms than by themselves."""
     distinct = np.unique(np.asarray(values, dtype=float))
-    if len(distinct) < FEWEST_LOG or distinct[0] <= 0 or not np.isfinite(distinct).all():
+    if len(distinct) < MIN_VALUES_FOR_LOG_AXIS or distinct[0] <= 0 or not np.isfinite(distinct).all():
         return False
     steps, ratios = np.diff(distinct), np.diff(np.log(distinct))
     return bool(np.std(ratios) / np.mean(ratios) < np.std(steps) / np.mean(steps) - 1e-9)
@@ -89,7 +89,7 @@ def outcome_picture(
     """
     known = frame.dropna(subset=[parameter])
     task_types = sorted(known["task_type"].unique())
-    places, ticks = _places(known[parameter])
+    places, ticks = _positions(known[parameter])
     figure = new_figure(8.0, 1.9 + 1.15 * max(1, len(task_types)))
     axes = figure.add_subplot()
     for row, task_type in enumerate(task_types):
@@ -97,7 +97,7 @@ def outcome_picture(
         _outcome_row(axes, row, places[of_type], _three(known["outcome"][of_type]))
     _decorate_rows(axes, task_types)
     _decorate_values(axes, "x", places, ticks, axis_label(parameter, units or {}))
-    axes.set_title(label(title or "outcomes"), loc="left", fontsize=11, color=INK)
+    axes.set_title(label(title or "outcomes"), loc="left", fontsize=11, color=TEXT_COLOUR)
     _legend(figure, [each for each in OUTCOMES if (_three(known["outcome"]) == each).any()])
     return png(figure)
 
@@ -107,7 +107,7 @@ def _three(outcomes: pd.Series[Any]) -> np.ndarray[Any, Any]:
     return outcomes.where(outcomes.isin(["PASS", "FAIL"]), "UNDEFINED").to_numpy()
 
 
-def _places(column: pd.Series[Any]) -> tuple[np.ndarray[Any, Any], list[str] | None]:
+def _positions(column: pd.Series[Any]) -> tuple[np.ndarray[Any, Any], list[str] | None]:
     """Return positions of values on an axis, and the texts of ticks if the values are not numbers."""
     values = as_numbers(column)
     if values is not None:
@@ -123,7 +123,7 @@ def _outcome_row(axes: Axes, row: int, places: np.ndarray[Any, Any], outcomes: n
         if not len(values):
             continue
         height = row + OFFSETS[outcome]
-        few = len(np.unique(places)) <= MANY_VALUES
+        few = len(np.unique(places)) <= MAX_LARGE_MARKERS
         axes.scatter(
             values,
             np.full(len(values), height) if few else height + _spread(len(values)),
@@ -139,7 +139,13 @@ def _outcome_row(axes: Axes, row: int, places: np.ndarray[Any, Any], outcomes: n
         if counts.max() > 1 and few:
             for value, count in zip(values, counts, strict=True):
                 axes.annotate(
-                    str(count), (value, height), (0, 9), textcoords="offset points", ha="center", fontsize=7, color=INK
+                    str(count),
+                    (value, height),
+                    (0, 9),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7,
+                    color=TEXT_COLOUR,
                 )
 
 
@@ -153,16 +159,16 @@ def _decorate_rows(axes: Axes, task_types: Sequence[str]) -> None:
         range(len(task_types)), [name.replace("transit_search_", "transit_search_\n") for name in task_types]
     )
     axes.set_ylim(-0.6, len(task_types) - 0.4)
-    axes.set_ylabel("task type", fontsize=10, color=INK)
+    axes.set_ylabel("task type", fontsize=10, color=TEXT_COLOUR)
     for row in range(1, len(task_types)):
         axes.axhline(row - 0.5, color="#cccccc", linewidth=0.8)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.7)
-    _plain(axes)
+    _style_axes(axes)
 
 
-def _plain(axes: Axes) -> None:
+def _style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9, colors=INK)
+    axes.tick_params(labelsize=9, colors=TEXT_COLOUR)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
@@ -174,7 +180,7 @@ def _decorate_values(axes: Axes, which: str, places: np.ndarray[Any, Any], ticks
     elif is_log_spaced(places):
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         _log_ticks(axes, which)
-    axis.set_label_text(label(text), fontsize=10, color=INK)
+    axis.set_label_text(label(text), fontsize=10, color=TEXT_COLOUR)
 
 
 def _log_ticks(axes: Axes, which: str) -> None:
@@ -230,23 +236,23 @@ def detection_picture(
     all_axes = figure.subplots(1, max(1, len(task_types)), squeeze=False)[0]
     for axes, task_type in zip(all_axes, task_types, strict=False):
         image = _grid(axes, rates[rates["task_type"] == task_type], (vertical, rows), (horizontal, columns))
-        axes.set_title(task_type, fontsize=10, color=INK)
-        axes.set_xlabel(axis_label(horizontal, units or {}), fontsize=10, color=INK)
-    all_axes[0].set_ylabel(axis_label(vertical, units or {}), fontsize=10, color=INK)
+        axes.set_title(task_type, fontsize=10, color=TEXT_COLOUR)
+        axes.set_xlabel(axis_label(horizontal, units or {}), fontsize=10, color=TEXT_COLOUR)
+    all_axes[0].set_ylabel(axis_label(vertical, units or {}), fontsize=10, color=TEXT_COLOUR)
     if image is not None:
         bar = figure.colorbar(image, ax=list(all_axes), fraction=0.05, pad=0.02)
-        bar.set_label("detection rate: PASS / (PASS + FAIL) [%]", fontsize=9, color=INK)
+        bar.set_label("detection rate: PASS / (PASS + FAIL) [%]", fontsize=9, color=TEXT_COLOUR)
     judged = (rates["detection_rate"].notna()).sum()
     if judged < len(task_types) * len(rows) * len(columns):
         _empty_cells_legend(figure)
-    figure.suptitle(label(title or "detection rate"), x=0.01, ha="left", fontsize=11, color=INK)
+    figure.suptitle(label(title or "detection rate"), x=0.01, ha="left", fontsize=11, color=TEXT_COLOUR)
     return png(figure)
 
 
 def _empty_cells_legend(figure: Figure) -> None:
     from matplotlib.patches import Patch
 
-    patch = Patch(facecolor=EMPTY, edgecolor="#999999", label="neither PASS nor FAIL")
+    patch = Patch(facecolor=EMPTY_CELL_COLOUR, edgecolor="#999999", label="neither PASS nor FAIL")
     figure.legend(handles=[patch], loc="outside lower left", frameon=False, fontsize=9)
 
 
@@ -268,12 +274,12 @@ def _grid(axes: Axes, rates: pd.DataFrame, vertical: tuple[str, list[Any]], hori
         shares[row_of[row], column_of[column]] = share
         totals[row_of[row], column_of[column]] = total
     image = axes.imshow(100 * shares, origin="lower", cmap="viridis", vmin=0, vmax=100, aspect="auto")
-    axes.set_facecolor(EMPTY)
+    axes.set_facecolor(EMPTY_CELL_COLOUR)
     if len(columns) <= MAX_TICKS and len(rows) <= 20:
         _write_cells(axes, shares, totals)
     _grid_ticks(axes, "x", columns)
     _grid_ticks(axes, "y", rows)
-    axes.tick_params(labelsize=8, colors=INK)
+    axes.tick_params(labelsize=8, colors=TEXT_COLOUR)
     return image
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from eas.model import CONTROL_TASKS
-from reports.pictures import INK, label, new_figure, png
+from reports.pictures import TEXT_COLOUR, label, new_figure, png
 
 COLOURS = {
     "done": "#009E73",
@@ -36,12 +36,12 @@ def progress_picture(frame: pd.DataFrame) -> bytes:
     names = [label(f"{job}: {kind}") for job, kind in zip(shown["job_name"], shown["task_type"], strict=True)]
     axes.set_yticks(range(len(shown)), names)
     for row, (done, count) in enumerate(zip(shown["done"], shown["total"], strict=True)):
-        axes.text(101, row, f"{done} of {count}", va="center", fontsize=8, color=INK)
+        axes.text(101, row, f"{done} of {count}", va="center", fontsize=8, color=TEXT_COLOUR)
     axes.set_ylim(len(shown) - 0.4 if len(shown) else 1.0, -0.6)
     axes.set_xlim(0, 100)
-    axes.set_xlabel("share of tasks [%]", fontsize=10, color=INK)
-    axes.set_title("progress", loc="left", fontsize=11, color=INK)
-    axes.tick_params(labelsize=8, colors=INK)
+    axes.set_xlabel("share of tasks [%]", fontsize=10, color=TEXT_COLOUR)
+    axes.set_title("progress", loc="left", fontsize=11, color=TEXT_COLOUR)
+    axes.tick_params(labelsize=8, colors=TEXT_COLOUR)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if len(shown):

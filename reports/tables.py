@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from eas.plain_text import fitting, one_line, visible
+from eas.plain_text import fitting_columns, one_line, visible
 from reports.columns import base_name
 
 STATE_STYLES = {
@@ -28,15 +28,15 @@ STATE_STYLES = {
     "blocked": "yellow",
     "cancelled": "yellow",
 }
-LONG = 36
+MAX_COLUMN_WIDTH = 36
 """Maximum width of a text column on a terminal; longer texts are wrapped."""
 
-IMPORTANT = (
+COLUMN_PRECEDENCE = (
     "task_type", "outcome", "last_line", "worker", "state", "job_id", "done", "failed", "count", "queued", "running",
     "wall_clock_median", "total", "attempts", "workers_alive", "percent_done", "task_id", "period", "host",
 )  # fmt: skip
 """Columns with precedence on a narrow terminal, the most important first; without their units."""
-LONGEST_PLAIN = 200
+MAX_PLAIN_CELL = 200
 """Maximum number of characters of a cell outside a terminal."""
 
 
@@ -66,7 +66,7 @@ def show(frame: pd.DataFrame, console: Console, *, title: str = "", empty: str =
 def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
     """Return a table for a terminal of ``width`` characters.
 
-    States without tasks have no column. Columns that do not fit are omitted, `IMPORTANT` ones last; the
+    States without tasks have no column. Columns that do not fit are omitted, `COLUMN_PRECEDENCE` ones last; the
     caption gives their number. Long texts are wrapped.
     """
     empty = [name for name in frame.columns if name in STATE_STYLES and not frame[name].any()]
@@ -80,14 +80,14 @@ def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
     table = Table(title=heading, title_justify="left", caption=caption, caption_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
     for name in shown:
-        folds = _room(name, columns[name]) > LONG
+        folds = _min_width(name, columns[name]) > MAX_COLUMN_WIDTH
         table.add_column(
-            Text(visible(_folded(name, _room(name, columns[name])))),
+            Text(visible(_needs_wrapping(name, _min_width(name, columns[name])))),
             justify="right" if _is_numeric(whole[name]) else "left",
             style=STATE_STYLES.get(name, ""),
             overflow="fold",
             no_wrap=not folds,
-            min_width=LONG // 2 if folds else _room(name, columns[name]),
+            min_width=MAX_COLUMN_WIDTH // 2 if folds else _min_width(name, columns[name]),
         )
     for row in zip(*(columns[name] for name in shown), strict=True):
         words = (
@@ -98,12 +98,12 @@ def rich_table(frame: pd.DataFrame, title: str, width: int) -> Table:
     return table
 
 
-def _room(name: str, cells: Sequence[str]) -> int:
+def _min_width(name: str, cells: Sequence[str]) -> int:
     """Return the preferred width of a column; its header may be wrapped between words."""
     return max(map(len, [*name.replace("_", " ").split(), *cells]), default=0)
 
 
-def _folded(name: str, width: int) -> str:
+def _needs_wrapping(name: str, width: int) -> str:
     """Return a column's name in lines of at most ``width``, broken between words."""
     return "\n".join(textwrap.wrap(name.replace("_", " "), max(1, width), break_long_words=False))
 
@@ -111,15 +111,17 @@ def _folded(name: str, width: int) -> str:
 def _fitting(columns: Mapping[str, Sequence[str]], width: int) -> list[str]:
     """Return the columns that fit; long texts count with their folded width."""
     names = list(columns)
-    rooms = [_room(name, columns[name]) for name in names]
+    rooms = [_min_width(name, columns[name]) for name in names]
     important = _by_importance([base_name(name) for name in names])
-    chosen = fitting([3 + (room if room <= LONG else LONG // 2) for room in rooms], width + 1, important)
+    chosen = fitting_columns(
+        [3 + (room if room <= MAX_COLUMN_WIDTH else MAX_COLUMN_WIDTH // 2) for room in rooms], width + 1, important
+    )
     return [names[place] for place in chosen]
 
 
 def _by_importance(names: Sequence[str]) -> list[int]:
     """Return the places of the important columns; the loop parameters of an outcome come after it."""
-    found = [names.index(name) for name in IMPORTANT if name in names]
+    found = [names.index(name) for name in COLUMN_PRECEDENCE if name in names]
     if "outcome" in names and "attempt_id" in names:
         after = found.index(names.index("outcome")) + 1
         found[after:after] = range(names.index("attempt_id") + 1, names.index("outcome"))
@@ -148,13 +150,13 @@ def plain_lines(frame: pd.DataFrame) -> Iterator[str]:
 
 def _one_line(text: str) -> str:
     text = one_line(" ".join(text.split()))
-    return text if len(text) <= LONGEST_PLAIN else text[: LONGEST_PLAIN - 3] + "..."
+    return text if len(text) <= MAX_PLAIN_CELL else text[: MAX_PLAIN_CELL - 3] + "..."
 
 
 def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield rows as plain data, keyed by column names without units; None for unknown values."""
     keys = _keys([str(name) for name in frame.columns])
-    columns = [[_plain(value) for value in frame.iloc[:, place].tolist()] for place in range(frame.shape[1])]
+    columns = [[_json_value(value) for value in frame.iloc[:, place].tolist()] for place in range(frame.shape[1])]
     for row in zip(*columns, strict=True):
         yield dict(zip(keys, row, strict=True))
 
@@ -164,7 +166,7 @@ def _keys(names: Sequence[str]) -> list[str]:
     return [name if short.count(name) == 1 else full for name, full in zip(short, names, strict=True)]
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value

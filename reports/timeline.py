@@ -9,15 +9,26 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import iso_times
-from reports.pictures import INK, label, new_figure, png
+from reports.pictures import TEXT_COLOUR, label, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito, then Tol: distinguishable with any colour vision.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#882255", "#44AA99", "#999933", "#AA4499")
-BAD = "#D55E00"
-PIXELS = 1600
+TYPE_COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+)
+FAILED_COLOUR = "#D55E00"
+PIXELS_PER_ROW = 1600
 """Fraction of the time axis; closer bars of one worker and task type are drawn as one."""
 MAX_WORKERS = 60
 
@@ -45,15 +56,17 @@ def timeline_picture(frame: pd.DataFrame, now: float, title: str = "") -> bytes:
     figure = new_figure(10.0, 1.7 + 0.34 * max(2, len(workers)))
     axes = figure.add_subplot()
     kinds = sorted(frame["task_type"].unique())
-    colours = {kind: PALETTE[place % len(PALETTE)] for place, kind in enumerate(kinds)}
+    colours = {kind: TYPE_COLOURS[place % len(TYPE_COLOURS)] for place, kind in enumerate(kinds)}
     span = max(finish - begin, 1e-3)
-    _bars(axes, frame, ((start - begin) / scale, (end - begin) / scale, span / scale / PIXELS), workers, colours)
+    _bars(
+        axes, frame, ((start - begin) / scale, (end - begin) / scale, span / scale / PIXELS_PER_ROW), workers, colours
+    )
     _decorate(axes, frame, workers, (span / scale, unit, begin))
     heading = label(title or "timeline of attempts")
     axes.set_title(heading + (f" ({left_out} less busy workers omitted)" if left_out else ""), loc="left", fontsize=11)
     handles = [_patch(colours[kind], kind) for kind in kinds]
     if frame["state"].isin(["failed", "stalled"]).any():
-        handles.append(_patch(BAD, "failed or stalled"))
+        handles.append(_patch(FAILED_COLOUR, "failed or stalled"))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return png(figure)
@@ -91,7 +104,7 @@ def _bars(
             axes.broken_barh(_merged(start[here], end[here], gap), (row - 0.36, 0.72), color=colours[name], linewidth=0)
         if (mine & bad).any():
             bars = _merged(start[mine & bad], end[mine & bad], gap)
-            axes.broken_barh(bars, (row - 0.48, 0.14), color=BAD, linewidth=0)
+            axes.broken_barh(bars, (row - 0.48, 0.14), color=FAILED_COLOUR, linewidth=0)
 
 
 def _merged(start: np.ndarray[Any, Any], end: np.ndarray[Any, Any], gap: float) -> list[tuple[float, float]]:
@@ -115,9 +128,9 @@ def _decorate(axes: Axes, frame: pd.DataFrame, workers: Sequence[str], scale: tu
     axes.set_yticks(range(len(workers)), [label(f"{hosts[worker]} {worker[:8]}") for worker in workers])
     axes.set_ylim(len(workers) - 0.4 if workers else 1.0, -0.6)
     axes.set_xlim(0, span * 1.01)
-    axes.set_xlabel(f"time since {iso_times([begin])[0]} [{unit}]", fontsize=10, color=INK)
+    axes.set_xlabel(f"time since {iso_times([begin])[0]} [{unit}]", fontsize=10, color=TEXT_COLOUR)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, colors=INK)
+    axes.tick_params(labelsize=8, colors=TEXT_COLOUR)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

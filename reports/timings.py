@@ -10,26 +10,26 @@ import pandas as pd
 
 from reports.columns import ColumnNames, LoopValues, iso_times, numbers, texts
 
-HEAD = ("job_id", "job_name", "task_type", "task_id", "attempt_id", "attempt_number", "state")
-PLACE = ("host", "worker")
-TIMES = ("queued [UTC]", "started [UTC]", "ended [UTC]")
-MEASURES = ("wait [s]", "wall_clock [s]", "cpu [s]", "cpu_with_children [s]", "peak_memory [MB]")
-TAIL = (*PLACE, *TIMES, *MEASURES, "qc")
+FIRST_COLUMNS = ("job_id", "job_name", "task_type", "task_id", "attempt_id", "attempt_number", "state")
+PLACE_COLUMNS = ("host", "worker")
+TIME_COLUMNS = ("queued [UTC]", "started [UTC]", "ended [UTC]")
+MEASURE_COLUMNS = ("wait [s]", "wall_clock [s]", "cpu [s]", "cpu_with_children [s]", "peak_memory [MB]")
+LAST_COLUMNS = (*PLACE_COLUMNS, *TIME_COLUMNS, *MEASURE_COLUMNS, "qc")
 QC = {True: "passed", False: "failed", None: ""}
-SHARES: Mapping[str, Callable[[np.ndarray[Any, Any]], float]] = {
+STATISTICS: Mapping[str, Callable[[np.ndarray[Any, Any]], float]] = {
     "total": lambda values: float(np.sum(values)),
     "mean": lambda values: float(np.mean(values)),
     "median": lambda values: float(np.median(values)),
     "p95": lambda values: float(np.percentile(values, 95)),
     "max": lambda values: float(np.max(values)),
 }
-SUMMED = MEASURES[:4]
+SUMMABLE_COLUMNS = MEASURE_COLUMNS[:4]
 """Measures that can be summed; peak memory cannot."""
 
 
 def parameter_columns(keys: Iterable[str]) -> dict[str, str]:
     """Return the column of each loop parameter."""
-    return ColumnNames((*HEAD, *TAIL)).choose_all(keys, "parameter")
+    return ColumnNames((*FIRST_COLUMNS, *LAST_COLUMNS)).choose_all(keys, "parameter")
 
 
 def timings_frames(
@@ -65,7 +65,7 @@ def timings_frame(
      cpu_children, memory, qc, metadata) = _columns(rows, 17)  # fmt: skip
     data: dict[str, Any] = dict(
         zip(
-            HEAD,
+            FIRST_COLUMNS,
             (
                 _ints(job_id),
                 texts(job_name),
@@ -82,10 +82,10 @@ def timings_frame(
     data |= {column: texts(loop) for column, loop in zip(parameters.values(), loops, strict=True)}
     data["host"] = texts(hosts.get(each, "") for each in worker)
     data["worker"] = texts(each or "" for each in worker)
-    for column, times in zip(TIMES, (queued, started, ended), strict=True):
+    for column, times in zip(TIME_COLUMNS, (queued, started, ended), strict=True):
         data[column] = texts(iso_times(times))
     wait = numbers(started) - numbers(queued)
-    for column, measure in zip(MEASURES, (wait, wall, cpu, cpu_children, memory), strict=True):
+    for column, measure in zip(MEASURE_COLUMNS, (wait, wall, cpu, cpu_children, memory), strict=True):
         data[column] = numbers(measure)
     data["qc"] = texts(QC[None if each is None else bool(each)] for each in qc)
     return pd.DataFrame(data, copy=False)
@@ -117,7 +117,7 @@ class TimingsSummary:
         if frame.empty:
             return
         kinds = frame["task_type"].to_numpy() + "\n" + frame["state"].to_numpy()
-        measures = frame[list(MEASURES)].to_numpy(dtype=float)
+        measures = frame[list(MEASURE_COLUMNS)].to_numpy(dtype=float)
         for kind in pd.unique(kinds):
             task_type, _, state = str(kind).partition("\n")
             here = kinds == kind
@@ -131,17 +131,28 @@ class TimingsSummary:
         for key in sorted(self._counts):
             values = np.concatenate(self._parts[key])
             row: dict[str, Any] = {"task_type": key[0], "state": key[1], "attempts": self._counts[key]}
-            for place, measure in enumerate(MEASURES):
+            for place, measure in enumerate(MEASURE_COLUMNS):
                 known = values[:, place][np.isfinite(values[:, place])]
-                row |= {name: round(share(known), 6) if len(known) else np.nan for name, share in _of(measure)}
+                row |= {
+                    name: round(share(known), 6) if len(known) else np.nan for name, share in _summary_columns(measure)
+                }
             rows.append(row)
         return pd.DataFrame.from_records(rows, columns=SUMMARY_COLUMNS)
 
 
-def _of(measure: str) -> list[tuple[str, Callable[[np.ndarray[Any, Any]], float]]]:
+def _summary_columns(measure: str) -> list[tuple[str, Callable[[np.ndarray[Any, Any]], float]]]:
     """Return the summary's columns of a measure: ``wall_clock_mean [s]`` and how to compute it."""
     name, _, unit = measure.partition(" ")
-    return [(f"{name}_{each} {unit}", share) for each, share in SHARES.items() if each != "total" or measure in SUMMED]
+    return [
+        (f"{name}_{each} {unit}", share)
+        for each, share in STATISTICS.items()
+        if each != "total" or measure in SUMMABLE_COLUMNS
+    ]
 
 
-SUMMARY_COLUMNS = ["task_type", "state", "attempts", *(name for measure in MEASURES for name, _ in _of(measure))]
+SUMMARY_COLUMNS = [
+    "task_type",
+    "state",
+    "attempts",
+    *(name for measure in MEASURE_COLUMNS for name, _ in _summary_columns(measure)),
+]

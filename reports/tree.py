@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from eas.taskdb.queries.packed_tree import IntArray
 
 STATES = tuple(TaskState)
-NAMES = tuple(state.value for state in STATES)
+STATE_NAMES = tuple(state.value for state in STATES)
 MAX_NODES = 50_000
 """Maximum number of nodes; larger trees are cut at a smaller depth, because they would not fit into memory."""
 
-ACTIVE = (TaskState.QUEUED, TaskState.RUNNING)
-SHOWN = ("waiting", "queued", "running", "stalled", "failed", "blocked", "cancelled", "done")
+ACTIVE_STATES = (TaskState.QUEUED, TaskState.RUNNING)
+STATE_ORDER = ("waiting", "queued", "running", "stalled", "failed", "blocked", "cancelled", "done")
 
 Table = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 
@@ -68,7 +68,7 @@ class TreeNode:
             "parameters": self.parameters,
             "state": self.state,
             "number": self.number,
-            "counts": {state: self.counts.get(state, 0) for state in SHOWN},
+            "counts": {state: self.counts.get(state, 0) for state in STATE_ORDER},
             "reason": self.reason,
             "hidden_children": self.hidden,
             "children": [child.to_json() for child in self.children],
@@ -178,7 +178,7 @@ def build(
     if only is not None:
         shown &= (counts.sum(axis=1) > 0) | only
     if running_only:
-        shown &= counts[:, [STATES.index(state) for state in ACTIVE]].sum(axis=1) > 0
+        shown &= counts[:, [STATES.index(state) for state in ACTIVE_STATES]].sum(axis=1) > 0
     places = np.flatnonzero(shown)
     rows = {row.id: row for row in labels(links.ids[places].tolist())}
     plain = [places, *(each[places] for each in (links.ids, links.parents, links.depths, counts, children))]
@@ -203,7 +203,7 @@ def _node(row: Any, counts: Sequence[int], values: Values) -> TreeNode:
     """Return a node; ``values`` are the loop values that its parent does not have."""
     kind = row.task_type or "?"
     label = f"{kind} {row.name!r}" if row.name else kind
-    found = {state: count for state, count in zip(NAMES, counts, strict=True) if count}
+    found = {state: count for state, count in zip(STATE_NAMES, counts, strict=True) if count}
     words = ", ".join(_value(*item) for item in values.items())
     return TreeNode(row.id, label, row.state, found, row.task_type, row.name, values, words, row.reason)
 
@@ -247,22 +247,22 @@ def _signature(node: TreeNode) -> tuple[Any, ...]:
     return (node.label, node.state, tuple(sorted(node.counts.items())), node.hidden, node.reason, children)
 
 
-def lines(nodes: Sequence[TreeNode]) -> Iterator[str]:
+def tree_lines(nodes: Sequence[TreeNode]) -> Iterator[str]:
     """Yield the lines of trees, in the style of the command ``tree``."""
     for node in nodes:
         yield _line(node)
-        yield from _below(node, "")
+        yield from _child_lines(node, "")
 
 
-def _below(node: TreeNode, indent: str) -> Iterator[str]:
+def _child_lines(node: TreeNode, indent: str) -> Iterator[str]:
     for child in node.children:
         last = child is node.children[-1]
         yield f"{indent}{'└── ' if last else '├── '}{_line(child)}"
-        yield from _below(child, indent + ("    " if last else "│   "))
+        yield from _child_lines(child, indent + ("    " if last else "│   "))
 
 
 def _line(node: TreeNode) -> str:
-    counts = ", ".join(f"{node.counts[state]} {state}" for state in SHOWN if node.counts.get(state))
+    counts = ", ".join(f"{node.counts[state]} {state}" for state in STATE_ORDER if node.counts.get(state))
     single = sum(node.counts.values()) == 1 and node.task_type not in CONTROL_TASKS
     text = f"{node.title}: {node.state if single or not counts else counts}"
     if node.reason:

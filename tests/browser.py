@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Watched:
+class MonitoredPage:
     """A page of the browser that collects complaints of the console and requests to other hosts."""
 
     def __init__(self, browser: Any, address: str, **options: Any) -> None:

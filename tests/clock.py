@@ -14,7 +14,7 @@ SLEEPING = Path(__file__).parent / "faked_clock"
 
 def library() -> str | None:
     """Return the path of libfaketime; as root, Debian's package is installed where it is missing."""
-    with contextlib.suppress(processes.ServiceTrouble):
+    with contextlib.suppress(processes.ServiceError):
         processes.require("faketime", "faketime")
     return next(iter(sorted(map(str, Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1")))), None)
 

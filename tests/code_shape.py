@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST_FUNCTION = 40
+MAX_FUNCTION_LINES = 40
 """Lines of a function's body, its docstring left out."""
-LONGEST_MODULE = 400
+MAX_MODULE_LINES = 400
 FOLDERS = ("eas", "flows", "blocks", "reports", "infra", "benchmarks", "demo_jobs", "docs")
 EXEMPT = ("eas/taskdb/migrations/versions/",)
 """A migration is a list of tables, and is never edited once it is released."""
@@ -36,19 +36,22 @@ def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-def offences(path: Path) -> Iterator[str]:
+def violations(path: Path) -> Iterator[str]:
     """Give each function and module that is too long, as ``file:line: what``."""
     text = path.read_text(encoding="utf-8")
     name = path.relative_to(ROOT)
-    if (lines := len(text.splitlines())) > LONGEST_MODULE:
-        yield f"{name}:1: {lines} lines (at most {LONGEST_MODULE})"
+    if (lines := len(text.splitlines())) > MAX_MODULE_LINES:
+        yield f"{name}:1: {lines} lines (at most {MAX_MODULE_LINES})"
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (lines := body_lines(node)) > LONGEST_FUNCTION:
-            yield f"{name}:{node.lineno}: {node.name} has {lines} body lines (at most {LONGEST_FUNCTION})"
+        if (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and (lines := body_lines(node)) > MAX_FUNCTION_LINES
+        ):
+            yield f"{name}:{node.lineno}: {node.name} has {lines} body lines (at most {MAX_FUNCTION_LINES})"
 
 
 if __name__ == "__main__":
     paths = modules()
-    found = [line for path in paths for line in offences(path)]
+    found = [line for path in paths for line in violations(path)]
     print("\n".join(found) or f"{len(paths)} modules: no function or module is too long")
     sys.exit(bool(found))

@@ -46,7 +46,7 @@ def anchors(page: Path) -> set[str]:
     return own.union(*(anchors(page.parent / name) for name in INCLUDE.findall(text)))
 
 
-def modules_of_the_map() -> set[str]:
+def listed_modules() -> set[str]:
     """Return the modules of ``eas`` that the architecture page lists."""
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
     parts = re.findall(r"^### `(eas[\w/]*)`$(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
@@ -55,21 +55,21 @@ def modules_of_the_map() -> set[str]:
     }
 
 
-def modules_of_the_tree() -> set[str]:
+def existing_modules() -> set[str]:
     """Return the modules of ``eas`` in the tree, migrations left out."""
     paths = [path.relative_to(ROOT) for path in (ROOT / "eas").rglob("*.py")]
     return {str(path) for path in paths if not path.name.startswith("__") and "versions" not in path.parts}
 
 
-def differences_of_the_map() -> list[str]:
+def missing_from_architecture() -> list[str]:
     """Return the modules that the map lacks, and those that it names and that do not exist."""
-    named, present = modules_of_the_map(), modules_of_the_tree()
+    named, present = listed_modules(), existing_modules()
     page = "docs/explanation/architecture.md"
     lines = [f"{page}: give {name} a line" for name in sorted(present - named)]
     return lines + [f"{page}: {name} does not exist" for name in sorted(named - present)]
 
 
 if __name__ == "__main__":
-    found = [link for page in pages() for link in broken_links(page)] + differences_of_the_map()
+    found = [link for page in pages() for link in broken_links(page)] + missing_from_architecture()
     print("\n".join(found) or f"links of {len(pages())} pages: all lead somewhere; the map names every module")
     sys.exit(bool(found))

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from infra.services.debian import base_root, bases, copy_root
+from infra.services.debian import base_folder, base_root, copy_root
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = (
@@ -95,7 +95,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("error: debootstrap and chroot need root\n  -> run it as root, or in a container", file=sys.stderr)
         return 3
-    folder = bases()
+    folder = base_folder()
     clone = fresh_copy(base_root(given.suite), folder / given.suite)
     demo = in_root(folder / given.suite, "make demo")
     size = megabytes(clone / ".venv")

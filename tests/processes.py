@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 240.0
+TIMEOUT = 240.0
 """How long one step may take on a machine that is busy with much else [s]; a step that ends early does not wait."""
-LIMIT = 1200
+MAX_TIMEOUT = 1200
 """How long a test of several such steps may take before pytest ends it [s]."""
 
 
@@ -28,14 +28,14 @@ def clean_environment() -> dict[str, str]:
     return kept | {"EAS_SERVER_IDLE": "0"}
 
 
-def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> Any:
     """Return what ``condition`` returns once that is true."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.05)
-    pytest.fail(f"{what}: not reached within {patience:.0f} s")
+    pytest.fail(f"{what}: not reached within {timeout:.0f} s")
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from eas import registry
 from eas.taskdb import dialects, tables
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
-from infra.services import mariadb, places, rabbitmq
+from infra.services import mariadb, rabbitmq, service_state
 
 
 def _missing(name: str) -> None:
@@ -32,7 +32,7 @@ def mariadb_server() -> str:
     """Return the URL of a MariaDB server, ending in ``/``; skip the test where there is none."""
     if given := os.environ.get("EAS_TEST_MARIADB_URL"):
         return given if given.endswith("/") else f"{given}/"
-    state = places.read()
+    state = service_state.read()
     if state is None or not mariadb.answers(state):
         _missing("MariaDB")
         raise AssertionError
@@ -43,8 +43,8 @@ def rabbitmq_server() -> str:
     """Return the URL of a RabbitMQ broker; skip the test where there is none."""
     if given := os.environ.get("EAS_TEST_RABBITMQ_URL"):
         return given
-    state = places.read()
-    if state is None or not places.answers(state.amqp_port):
+    state = service_state.read()
+    if state is None or not service_state.is_listening(state.amqp_port):
         _missing("RabbitMQ")
         raise AssertionError
     return state.rabbitmq_url
@@ -110,7 +110,7 @@ def queue_prefix() -> Iterator[str]:
     """Prefix of queue names of a test's own; the queues are removed afterwards."""
     prefix = f"eas-test-{uuid.uuid4().hex[:8]}."
     yield prefix
-    state = places.read()
+    state = service_state.read()
     if state is not None and rabbitmq.running():
         remove_queues(rabbitmq_server(), prefix)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ROOT / "docs" / "words.txt"
-LEFT_OUT = re.compile(
+IGNORED_PATTERN = re.compile(
     r"```.*?```|^ {4,}\S.*?$|`[^`]*`|<!--.*?-->|\]\([^)]*\)|https?://\S+|\$[^$\n]+\$|<[^>\n]+>",
     re.DOTALL | re.MULTILINE,
 )
@@ -40,7 +40,7 @@ def prose(page: Path) -> str:
     if page.suffix == ".ipynb":
         cells = json.loads(text)["cells"]
         text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    return LEFT_OUT.sub(lambda found: " " + "\n" * found[0].count("\n"), text)
+    return IGNORED_PATTERN.sub(lambda found: " " + "\n" * found[0].count("\n"), text)
 
 
 @cache
@@ -54,7 +54,7 @@ def dictionary() -> Any:
 
 
 @cache
-def own_words() -> frozenset[str]:
+def extra_words() -> frozenset[str]:
     """Return the words of our list."""
     return frozenset(WORDS.read_text(encoding="utf-8").split())
 
@@ -63,7 +63,7 @@ def own_words() -> frozenset[str]:
 def known(word: str) -> bool:
     """Return whether a word is spelt as a dictionary or our list has it."""
     plain = re.sub(r"['\u2019]s?$", "", word)
-    if len(plain) < 2 or plain in own_words() or plain.lower() in own_words():
+    if len(plain) < 2 or plain in extra_words() or plain.lower() in extra_words():
         return True
     return bool(dictionary().lookup(plain.replace("\u2019", "'")))
 

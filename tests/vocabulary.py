@@ -46,7 +46,7 @@ NAMES = {
     r"reports[./](cells|activity|write)": "csv_cells, live_tables, files",
     r"[Cc]ures?|[Cc]ured": "hint",
     r"take_in|enlist|supplied|lacking": "apply, mark_ready, input_available, input_unavailable",
-    r"[Rr]esting|rests|at rest": "paused_on_held_tasks; pauses",
+    r"[Rr]esting|rests|at rest": "paused_on_withdrawn_tasks; pauses",
 }
 """Names of modules, classes and functions."""
 

@@ -14,7 +14,7 @@ from eas.app import App
 from eas.web.application import create
 from eas.web.security import Access
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @contextmanager
@@ -30,10 +30,10 @@ def serving(app: App, access: Access | None = None) -> Iterator[httpx.Client]:
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         # The listening socket queues what comes before the server accepts it.
-        with httpx.Client(base_url=address, timeout=PATIENCE, follow_redirects=True, trust_env=False) as client:
+        with httpx.Client(base_url=address, timeout=TIMEOUT, follow_redirects=True, trust_env=False) as client:
             yield client
     finally:
         server.should_exit = True
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         listener.close()
         assert not thread.is_alive()

@@ -12,8 +12,12 @@ PARAMETERS = "*loop parameters*"
 RESULTS = "*numeric output metadata*"
 TABLES: tuple[tuple[str, str, Iterable[str]], ...] = (
     ("eas report progress", "progress.csv", progress.COLUMNS),
-    ("eas report timings", "timings.csv", (*timings.HEAD, PARAMETERS, *timings.TAIL)),
-    ("eas report pass-fail", "pass_fail.csv", (*outcomes.FIXED[:5], PARAMETERS, *outcomes.FIXED[5:], RESULTS)),
+    ("eas report timings", "timings.csv", (*timings.FIRST_COLUMNS, PARAMETERS, *timings.LAST_COLUMNS)),
+    (
+        "eas report pass-fail",
+        "pass_fail.csv",
+        (*outcomes.FIRST_COLUMNS[:5], PARAMETERS, *outcomes.FIRST_COLUMNS[5:], RESULTS),
+    ),
     ("eas report errors", "", errors.COLUMNS),
     ("eas report errors --grouped", "", errors.GROUP_COLUMNS),
     ("eas report queue", "", live_tables.QUEUE_COLUMNS),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from docs.generate.markdown import cell
-from eas.registry import Registry, TaskType, build, builtin
+from eas.registry import Registry, TaskType, builtin, merge_registries
 from eas.tasks.output_metadata import MetadataKey
 from eas.tasks.settings import Choice, Group, Number, Setting, Switch
 
@@ -21,7 +21,7 @@ BLOCK = re.compile(r"(<!-- task type ([a-z_]+) -->\n).*?(<!-- end -->\n)", re.DO
 
 def page() -> str:
     """Return the page with updated generated parts."""
-    return filled(PAGE.read_text(encoding="utf-8"), build([("builtin", builtin())]))
+    return filled(PAGE.read_text(encoding="utf-8"), merge_registries([("builtin", builtin())]))
 
 
 def filled(text: str, registry: Registry) -> str:

@@ -34,9 +34,9 @@ from eas.taskdb.queries.task_list import TaskFilter
 if TYPE_CHECKING:
     import pandas as pd
 
-POLL = 0.5
+POLL_INTERVAL = 0.5
 """Interval [s] at which the state of a job is polled."""
-GRACE = 30.0
+DRIVER_WARNING_DELAY = 30.0
 """Time [s] without a driver after which ``wait`` warns."""
 
 
@@ -186,11 +186,11 @@ class Job:
                 if timeout is not None and waited >= timeout:
                     hint = "wait longer, or check progress() and `eas doctor`"
                     raise EASError(f"job {self.id} has not ended after {timeout:g} s", hint=hint)
-                if not warned and waited >= GRACE and self._is_undriven():
+                if not warned and waited >= DRIVER_WARNING_DELAY and self._is_undriven():
                     warned = True
                     message = f"no process drives job {self.id} and no supervisor is alive: run(), or `eas schedule`"
                     warnings.warn(message, stacklevel=2)
-                time.sleep(POLL if timeout is None else min(POLL, timeout - waited))
+                time.sleep(POLL_INTERVAL if timeout is None else min(POLL_INTERVAL, timeout - waited))
         return self.summary()
 
     def _is_undriven(self) -> bool:

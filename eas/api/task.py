@@ -295,7 +295,7 @@ class Product:
         """
         with tempfile.TemporaryDirectory() as folder:
             # An open file remains readable after its directory entry is removed.
-            return session.app().store.fetch(self._stored(), Path(folder)).open("rb")
+            return session.app().store.local_copy(self._stored(), Path(folder)).open("rb")
 
     def read(self) -> LightCurve:
         """Return the light curve: n samples of ``times`` [days], ``fluxes`` (relative), ``flags``, ``uncertainties``.
@@ -315,7 +315,7 @@ class Product:
         """
         stored = self._stored()
         with tempfile.TemporaryDirectory() as folder:
-            return lightcurve_files.read(session.app().store.fetch(stored, Path(folder)), stored.metadata)
+            return lightcurve_files.read(session.app().store.local_copy(stored, Path(folder)), stored.metadata)
 
     def light_curve(self) -> TimeSeries:
         """Return the light curve as a time series of astropy; its metadata are in ``meta``.

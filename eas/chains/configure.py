@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from eas.chains.bounds import name_fault, names_fault
 from eas.chains.declaration_checks import required_names
 from eas.chains.evaluator import Scope
 from eas.chains.expressions import evaluate_checked
-from eas.chains.json_reader import kind
+from eas.chains.json_reader import json_type_name
 from eas.chains.paths import check_relative_path, child_path, joined_path
 from eas.chains.syntax import is_expression
+from eas.chains.text_limits import name_problem, names_fault
 from eas.chains.tree import CONTROL_KEYS, Constant, Descriptor, DictPart, Expression, Part, Undetermined
 from eas.errors import ChainError, ExpressionError, MissingMetadataError, Problem, StorePathError, UnknownTaskTypeError
 from eas.model import TaskSpec
 from eas.registry import Registry
 
-Memory = dict[str, dict[tuple[str, ...], Any]]
+ValueCache = dict[str, dict[tuple[str, ...], Any]]
 """Cached values of expressions, by the metadata they read; saves 13 to 26 % of planning large demo_jobs."""
-MAX_REMEMBERED = 1000
+MAX_CACHED_VALUES = 1000
 """Maximum number of cached values of one expression."""
 
 
-class Configuration:
+class TaskConfigurator:
     """Configures the children of one parent, which all inherit the same metadata.
 
     Siblings often contain the same expression (the file that one writes and another reads), so values are cached
@@ -38,7 +38,7 @@ class Configuration:
         seed: str,
         *,
         requested: Mapping[str, Mapping[str, Any]] | None = None,
-        memory: Memory | None = None,
+        memory: ValueCache | None = None,
     ) -> None:
         self._registry = registry
         self._source = source
@@ -46,12 +46,12 @@ class Configuration:
         self._seed = seed
         self._requested = requested
         self._memory: dict[str, Any] = {}
-        self._shared: Memory = {} if memory is None else memory
+        self._shared: ValueCache = {} if memory is None else memory
         self._descriptor: Descriptor
         self._address = ""
         self._pending = False
 
-    def task(self, descriptor: Descriptor, address: str) -> TaskSpec:
+    def configure(self, descriptor: Descriptor, address: str) -> TaskSpec:
         """Return the task of ``descriptor`` at ``address``.
 
         Raises ChainError if an expression cannot be evaluated or a value is invalid.
@@ -99,7 +99,7 @@ class Configuration:
 
     def _evaluate(self, part: Expression) -> Any:
         if part.keys is not None:
-            return self._remembered(part, part.keys)
+            return self._cached_value(part, part.keys)
         expression: str = part.value
         if expression in self._memory:
             return self._memory[expression]
@@ -108,12 +108,12 @@ class Configuration:
             self._memory[expression] = value
         return value
 
-    def _remembered(self, part: Expression, keys: tuple[str, ...]) -> Any:
+    def _cached_value(self, part: Expression, keys: tuple[str, ...]) -> Any:
         values = self._shared.setdefault(part.value, {})
         # The key is the representation, because 1, 1.0 and True are equal but are formatted differently.
         key = tuple([repr(self._parent.metadata.get(name, ...)) for name in keys])
         if key not in values:
-            if len(values) >= MAX_REMEMBERED:
+            if len(values) >= MAX_CACHED_VALUES:
                 values.clear()
             values[key] = self._value(part)
         return values[key]
@@ -126,26 +126,26 @@ class Configuration:
             if self._descriptor.requires.value:
                 self._pending = True
                 return part.value
-            self._fail(part.where, error.what, error.hint)
+            self._raise(part.where, error.what, error.hint)
         except ExpressionError as error:
-            self._fail(part.where, error.what, error.hint)
+            self._raise(part.where, error.what, error.hint)
 
     def _task_type(self, part: Part) -> str | None:
         if isinstance(part, Constant):
             return part.value  # type: ignore[no-any-return]
         value = part.fill(self._evaluate)
         if not isinstance(value, str):
-            self._fail("task", f"must be a string, and is {kind(value)}", "give a task type")
+            self._raise("task", f"must be a string, and is {json_type_name(value)}", "give a task type")
         if self._pending:
             return None
         try:
             name = self._registry.task_type(value.strip()).name
         except UnknownTaskTypeError as error:
-            self._fail("task", error.what, error.hint)
+            self._raise("task", error.what, error.hint)
         given = self._descriptor.keys if isinstance(self._descriptor, Undetermined) else frozenset()
-        needed = CONTROL_KEYS[name].needed if name in CONTROL_KEYS else ()
+        needed = CONTROL_KEYS[name].required if name in CONTROL_KEYS else ()
         if missing := [key for key in needed if key not in given]:
-            self._fail("task", f"is {name}, but the key {missing[0]!r} is missing", f"give {missing[0]!r}")
+            self._raise("task", f"is {name}, but the key {missing[0]!r} is missing", f"give {missing[0]!r}")
         return name
 
     def _label(self, part: Part, key: str) -> str | None:
@@ -155,11 +155,11 @@ class Configuration:
         value = part.fill(self._evaluate)
         text = value.strip() if isinstance(value, str) else ""
         if not text:
-            what = "is empty" if isinstance(value, str) else f"must be a string, and is {kind(value)}"
-            self._fail(key, what, f"give an expression whose value is a string: {part.value}")
+            what = "is empty" if isinstance(value, str) else f"must be a string, and is {json_type_name(value)}"
+            self._raise(key, what, f"give an expression whose value is a string: {part.value}")
         # A pending task is stored with the expression in the column of the value, so its length is checked, too.
-        if fault := name_fault(text, key):
-            self._fail(key, *fault)
+        if fault := name_problem(text, key):
+            self._raise(key, *fault)
         if key == "working_directory" and value is not part.value:
             self._check_path(text, key)
         return text
@@ -175,21 +175,21 @@ class Configuration:
             for name, each in filled.items()
         }
         if len(products) < len(part.value):
-            self._fail(key, "gives one name twice", "let the keys evaluate to different names")
+            self._raise(key, "gives one name twice", "let the keys evaluate to different names")
         return products
 
     def _semantic(self, name: str, key: str) -> str:
         text = name.strip()
         if self._pending and is_expression(name):
             return text
-        if fault := name_fault(text, "semantic") if text else ("an empty name", "name what the file is to the task"):
-            self._fail(child_path(key, name), *fault)
+        if fault := name_problem(text, "semantic") if text else ("an empty name", "name what the file is to the task"):
+            self._raise(child_path(key, name), *fault)
         return text
 
     def _file_name(self, file_name: Any, key: str, semantic: str) -> str:
         if not isinstance(file_name, str):
             where = child_path(key, semantic)
-            self._fail(where, f"a file name must be a string, and is {kind(file_name)}", "give a string")
+            self._raise(where, f"a file name must be a string, and is {json_type_name(file_name)}", "give a string")
         # A pending expression is kept; its value is checked when the metadata are available.
         if self._pending and is_expression(file_name):
             return file_name
@@ -199,7 +199,7 @@ class Configuration:
         try:
             check_relative_path(value)
         except StorePathError as error:
-            self._fail(child_path(key, semantic) if semantic else key, error.what, error.hint)
+            self._raise(child_path(key, semantic) if semantic else key, error.what, error.hint)
         return value
 
     def _requires(self, part: Part) -> tuple[str, ...]:
@@ -209,12 +209,12 @@ class Configuration:
         for index, name in enumerate(names):
             where = f"requires_metadata_from[{index}]"
             if not isinstance(name, str) or is_expression(name):
-                self._fail(where, "must be known before any metadata is requested", "give the name of a task")
+                self._raise(where, "must be known before any metadata is requested", "give the name of a task")
             names[index] = name.strip()
-            if fault := name_fault(names[index]):
-                self._fail(where, *fault)
+            if fault := name_problem(names[index]):
+                self._raise(where, *fault)
         if fault := names_fault(names):
-            self._fail("requires_metadata_from", *fault)
+            self._raise("requires_metadata_from", *fault)
         return tuple(names)
 
     def _check_required(self, spec: TaskSpec) -> None:
@@ -225,5 +225,5 @@ class Configuration:
             if problems := list(required_names(task_type, getattr(spec, what), what, spec.path)):
                 raise ChainError(self._source, problems)
 
-    def _fail(self, where: str, message: str, hint: str) -> NoReturn:
+    def _raise(self, where: str, message: str, hint: str) -> NoReturn:
         raise ChainError(self._source, [Problem(joined_path(self._descriptor.path, where), message, hint)])

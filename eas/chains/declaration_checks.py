@@ -12,7 +12,7 @@ from eas.chains.paths import child_path
 from eas.chains.syntax import is_expression
 from eas.chains.tree import CONTROL_KEYS
 from eas.errors import Problem
-from eas.names import nearest
+from eas.names import closest_names
 from eas.registry import TaskType
 from eas.tasks.settings import Group, Number, Setting, is_text_number
 
@@ -55,7 +55,7 @@ def unknown_settings(
     for name in given:
         if name in known or is_expression(name):
             continue
-        near = nearest(name, known, 1, cutoff=0.5) or nearest(name, keys, 1, cutoff=0.7)
+        near = closest_names(name, known, 1, cutoff=0.5) or closest_names(name, keys, 1, cutoff=0.7)
         listed = f"its settings are {', '.join(known)}" if known else "there are no settings here"
         hint = f"did you mean {near[0]!r}?" if near else listed
         yield Problem(child_path(path, name), "unknown setting: it is ignored", hint)
@@ -67,7 +67,7 @@ def metadata_problem(task_type: TaskType, name: str, key: str) -> tuple[str, str
     if declared is None or task_type.metadata_from or any(each.name == key for each in declared):
         return None
     known = [each.name for each in declared]
-    near = nearest(key, known, 1)
+    near = closest_names(key, known, 1)
     listed = f"{task_type.name} returns {', '.join(known) or 'no metadata'}"
     message = f"reads {key!r} of {name!r}, which {task_type.name} does not return: the task would fail"
     return message, f"did you mean {near[0]!r}?" if near else listed
@@ -80,7 +80,7 @@ def required_names(task_type: TaskType, given: Mapping[str, Any], what: str, pat
     for name in required:
         if name in given:
             continue
-        near = nearest(name, (each for each in given if each not in required and each not in optional), 1)
+        near = closest_names(name, (each for each in given if each not in required and each not in optional), 1)
         hint = f"did you mean {name!r} instead of {near[0]!r}? " if near else ""
         yield Problem(
             path, f"{task_type.name} needs {what}.{name}", f'{hint}give "{what}": {{"{name}": "a file name"}}'
@@ -97,7 +97,7 @@ def unknown_names(
     for name in given:
         if name not in known and not is_expression(name):
             free = [each for each in known if each not in given]
-            near = nearest(name, free, 1)
+            near = closest_names(name, free, 1)
             guess = f"did you mean {near[0]!r}? " if near else ""
             has = f"its {what} are {', '.join(known)}" if known else f"it has no {what}"
             where = child_path(child_path(path, what), name)

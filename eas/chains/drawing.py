@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-from eas.chains.folded_plan import Box, Folded, Link
+from eas.chains.folded_plan import Box, FoldedPlan, Link
 
 CHARACTER, LINE, PAD, TOP, GAP_X, GAP_Y = 6.5, 36.0, 14.0, 30.0, 110.0, 18.0
 """Sizes [pixels]."""
@@ -39,7 +39,7 @@ class _Place:
 class _Layout:
     """Where each box is, by its JSON path."""
 
-    folded: Folded
+    folded: FoldedPlan
     places: dict[str, _Place] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ def _ancestors(box: Box, outer: list[Box], found: dict[str, list[Box]]) -> None:
         _ancestors(child, found[box.path], found)
 
 
-def svg(folded: Folded) -> str:
+def svg(folded: FoldedPlan) -> str:
     """Return the picture as SVG."""
     layout = _Layout(folded)
     whole = layout.places[folded.root.path]
@@ -110,7 +110,7 @@ def svg(folded: Folded) -> str:
         f"<style>{STYLE}</style>",
         MARKER,
         '<rect width="100%" height="100%" fill="#fff"/>',
-        *(text for box in folded.root.each() for text in _drawn_box(box, layout.places[box.path])),
+        *(text for box in folded.root.walk() for text in _drawn_box(box, layout.places[box.path])),
         *(text for link in folded.links for text in _drawn_link(link, layout.places)),
         "</svg>",
     ]
@@ -150,7 +150,7 @@ def _short(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def html(folded: Folded) -> str:
+def html(folded: FoldedPlan) -> str:
     """Return the picture as an HTML page of its own."""
     name = escape(folded.root.label)
     return (
@@ -159,14 +159,14 @@ def html(folded: Folded) -> str:
     )
 
 
-def mermaid(folded: Folded) -> str:
+def mermaid(folded: FoldedPlan) -> str:
     """Return the picture as a Mermaid flowchart."""
-    names = {box.path: f"n{number}" for number, box in enumerate(folded.root.each())}
+    names = {box.path: f"n{number}" for number, box in enumerate(folded.root.walk())}
     lines = ["flowchart LR", *_subgraph(folded.root, names, "  ")]
     for link in folded.links:
         arrow = "-->" if link.count else "-.->"
         lines.append(f'  {names[link.source]} {arrow}|"{_plain(link.label)}"| {names[link.target]}')
-    for box in folded.root.each():
+    for box in folded.root.walk():
         if box.kind == "repeat":
             first, last = names[box.children[0].path], names[box.children[-1].path]
             lines.append(f'  {last} ==>|"{_plain(box.label)}"| {first}')

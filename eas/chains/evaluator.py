@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from eas.chains import formats, functions, limits, syntax
 from eas.chains.formats import format_value, render, unknown_key
-from eas.chains.limits import RefusedError
+from eas.chains.limits import NotAllowedError
 
 _MISSING = object()
 _OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
@@ -25,7 +25,7 @@ _OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
 }  # fmt: skip
 
 
-class NotYetError(Exception):
+class MetadataNotAvailableError(Exception):
     """An expression reads requested_metadata that are not available yet."""
 
 
@@ -53,24 +53,24 @@ class Evaluator:
     def __init__(self, scope: Scope, where: str) -> None:
         self._scope = scope
         self._where = where
-        self._left = limits.MAX_WORK
+        self._steps_left = limits.MAX_STEPS
         self._variables: dict[str, Any] = {}
         self._generator: Random | None = None
 
     def value(self, node: ast.AST) -> Any:
-        """Return the value of ``node``; raise RefusedError if it is too large or too much work."""
-        self._left -= 1
+        """Return the value of ``node``; raise NotAllowedError if it is too large or too much work."""
+        self._steps_left -= 1
         value = _HANDLERS[type(node)](self, node)
         if type(value) is not float and value is not self._scope.metadata:
-            self._left -= limits.size(value)
-        self._spend(0)
+            self._steps_left -= limits.cost(value)
+        self._charge(0)
         return value
 
-    def _spend(self, steps: int) -> None:
-        """Count ``steps``; raise RefusedError if the expression exceeds its budget."""
-        self._left -= steps
-        if self._left < 0:
-            raise RefusedError("takes too many steps", hint="make it simpler, or its lists shorter")
+    def _charge(self, steps: int) -> None:
+        """Count ``steps``; raise NotAllowedError if the expression exceeds its budget."""
+        self._steps_left -= steps
+        if self._steps_left < 0:
+            raise NotAllowedError("takes too many steps", hint="make it simpler, or its lists shorter")
 
     def _constant(self, node: ast.Constant) -> Any:
         return node.value
@@ -83,11 +83,11 @@ class Evaluator:
             return self._scope.metadata
         if name == "requested_metadata":
             if self._scope.requested is None:
-                raise NotYetError
+                raise MetadataNotAvailableError
             return self._scope.requested
         if name in functions.VALUES:
             return functions.VALUES[name]
-        raise RefusedError(f"the name {name!r} is not known", hint=f"available names: {', '.join(syntax.NAMES)}")
+        raise NotAllowedError(f"the name {name!r} is not known", hint=f"available names: {', '.join(syntax.NAMES)}")
 
     def _attribute(self, node: ast.Attribute) -> Any:
         assert isinstance(node.value, ast.Name)
@@ -103,7 +103,7 @@ class Evaluator:
                 raise unknown_key(key, container, what if len(what) < 80 else "the dictionary")
             return value
         if not isinstance(container, str | list | tuple | range):
-            raise RefusedError(f"a {type(container).__name__} has no elements")
+            raise NotAllowedError(f"a {type(container).__name__} has no elements")
         return container[key]
 
     def _slice(self, node: ast.Slice) -> slice:
@@ -115,7 +115,7 @@ class Evaluator:
     def _binary(self, node: ast.BinOp) -> Any:
         left, right = self.value(node.left), self.value(node.right)
         if isinstance(node.op, ast.Mod):
-            self._spend(formats.cost(left))
+            self._charge(formats.parsing_cost(left))
         return _OPERATORS[type(node.op)](left, right)
 
     def _boolean(self, node: ast.BoolOp) -> Any:
@@ -132,7 +132,7 @@ class Evaluator:
         for symbol, each in zip(node.ops, node.comparators, strict=True):
             right = self.value(each)
             if isinstance(symbol, ast.In | ast.NotIn):
-                self._spend(functions.search_cost(left, right))
+                self._charge(functions.search_cost(left, right))
             if not _OPERATORS[type(symbol)](left, right):
                 return False
             left = right
@@ -162,7 +162,9 @@ class Evaluator:
         for _ in self._loop(node.generators):
             found.append(self.value(node.elt))
             if len(found) > limits.MAX_ITEMS:
-                raise RefusedError(f"makes a list of more than {limits.MAX_ITEMS} elements", hint="use fewer elements")
+                raise NotAllowedError(
+                    f"makes a list of more than {limits.MAX_ITEMS} elements", hint="use fewer elements"
+                )
         self._variables = outer
         return found
 
@@ -172,7 +174,7 @@ class Evaluator:
         for _ in self._loop(node.generators):
             found[self.value(node.key)] = self.value(node.value)
             if len(found) > limits.MAX_KEYS:
-                raise RefusedError(f"makes a dictionary of more than {limits.MAX_KEYS} keys")
+                raise NotAllowedError(f"makes a dictionary of more than {limits.MAX_KEYS} keys")
         self._variables = outer
         return found
 
@@ -186,7 +188,7 @@ class Evaluator:
         for value in iterable(self.value(first.iter)):
             self._variables = {**variables}
             self._assign(first.target, value)
-            self._left -= 1 + len(variables)
+            self._steps_left -= 1 + len(variables)
             if all(self.value(condition) for condition in first.ifs):
                 yield from self._loop(others)
             self._variables = variables
@@ -205,13 +207,13 @@ class Evaluator:
         if isinstance(function, ast.Attribute) and base not in ("random", "math"):
             text = self.value(function.value)
             if not isinstance(text, str):
-                raise RefusedError(f"a {type(text).__name__} has no method {function.attr!r} here")
-            self._spend(formats.cost(text))
+                raise NotAllowedError(f"a {type(text).__name__} has no method {function.attr!r} here")
+            self._charge(formats.parsing_cost(text))
             return render(text, [self.value(each) for each in node.args], self._named(node))
         name = function.attr if isinstance(function, ast.Attribute) else function.id  # type: ignore[attr-defined]
         if base == "random":
             arguments, named = [self.value(each) for each in node.args], self._named(node)
-            self._spend(functions.draw_cost(name, arguments, named))
+            self._charge(functions.draw_cost(name, arguments, named))
             return functions.call_random(self._random(), name, arguments, named)
         if name == "map":
             return self._map(node)
@@ -219,20 +221,20 @@ class Evaluator:
         arguments = [self.value(each) for each in node.args]
         named = self._named(node)
         if key is not None:
-            named = {**named, "key": self._charged(functions.FUNCTIONS[syntax.function_name(key) or ""])}
+            named = {**named, "key": self._with_charge(functions.FUNCTIONS[syntax.function_name(key) or ""])}
         return functions.FUNCTIONS[name](*arguments, **named)
 
     def _map(self, node: ast.Call) -> list[Any]:
-        function = self._charged(functions.FUNCTIONS[syntax.function_name(node.args[0]) or ""])
+        function = self._with_charge(functions.FUNCTIONS[syntax.function_name(node.args[0]) or ""])
         lists = [iterable(self.value(each)) for each in node.args[1:]]
         return [function(*values) for values in zip(*lists, strict=False)]
 
-    def _charged(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _with_charge(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``function`` with each call counted as steps."""
 
         def call(*arguments: Any) -> Any:
             value = function(*arguments)
-            self._spend(1 + limits.size(value) + sum(map(limits.size, arguments)))
+            self._charge(1 + limits.cost(value) + sum(map(limits.cost, arguments)))
             return value
 
         return call
@@ -251,7 +253,7 @@ class Evaluator:
     def _mapping(self, node: ast.expr) -> Mapping[str, Any]:
         value = self.value(node)
         if not isinstance(value, Mapping):
-            raise RefusedError(f"unpacks a {type(value).__name__} with **", hint="unpack a dictionary: **metadata")
+            raise NotAllowedError(f"unpacks a {type(value).__name__} with **", hint="unpack a dictionary: **metadata")
         return value
 
     def _random(self) -> Random:
@@ -272,15 +274,15 @@ class Evaluator:
             parts.append(self.value(part))
             length += len(parts[-1])
             if length > limits.MAX_TEXT:
-                raise RefusedError(f"makes a string of more than {limits.MAX_TEXT} characters")
+                raise NotAllowedError(f"makes a string of more than {limits.MAX_TEXT} characters")
         return "".join(parts)
 
 
 def iterable(value: Any) -> Iterable[Any]:
-    """Return ``value`` if it is iterable, or raise RefusedError."""
+    """Return ``value`` if it is iterable, or raise NotAllowedError."""
     if isinstance(value, str | list | tuple | range | Mapping):
         return value
-    raise RefusedError(f"a {type(value).__name__} has no elements")
+    raise NotAllowedError(f"a {type(value).__name__} has no elements")
 
 
 _HANDLERS: Mapping[type[ast.AST], Callable[[Evaluator, Any], Any]] = {

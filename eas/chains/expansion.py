@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from eas import column_sizes
-from eas.chains.configure import Configuration, Memory
+from eas.chains.configure import TaskConfigurator, ValueCache
 from eas.chains.evaluator import Scope
 from eas.chains.expressions import evaluate_checked
 from eas.chains.grammar import Chain
-from eas.chains.json_reader import kind
-from eas.chains.limits import RefusedError
+from eas.chains.json_reader import json_type_name
+from eas.chains.limits import NotAllowedError
 from eas.chains.parser import identifier_fault
 from eas.chains.paths import joined_path
 from eas.chains.ranges import loop_values
@@ -50,15 +50,15 @@ class Expander:
         self.chain = chain
         self.registry = registry
         self.seed = seed
-        self._memory: Memory = {}
+        self._memory: ValueCache = {}
 
     def names(self) -> tuple[str | None, str | None]:
         """Return the evaluated job name and working directory of the chain; None for one that it does not give.
 
         Raises ChainError if one of them cannot be evaluated or is not a valid name.
         """
-        configuration = Configuration(self.registry, self.chain.source, self.root("", ""), f"{self.seed}|")
-        spec = configuration.task(self.chain.root, "")
+        configuration = TaskConfigurator(self.registry, self.chain.source, self.root("", ""), f"{self.seed}|")
+        spec = configuration.configure(self.chain.root, "")
         return spec.job_name or None, spec.working_directory or None
 
     def root(self, job_name: str, working_directory: str) -> TaskSpec:
@@ -146,8 +146,8 @@ class Expander:
         """Return a pending task fully configured with the metadata that it requested."""
         if not spec.pending:
             return spec
-        configuration = Configuration(self.registry, self.chain.source, spec, f"{self.seed}|", requested=requested)
-        return configuration.task(self.descriptor(spec), spec.address)
+        configuration = TaskConfigurator(self.registry, self.chain.source, spec, f"{self.seed}|", requested=requested)
+        return configuration.configure(self.descriptor(spec), spec.address)
 
     def reads_metadata(self, spec: TaskSpec) -> bool:
         """Return whether a do-while loop's ``repeat_criterion`` reads its children's metadata."""
@@ -171,21 +171,21 @@ class Expander:
         return found.repeat_criterion
 
     def _listed(self, spec: TaskSpec, tasks: Iterable[Descriptor], on_error: OnError | None) -> Iterator[TaskSpec]:
-        configuration = Configuration(self.registry, self.chain.source, spec, f"{self.seed}|", memory=self._memory)
+        configuration = TaskConfigurator(self.registry, self.chain.source, spec, f"{self.seed}|", memory=self._memory)
         siblings = Siblings()
         before = self._address(spec)
         for ordinal, each in enumerate(tasks):
             try:
-                child = configuration.task(each, f"{before}{ordinal}")
+                child = configuration.configure(each, f"{before}{ordinal}")
                 for index, name in enumerate(child.requires):
-                    if problem := siblings.problem(name):
+                    if problem := siblings.name_problem(name):
                         self.fail(child.path, f"requires_metadata_from[{index}]", *problem)
             except ChainError as error:
                 if on_error is None:
                     raise
                 on_error(error)
                 continue
-            siblings.passed(child.name)
+            siblings.advance(child.name)
             yield child
 
     def _address(self, spec: TaskSpec) -> str:
@@ -197,7 +197,7 @@ class Expander:
     def _for_loop(self, spec: TaskSpec) -> Iterator[TaskSpec]:
         try:
             values = loop_values(spec.settings)
-        except RefusedError as error:
+        except NotAllowedError as error:
             self.fail(spec.path, "", error.what, error.hint)
         parameter = self._identifier(spec, "parameter")
         indexed = index_name(parameter)
@@ -227,7 +227,7 @@ class Expander:
     def _identifier(self, spec: TaskSpec, key: str) -> str:
         value = spec.settings.get(key)
         if is_expression(value) or identifier_fault(value):
-            what = f"{value!r} is no name" if isinstance(value, str) else f"is {kind(value)}"
+            what = f"{value!r} is no name" if isinstance(value, str) else f"is {json_type_name(value)}"
             self.fail(spec.path, key, what, "use letters, digits and _, beginning with a letter")
         assert isinstance(value, str)
         return value.strip()

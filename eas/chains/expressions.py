@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 from eas.chains import syntax
-from eas.chains.bounds import text_fault
-from eas.chains.evaluator import Evaluator, NotYetError, Scope
+from eas.chains.evaluator import Evaluator, MetadataNotAvailableError, Scope
 from eas.chains.formats import render
-from eas.chains.limits import RefusedError
+from eas.chains.limits import NotAllowedError
 from eas.chains.syntax import Parsed
+from eas.chains.text_limits import text_problem
 from eas.errors import ExpressionError, MissingMetadataError
 
 
@@ -32,10 +32,10 @@ def evaluate_checked(expression: str, parsed: Parsed, scope: Scope, where: str) 
     try:
         if parsed.template is not None:
             return plain(render(parsed.template, (), scope.metadata))
-        return plain(Evaluator(scope, where).value(syntax.body(expression)))
-    except RefusedError as error:
+        return plain(Evaluator(scope, where).value(syntax.syntax_tree(expression)))
+    except NotAllowedError as error:
         raise ExpressionError(expression, error.what, hint=error.hint) from None
-    except NotYetError:
+    except MetadataNotAvailableError:
         raise MissingMetadataError(
             expression,
             "reads requested_metadata, which is not available here",
@@ -63,32 +63,32 @@ def check(expression: str) -> Parsed:
 
 # Files repeat their expressions: without the cache, reading one of 2 MB takes 1.9 to 3.6 times as long.
 @lru_cache(maxsize=1024)
-def parsed_or_refused(expression: str) -> Parsed | RefusedError:
+def parsed_or_refused(expression: str) -> Parsed | NotAllowedError:
     """Return the result of ``check``, or its error instead of raising it; the hint is computed when it is read."""
     try:
         return syntax.parse(expression)
-    except RefusedError as error:
+    except NotAllowedError as error:
         return error.without_traceback()
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as JSON data (tuples and ranges become lists), or raise RefusedError."""
+    """Return ``value`` as JSON data (tuples and ranges become lists), or raise NotAllowedError."""
     kind = type(value)
     if kind is str:
-        if fault := text_fault(value):
-            raise RefusedError(f"gives a string that {fault[0]}", hint=fault[1])
+        if fault := text_problem(value):
+            raise NotAllowedError(f"gives a string that {fault[0]}", hint=fault[1])
         return value
     if kind is float and not math.isfinite(value):
-        raise RefusedError(f"gives {value}, which is no JSON number", hint="give a finite number")
+        raise NotAllowedError(f"gives {value}, which is no JSON number", hint="give a finite number")
     if kind in (int, float, bool, type(None)):
         return value
     if isinstance(value, list | tuple | range):
         return [plain(element) for element in value]
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise RefusedError("makes a dictionary with keys that are not strings", hint="use str(...) for the keys")
+            raise NotAllowedError("makes a dictionary with keys that are not strings", hint="use str(...) for the keys")
         return {plain(key): plain(element) for key, element in value.items()}
-    raise RefusedError(f"gives a {kind.__name__}, which JSON cannot hold", hint="give numbers, strings or lists")
+    raise NotAllowedError(f"gives a {kind.__name__}, which JSON cannot hold", hint="give numbers, strings or lists")
 
 
 def _hint(error: Exception) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eas.chains.grammar import Chain
-from eas.chains.plan import Planned, walk
+from eas.chains.plan import PlanWalk, walk
 from eas.chains.ranges import RANGES
 from eas.chains.syntax import is_expression
 from eas.chains.tree import Conditional, Constant, Descriptor, DoWhile, ForLoop, Undetermined
@@ -38,11 +38,11 @@ class Box:
     children: list[Box] = field(default_factory=list)
     about: str = ""
 
-    def each(self) -> Iterator[Box]:
+    def walk(self) -> Iterator[Box]:
         """Yield the box and all in it."""
         yield self
         for child in self.children:
-            yield from child.each()
+            yield from child.walk()
 
     @property
     def title(self) -> str:
@@ -72,14 +72,14 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedPlan:
     """The box of the whole chain, and all links."""
 
     root: Box
     links: tuple[Link, ...]
 
 
-def folded(chain: Chain, registry: Registry, seed: str, *, job_name: str, working_directory: str) -> Folded:
+def fold(chain: Chain, registry: Registry, seed: str, *, job_name: str, working_directory: str) -> FoldedPlan:
     """Return the folded plan of a chain. Raises ChainError as a plan does, RequestError where it has too many boxes."""
     if len(chain.nodes) > MAX_BOXES:
         raise RequestError(
@@ -89,15 +89,15 @@ def folded(chain: Chain, registry: Registry, seed: str, *, job_name: str, workin
     walked = walk(chain, registry, seed, job_name=job_name, working_directory=working_directory)
     root = _box(chain.root, walked.planner.tasks_by_path())
     root.label = one_line(job_name, 48)
-    known = {box.path for box in root.each()}
+    known = {box.path for box in root.walk()}
     links = [Link(*ends, example, count) for ends, (example, count) in _files(walked).items()]
     links += _metadata(chain.root, registry)
-    for box in root.each():
+    for box in root.walk():
         box.about = _declared(chain.nodes.get(box.path), registry).meaning
-    return Folded(root, tuple(each for each in links if {each.source, each.target} <= known))
+    return FoldedPlan(root, tuple(each for each in links if {each.source, each.target} <= known))
 
 
-def _files(walked: Planned) -> dict[tuple[str, str], tuple[str, int]]:
+def _files(walked: PlanWalk) -> dict[tuple[str, str], tuple[str, int]]:
     found: dict[tuple[str, str], tuple[str, int]] = {}
     for source, target, name in walked.planner.products.links():
         example, count = found.get((source, target), (one_line(name, 200), 0))

@@ -12,8 +12,8 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any, NamedTuple
 
-from eas.chains.limits import MAX_FORMAT, MAX_TEXT, MAX_WIDTH, RefusedError, size
-from eas.names import nearest
+from eas.chains.limits import MAX_FORMAT, MAX_TEXT, MAX_WIDTH, NotAllowedError, cost
+from eas.names import closest_names
 
 _SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?z?#?0?(\d*)[,_]?(?:\.(\d+))?[bcdeEfFgGnosxX%]?", re.DOTALL)
 _FIELD = re.compile(r"([^\[\].]*)((?:\[[^\[\]]*\])*)")
@@ -36,12 +36,12 @@ class Field(NamedTuple):
 # A loop formats by the same text each time: without the cache, planning large demo_jobs takes 3 to 12 % longer.
 @lru_cache(maxsize=4096)
 def template(text: str) -> tuple[Field, ...]:
-    """Return the pieces of a ``str.format`` template, or raise RefusedError."""
+    """Return the pieces of a ``str.format`` template, or raise NotAllowedError."""
     _not_too_long(text)
     try:
         pieces = list(Formatter().parse(text))
     except ValueError as error:
-        raise RefusedError(f"the format {_short(text)} is malformed: {error}", hint="braces come in pairs") from None
+        raise NotAllowedError(f"the format {_short(text)} is malformed: {error}", hint="braces come in pairs") from None
     fields = []
     automatic = 0
     for literal, name, spec, conversion in pieces:
@@ -52,7 +52,7 @@ def template(text: str) -> tuple[Field, ...]:
         if key == "":
             key, automatic = automatic, automatic + 1
         elif isinstance(key, int) and automatic:
-            raise RefusedError("mixes numbered and unnumbered fields in a format", hint="number all of them or none")
+            raise NotAllowedError("mixes numbered and unnumbered fields in a format", hint="number all of them or none")
         fields.append(Field(literal, key, indices, _checked_spec(spec or ""), conversion or None))
     return tuple(fields)
 
@@ -60,7 +60,7 @@ def template(text: str) -> tuple[Field, ...]:
 def _split_field(name: str) -> tuple[str | int, tuple[str | int, ...]]:
     found = _FIELD.fullmatch(name)
     if found is None or name.startswith("__") or not (not found[1] or f"a{found[1]}".isidentifier()):
-        raise RefusedError(
+        raise NotAllowedError(
             f"the field {{{_short(name)}}} is not a plain name", hint="use {name} or {name[key]}, without attributes"
         )
     indices = tuple(_index(each) for each in found[2][1:-1].split("][")) if found[2] else ()
@@ -69,7 +69,9 @@ def _split_field(name: str) -> tuple[str | int, tuple[str | int, ...]]:
 
 def _index(text: str) -> str | int:
     if text.startswith("_") or not text:
-        raise RefusedError(f"the index [{_short(text)}] is not allowed in a format", hint="use a plain key or number")
+        raise NotAllowedError(
+            f"the index [{_short(text)}] is not allowed in a format", hint="use a plain key or number"
+        )
     return int(text) if text.isdecimal() and len(text) < 6 else text
 
 
@@ -77,10 +79,10 @@ def _checked_spec(spec: str) -> str:
     if not spec:
         return spec
     if "{" in spec:
-        raise RefusedError("nests a field in a format specification", hint="write the width as a number")
+        raise NotAllowedError("nests a field in a format specification", hint="write the width as a number")
     found = _SPEC.fullmatch(spec)
     if found is None:
-        raise RefusedError(
+        raise NotAllowedError(
             f"the format specification {_short(spec)} is not understood", hint="for example :03d or :.2f"
         )
     _bounded(found[1])
@@ -90,7 +92,9 @@ def _checked_spec(spec: str) -> str:
 
 def _bounded(digits: str | None) -> None:
     if digits and (len(digits) > 9 or int(digits) > MAX_WIDTH):
-        raise RefusedError(f"a format asks for a width or precision of more than {MAX_WIDTH}", hint="use a smaller one")
+        raise NotAllowedError(
+            f"a format asks for a width or precision of more than {MAX_WIDTH}", hint="use a smaller one"
+        )
 
 
 def render(text: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> str:
@@ -109,7 +113,7 @@ def render(text: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> str
         part = format_value(value, spec, conversion)
         total += len(part)
         if total > MAX_TEXT:
-            raise RefusedError(f"makes a string of more than {MAX_TEXT} characters")
+            raise NotAllowedError(f"makes a string of more than {MAX_TEXT} characters")
         parts.append(part)
     return "".join(parts)
 
@@ -117,7 +121,7 @@ def render(text: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> str
 def _lookup(key: str | int, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
     if isinstance(key, int):
         if key >= len(arguments):
-            raise RefusedError(
+            raise NotAllowedError(
                 f"the format uses argument {key}, but only {len(arguments)} are given", hint="name the fields"
             )
         return arguments[key]
@@ -132,18 +136,18 @@ def _element(value: Any, index: str | int) -> Any:
             return value[index]  # type: ignore[index]
         except (KeyError, IndexError, TypeError):
             pass
-    raise RefusedError(f"there is no element [{index}] for the format")
+    raise NotAllowedError(f"there is no element [{index}] for the format")
 
 
-def unknown_key(key: object, known: Mapping[str, Any], where: str) -> RefusedError:
+def unknown_key(key: object, known: Mapping[str, Any], where: str) -> NotAllowedError:
     """Return the error for a key that ``known`` does not have, naming the nearest ones."""
     names = sorted(str(name) for name in known)
-    near = nearest(str(key), names, cutoff=0.5)
+    near = closest_names(str(key), names, cutoff=0.5)
     if near:
         hint = f"nearest keys: {', '.join(near)}"
     else:
         hint = f"known keys: {', '.join(names[:20])}" if names else "no keys are known here"
-    return RefusedError(f"{where} has no key {_short(str(key))!r}", hint=hint)
+    return NotAllowedError(f"{where} has no key {_short(str(key))!r}", hint=hint)
 
 
 def format_value(value: Any, spec: str, conversion: str | None = None) -> str:
@@ -151,10 +155,12 @@ def format_value(value: Any, spec: str, conversion: str | None = None) -> str:
     if conversion:
         value = _CONVERSIONS[conversion](value)
     if not spec:
-        size(value)
+        cost(value)
         return str(value)
     if not isinstance(value, int | float | str):
-        raise RefusedError(f"a {type(value).__name__} takes no format specification", hint="format numbers or strings")
+        raise NotAllowedError(
+            f"a {type(value).__name__} takes no format specification", hint="format numbers or strings"
+        )
     return format(value, _checked_spec(spec))
 
 
@@ -163,7 +169,7 @@ def percent(text: str, values: Any) -> str:
     fields, width = percent_fields(text)
     weight = len(str(values)) if fields else 0
     if fields * (width + weight + _LONGEST_NUMBER) + len(text) > 10 * MAX_TEXT:
-        raise RefusedError(f"makes a string of more than {MAX_TEXT} characters")
+        raise NotAllowedError(f"makes a string of more than {MAX_TEXT} characters")
     formatted: str = text % values
     return formatted
 
@@ -171,14 +177,14 @@ def percent(text: str, values: Any) -> str:
 # Without the cache, evaluating ('lc_%d_%d.gz' % (...)) takes 60 % longer.
 @lru_cache(maxsize=4096)
 def percent_fields(text: str) -> tuple[int, int]:
-    """Return the number of fields of a ``%`` format and its widest; raise RefusedError if it is not allowed."""
+    """Return the number of fields of a ``%`` format and its widest; raise NotAllowedError if it is not allowed."""
     _not_too_long(text)
     number = widest = 0
     for found in _PERCENT.finditer(text):
         if found[5]:
-            raise RefusedError(f"the % format {_short(text)} is malformed", hint="write %% for a percent sign")
+            raise NotAllowedError(f"the % format {_short(text)} is malformed", hint="write %% for a percent sign")
         if "*" in (found[2], found[3]):
-            raise RefusedError("takes a width from its values (*)", hint="write the width as a number")
+            raise NotAllowedError("takes a width from its values (*)", hint="write the width as a number")
         for digits in (found[2], found[3]):
             _bounded(digits)
             widest = max(widest, int(digits or 0))
@@ -186,14 +192,14 @@ def percent_fields(text: str) -> tuple[int, int]:
     return number, 2 * widest
 
 
-def cost(text: Any) -> int:
+def parsing_cost(text: Any) -> int:
     """Return the number of steps to charge for parsing a format string; 0 for other values."""
     return len(text) >> 3 if isinstance(text, str) else 0
 
 
 def _not_too_long(text: str) -> None:
     if len(text) > MAX_FORMAT:
-        raise RefusedError(f"formats by a string of more than {MAX_FORMAT} characters", hint="use a shorter one")
+        raise NotAllowedError(f"formats by a string of more than {MAX_FORMAT} characters", hint="use a shorter one")
 
 
 def _short(text: str) -> str:

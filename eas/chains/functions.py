@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from eas.chains import formats
-from eas.chains.limits import MAX_BITS, MAX_ITEMS, MAX_TEXT, RefusedError, size
+from eas.chains.limits import MAX_BITS, MAX_ITEMS, MAX_TEXT, NotAllowedError, cost
 from eas.lightcurves import constants
 
 CONSTANTS: Mapping[str, float] = MappingProxyType(constants.BY_NAME)
@@ -24,11 +24,11 @@ def power(base: Any, exponent: Any, modulus: Any = None) -> Any:
     """Return ``pow(base, exponent, modulus)`` where the result stays small."""
     if modulus is not None:
         if any(not isinstance(each, int) or abs(each) >= 1 << 64 for each in (base, exponent, modulus)):
-            raise RefusedError("takes a modular power of values other than small integers")
+            raise NotAllowedError("takes a modular power of values other than small integers")
         return pow(base, exponent, modulus)
     if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 1:
         if (base.bit_length() - 1) * exponent > MAX_BITS:
-            raise RefusedError(f"takes a power of more than {MAX_BITS} bits", hint="use smaller numbers, or floats")
+            raise NotAllowedError(f"takes a power of more than {MAX_BITS} bits", hint="use smaller numbers, or floats")
     elif not isinstance(base, int | float) or not isinstance(exponent, int | float):
         raise TypeError(f"no power of {type(base).__name__} and {type(exponent).__name__}")
     return base**exponent
@@ -40,14 +40,14 @@ def multiply(left: Any, right: Any) -> Any:
         if isinstance(sequence, str | list | tuple) and isinstance(times, int):
             limit = MAX_TEXT if isinstance(sequence, str) else MAX_ITEMS
             if len(sequence) * times > limit:
-                raise RefusedError(f"repeats a sequence to more than {limit} elements", hint="repeat it less often")
+                raise NotAllowedError(f"repeats a sequence to more than {limit} elements", hint="repeat it less often")
     return left * right
 
 
 def contains(left: Any, right: Any) -> bool:
     """Return ``left in right``; refuse string searches whose worst case is slow."""
     if isinstance(left, str) and isinstance(right, str) and min(len(left), 100) * len(right) > 20 * MAX_TEXT:
-        raise RefusedError("searches a long string", hint="use shorter strings")
+        raise NotAllowedError("searches a long string", hint="use shorter strings")
     return left in right
 
 
@@ -61,7 +61,7 @@ def search_cost(left: Any, right: Any) -> int:
 def left_shift(left: int, right: int) -> int:
     """Return ``left << right`` where the result stays small."""
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right > MAX_BITS:
-        raise RefusedError(f"shifts to more than {MAX_BITS} bits", hint="use smaller numbers")
+        raise NotAllowedError(f"shifts to more than {MAX_BITS} bits", hint="use smaller numbers")
     return left << right
 
 
@@ -74,7 +74,7 @@ def _round(number: Any, ndigits: int | None = None) -> Any:
     if ndigits is None:
         return round(number)
     if not isinstance(ndigits, int) or abs(ndigits) > 400:
-        raise RefusedError("rounds to more than 400 digits", hint="round to fewer digits")
+        raise NotAllowedError("rounds to more than 400 digits", hint="round to fewer digits")
     return round(number, ndigits)
 
 
@@ -90,7 +90,7 @@ def _float(value: Any = 0.0) -> float:
 
 def _short_text(value: Any) -> None:
     if isinstance(value, str) and len(value) > 1300:
-        raise RefusedError("converts a string of more than 1300 characters to a number")
+        raise NotAllowedError("converts a string of more than 1300 characters to a number")
 
 
 def _str(value: Any = "") -> str:
@@ -111,13 +111,13 @@ def _range(*bounds: int) -> range:
         raise TypeError("range takes integers of up to 62 bits")
     made = range(*bounds)
     if len(made) > MAX_ITEMS:
-        raise RefusedError(f"makes a range of more than {MAX_ITEMS} elements", hint="use a shorter range")
+        raise NotAllowedError(f"makes a range of more than {MAX_ITEMS} elements", hint="use a shorter range")
     return made
 
 
 def _factorial(number: int) -> int:
     if number > 500:
-        raise RefusedError("takes the factorial of more than 500", hint="use lgamma for the logarithm of large ones")
+        raise NotAllowedError("takes the factorial of more than 500", hint="use lgamma for the logarithm of large ones")
     return math.factorial(number)
 
 
@@ -133,7 +133,7 @@ def _perm(number: int, chosen: int | None = None) -> int:
 
 def _small_choice(number: int, chosen: int) -> None:
     if chosen * number.bit_length() > 2 * MAX_BITS:
-        raise RefusedError("counts too many combinations", hint="use lgamma for their logarithm")
+        raise NotAllowedError("counts too many combinations", hint="use lgamma for their logarithm")
 
 
 def _prod(values: Iterable[Any], *, start: Any = 1) -> Any:
@@ -142,7 +142,7 @@ def _prod(values: Iterable[Any], *, start: Any = 1) -> Any:
         if not isinstance(value, int | float):
             raise TypeError(f"cannot multiply a {type(value).__name__}: numbers only")
         total = total * value
-        size(total)
+        cost(total)
     return total
 
 
@@ -150,7 +150,7 @@ def _lcm(*values: int) -> int:
     total = 1
     for value in values:
         total = math.lcm(total, value)
-        size(total)
+        cost(total)
     return total
 
 
@@ -208,10 +208,10 @@ def call_random(generator: Random, name: str, arguments: list[Any], named: Mappi
     """Return a random number from ``generator``; refuse arguments for which drawing may not terminate."""
     for value in (*arguments, *named.values()):
         if isinstance(value, float) and not math.isfinite(value):
-            raise RefusedError(f"gives random.{name} a number that is not finite")
+            raise NotAllowedError(f"gives random.{name} a number that is not finite")
         # These use rejection sampling, which practically never ends for extreme parameters.
         if name in _REJECTING and not (isinstance(value, int | float) and 1e-6 <= value <= 1e6):
-            raise RefusedError(f"gives random.{name} a parameter outside 1e-6 to 1e6")
+            raise NotAllowedError(f"gives random.{name} a parameter outside 1e-6 to 1e6")
     if name in ("choices", "sample"):
         _check_draws(name, arguments, named)
     return getattr(generator, name)(*arguments, **named)
@@ -231,7 +231,7 @@ def _draws(name: str, arguments: list[Any], named: Mapping[str, Any]) -> Any:
 def _check_draws(name: str, arguments: list[Any], named: Mapping[str, Any]) -> None:
     count = _draws(name, arguments, named)
     if not isinstance(count, int) or not 0 <= count <= MAX_ITEMS:
-        raise RefusedError(f"draws a number of elements outside 0 to {MAX_ITEMS} by random.{name}")
+        raise NotAllowedError(f"draws a number of elements outside 0 to {MAX_ITEMS} by random.{name}")
     for weights in (named.get("weights"), named.get("cum_weights"), named.get("counts"), *arguments[1:3]):
         if isinstance(weights, list | tuple) and not all(isinstance(each, int | float) for each in weights):
-            raise RefusedError(f"gives random.{name} weights that are no numbers")
+            raise NotAllowedError(f"gives random.{name} weights that are no numbers")

@@ -27,7 +27,7 @@ class Chain:
         The file's text, as stored with the job.
     nodes:
         The tasks' descriptors by their JSON paths; the whole chain is at the empty path.
-    refused:
+    submission_problems:
         Problems that only prevent a new submission: jobs submitted by earlier releases may have them.
     warnings:
         Warnings; the chain can run nevertheless.
@@ -37,7 +37,7 @@ class Chain:
     text: str = field(repr=False)
     nodes: Nodes = field(repr=False)
     warnings: tuple[Problem, ...] = ()
-    refused: tuple[Problem, ...] = ()
+    submission_problems: tuple[Problem, ...] = ()
 
     @property
     def root(self) -> Descriptor:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from eas.chains.bounds import text_fault
 from eas.chains.limits import finite
 from eas.chains.paths import child_path
 from eas.chains.problems import MAX_PROBLEMS
+from eas.chains.text_limits import text_problem
 from eas.errors import Problem
 
 MAX_DEPTH = 100
@@ -31,14 +31,14 @@ _BY_MESSAGE: list[tuple[str | tuple[str, ...], str]] = [
     (("Invalid control character", "Invalid \\escape"), "write line breaks as \\n and backslashes as \\\\"),
     ("Expecting property name", "keys are strings in double quotes"),
 ]
-_BYTES_EACH = 8
-_CONTAINERS = 100_000
+_CHARACTERS_PER_CONTAINER = 8
+_MAX_CONTAINERS = 100_000
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]', re.DOTALL)
 _END: Any = object()
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
-class _Fault:
+class _InvalidValue:
     """Placeholder in the document for a value that is not valid JSON."""
 
     __slots__ = ("hint", "message")
@@ -48,10 +48,10 @@ class _Fault:
         self.hint = hint
 
 
-class _Twice(dict[str, Any]):
+class _ObjectWithDuplicates(dict[str, Any]):
     """A JSON object with duplicate keys."""
 
-    keys_twice: tuple[str, ...] = ()
+    duplicate_keys: tuple[str, ...] = ()
 
 
 def read(text: str) -> tuple[Any, list[Problem]]:
@@ -74,13 +74,13 @@ def read(text: str) -> tuple[Any, list[Problem]]:
 
 def _too_many_containers(text: str) -> Problem | None:
     """Return a problem if a text has too many brackets, because each container takes up to 250 bytes of memory."""
-    most = _CONTAINERS + len(text) // _BYTES_EACH
+    most = _MAX_CONTAINERS + len(text) // _CHARACTERS_PER_CONTAINER
     if text.count("[") + text.count("{") <= most:
         return None
     number = sum(not found[0].startswith('"') for found in _STRING_OR_BRACKET.finditer(text))
     if number <= most:
         return None
-    limit = f"{_CONTAINERS:,} and one for every {_BYTES_EACH} characters"
+    limit = f"{_MAX_CONTAINERS:,} and one for every {_CHARACTERS_PER_CONTAINER} characters"
     return Problem("", f"holds {number:,} lists and objects, more than {limit}", "use loops, or fewer nested lists")
 
 
@@ -96,7 +96,7 @@ def entries(document: Any) -> Iterator[tuple[str, Any]]:
             stack.extend(value)
 
 
-def kind(value: Any) -> str:
+def json_type_name(value: Any) -> str:
     """Return the JSON type of ``value`` for messages."""
     if value is None:
         return "null"
@@ -124,23 +124,27 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) == len(pairs):
         return made
     keys = [key for key, _ in pairs]
-    twice = _Twice(made)
-    twice.keys_twice = tuple(sorted(key for key, count in Counter(keys).items() if count > 1))
+    twice = _ObjectWithDuplicates(made)
+    twice.duplicate_keys = tuple(sorted(key for key, count in Counter(keys).items() if count > 1))
     return twice
 
 
-def _constant(name: str) -> _Fault:
-    return _Fault(f"{name} is no JSON number", "give a finite number")
+def _constant(name: str) -> _InvalidValue:
+    return _InvalidValue(f"{name} is no JSON number", "give a finite number")
 
 
-def _float(text: str) -> float | _Fault:
+def _float(text: str) -> float | _InvalidValue:
     value = float(text)
-    return value if math.isfinite(value) else _Fault(f"{text[:40]} is too large for a number", "give a smaller number")
+    return (
+        value
+        if math.isfinite(value)
+        else _InvalidValue(f"{text[:40]} is too large for a number", "give a smaller number")
+    )
 
 
-def _int(text: str) -> int | _Fault:
+def _int(text: str) -> int | _InvalidValue:
     if len(text) > 300:
-        return _Fault("an integer of more than 300 digits", "give a smaller number")
+        return _InvalidValue("an integer of more than 300 digits", "give a smaller number")
     return int(text)
 
 
@@ -158,10 +162,10 @@ def _faults(document: Any) -> Iterator[Problem]:
         kind = type(value)
         if kind is str and value.isascii() and value.isprintable():
             continue
-        if kind is _Fault:
+        if kind is _InvalidValue:
             yield Problem(_path([*steps, key]), value.message, value.hint)
         elif kind is str:
-            if fault := text_fault(value):
+            if fault := text_problem(value):
                 yield Problem(_path([*steps, key]), *fault)
         elif value and isinstance(value, list | dict):
             steps.append(key)
@@ -181,11 +185,11 @@ def _path(steps: list[Any]) -> str:
 
 
 def _object_faults(value: dict[str, Any], steps: list[Any]) -> Iterator[Problem]:
-    if isinstance(value, _Twice):
-        for key in value.keys_twice:
+    if isinstance(value, _ObjectWithDuplicates):
+        for key in value.duplicate_keys:
             yield Problem(_path([*steps, key]), f"the key {key[:60]!r} is given twice", "keep one of them")
     for key in value:
-        if fault := text_fault(key):
+        if fault := text_problem(key):
             yield Problem(_path(steps), f"a key {fault[0]}", fault[1])
 
 

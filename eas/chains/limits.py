@@ -14,7 +14,7 @@ MAX_EXPRESSION = 10_000
 """Longest expression [characters]."""
 MAX_DEPTH = 100
 """Deepest nesting of an expression [levels of its syntax tree]."""
-MAX_WORK = 12_000
+MAX_STEPS = 12_000
 """Maximum number of steps of one evaluation; handling long values counts as several steps."""
 MAX_TEXT = 100_000
 """Longest string, and all strings in a list together [characters]."""
@@ -29,11 +29,11 @@ MAX_FORMAT = 5_000
 MAX_WIDTH = 1_000
 """Widest field and highest precision in a format [characters]."""
 
-BIG = 1 << MAX_BITS
+TOO_LARGE_INTEGER = 1 << MAX_BITS
 _MACHINE_WORD = 1 << 63
 
 
-class RefusedError(Exception):
+class NotAllowedError(Exception):
     """Raised for an expression that is not allowed; converted to an ExpressionError that names the expression.
 
     A hint that is slow to compute can be given as a function, which is called when the hint is read.
@@ -53,9 +53,9 @@ class RefusedError(Exception):
             self._hint = self._hint()
         return self._hint
 
-    def without_traceback(self) -> RefusedError:
+    def without_traceback(self) -> NotAllowedError:
         """Return a copy without traceback, so that caching it does not keep the frames alive."""
-        return RefusedError(self.what, hint=self._hint)
+        return NotAllowedError(self.what, hint=self._hint)
 
 
 def finite(value: float) -> bool:
@@ -66,62 +66,62 @@ def finite(value: float) -> bool:
         return False
 
 
-def size(value: Any) -> int:
-    """Return the cost of handling ``value`` [steps]; raise RefusedError if it is too large or of another type."""
+def cost(value: Any) -> int:
+    """Return the cost of handling ``value`` [steps]; raise NotAllowedError if it is too large or of another type."""
     kind = type(value)
     if kind is int:
         return _integer_size(value)
     if kind is str:
         if len(value) > MAX_TEXT:
-            raise RefusedError(f"makes a string of more than {MAX_TEXT} characters", hint="build shorter strings")
+            raise NotAllowedError(f"makes a string of more than {MAX_TEXT} characters", hint="build shorter strings")
         return len(value) >> 6
     if kind is complex:
-        raise RefusedError("makes a complex number", hint="do not take a fractional power of a negative number")
+        raise NotAllowedError("makes a complex number", hint="do not take a fractional power of a negative number")
     if kind in (float, bool, type(None), slice):
         return 0
-    return _Scale().weigh(value)
+    return _CostMeter().add(value)
 
 
 def _integer_size(value: int) -> int:
     if -_MACHINE_WORD < value < _MACHINE_WORD:
         return 0
-    if not -BIG < value < BIG:
-        raise RefusedError(f"makes an integer of more than {MAX_BITS} bits", hint="use smaller numbers, or floats")
+    if not -TOO_LARGE_INTEGER < value < TOO_LARGE_INTEGER:
+        raise NotAllowedError(f"makes an integer of more than {MAX_BITS} bits", hint="use smaller numbers, or floats")
     return value.bit_length() >> 6
 
 
-class _Scale:
+class _CostMeter:
     """Computes the cost of a nested value; shared parts count each time they appear."""
 
     def __init__(self) -> None:
         self.items = 0
         self.text = 0
 
-    def weigh(self, value: Any) -> int:
+    def add(self, value: Any) -> int:
         if isinstance(value, str):
             self.text += len(value)
         elif isinstance(value, range):
             self._count(len(value))
         elif isinstance(value, Mapping):
             if len(value) > MAX_KEYS:
-                raise RefusedError(f"makes a dictionary of more than {MAX_KEYS} keys")
+                raise NotAllowedError(f"makes a dictionary of more than {MAX_KEYS} keys")
             self._count(2 * len(value))
             for key, element in value.items():
-                self.weigh(key)
-                self.weigh(element)
+                self.add(key)
+                self.add(element)
         elif isinstance(value, list | tuple | set):
             self._count(len(value))
             for element in value:
-                self.weigh(element)
+                self.add(element)
         elif isinstance(value, int):
             self.text += _integer_size(value) << 4
         elif value is not None and not isinstance(value, float | slice):
-            raise RefusedError(f"makes a {type(value).__name__}, which is not a data type")
+            raise NotAllowedError(f"makes a {type(value).__name__}, which is not a data type")
         if self.text > MAX_TEXT:
-            raise RefusedError(f"makes strings of more than {MAX_TEXT} characters together")
+            raise NotAllowedError(f"makes strings of more than {MAX_TEXT} characters together")
         return (self.items >> 2) + (self.text >> 6)
 
     def _count(self, number: int) -> None:
         self.items += number
         if self.items > MAX_ITEMS:
-            raise RefusedError(f"makes a list of more than {MAX_ITEMS} elements", hint="use fewer elements")
+            raise NotAllowedError(f"makes a list of more than {MAX_ITEMS} elements", hint="use fewer elements")

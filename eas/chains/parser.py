@@ -13,9 +13,9 @@ from eas.chains.declaration_checks import (
     unknown_names,
     unknown_settings,
 )
-from eas.chains.json_reader import kind
-from eas.chains.limits import RefusedError
-from eas.chains.part_parser import Own, PartParser
+from eas.chains.json_reader import json_type_name
+from eas.chains.limits import NotAllowedError
+from eas.chains.part_parser import PartContext, PartParser
 from eas.chains.paths import child_path
 from eas.chains.problems import ProblemList
 from eas.chains.ranges import loop_values, quoted_numbers, range_name, read_numbers
@@ -24,7 +24,7 @@ from eas.chains.syntax import is_expression
 from eas.chains.tree import (
     CONTROL_KEYS,
     EMPTY,
-    LATER,
+    EVALUATED_AT_EXPANSION,
     NONE,
     Conditional,
     Constant,
@@ -39,16 +39,16 @@ from eas.chains.tree import (
 )
 from eas.errors import Problem, UnknownTaskTypeError
 from eas.model import CHAIN, CONDITIONAL, CONTROL_TASKS, FOR_LOOP
-from eas.names import nearest
+from eas.names import closest_names
 from eas.registry import Registry
 
 FILES: tuple[Literal["inputs"], Literal["outputs"]] = ("inputs", "outputs")
 _LABELS = ("name", "job_name", "working_directory")
-OF_THE_LANGUAGE = ("task", *_LABELS, *FILES, "requires_metadata_from", *LATER)
+LANGUAGE_KEYS = ("task", *_LABELS, *FILES, "requires_metadata_from", *EVALUATED_AT_EXPANSION)
 """Keys of a descriptor that are not settings."""
-_NOT_SETTINGS = frozenset(OF_THE_LANGUAGE)
+_NOT_SETTINGS = frozenset(LANGUAGE_KEYS)
 _KNOWN = _NOT_SETTINGS.union(*(keys.settings for keys in CONTROL_KEYS.values()))
-OF_THE_FILE = ("job_name", "working_directory", "task_list", "$schema")
+FILE_KEYS = ("job_name", "working_directory", "task_list", "$schema")
 """Keys of a chain's file; editors read ``$schema``."""
 _IDENTIFIER_HINT = "use letters, digits and _, beginning with a letter"
 
@@ -74,12 +74,12 @@ class Parser(PartParser):
     def document(self, document: Any) -> None:
         """Parse the whole file."""
         if not isinstance(document, dict):
-            self.problems.add("", f"the file holds {kind(document)}", 'write an object with a "task_list"')
+            self.problems.add("", f"the file holds {json_type_name(document)}", 'write an object with a "task_list"')
             return
-        own = Own("")
+        own = PartContext("")
         job_name, directory = (self.label(document, key, own) for key in ("job_name", "working_directory"))
         tasks = self._task_list(document, "task_list", "", required=True)
-        self._warn(unknown_settings(OF_THE_FILE, document, ""))
+        self._warn(unknown_settings(FILE_KEYS, document, ""))
         constant = isinstance(job_name, Constant) and isinstance(directory, Constant)
         self.nodes[""] = ExecutionChain(
             "", Constant(CHAIN), job_name=job_name, working_directory=directory, tasks=tasks, constant=constant
@@ -93,7 +93,9 @@ class Parser(PartParser):
         tasks = holder[key]
         here = child_path(path, key)
         if not isinstance(tasks, list):
-            self.problems.add(here, f"must be a list of tasks, and is {kind(tasks)}", "put the tasks between [ and ]")
+            self.problems.add(
+                here, f"must be a list of tasks, and is {json_type_name(tasks)}", "put the tasks between [ and ]"
+            )
             return ()
         siblings = Siblings(map(_name, tasks))
         found = []
@@ -101,20 +103,20 @@ class Parser(PartParser):
             descriptor = self._task(task, f"{here}[{index}]", siblings)
             if descriptor is not None:
                 found.append(descriptor)
-            siblings.passed(_name(task), _literal_type(task))
+            siblings.advance(_name(task), _literal_type(task))
         return tuple(found)
 
     def _missing(self, holder: dict[str, Any], key: str, path: str, hint: str) -> None:
-        near = [] if self.problems.full else nearest(key, (each for each in holder if each not in _KNOWN), 1)
+        near = [] if self.problems.full else closest_names(key, (each for each in holder if each not in _KNOWN), 1)
         guess = f"is {near[0]!r} a misspelling of it? " if near else ""
         self.problems.add(path, f"the key {key!r} is missing", guess + hint)
 
     def _task(self, task: Any, path: str, siblings: Siblings) -> Descriptor | None:
         if not isinstance(task, dict):
             hint = 'write {"task": "a task type", ...}'
-            self.problems.add(path, f"a task must be an object, and is {kind(task)}", hint)
+            self.problems.add(path, f"a task must be an object, and is {json_type_name(task)}", hint)
             return None
-        own = Own(path, self.names(task, "requires_metadata_from", path))
+        own = PartContext(path, self.names(task, "requires_metadata_from", path))
         parts = {key: self.label(task, key, own) for key in ("task", *_LABELS)}
         if "task" not in task:
             self._missing(task, "task", path, 'give "task": a task type')
@@ -124,7 +126,7 @@ class Parser(PartParser):
         if kind_of_task == FOR_LOOP:
             self._for_loop(settings, own)
         parts |= {"requires": self.requires(own), "settings": self.part(settings, "", own) if settings else EMPTY}
-        self._check_names(own, siblings.problem)
+        self._check_names(own, siblings.name_problem)
         self._check_requests(own, siblings.types)
         self._check_type(kind_of_task, task, parts, path)
         self._check_settings(kind_of_task, settings, path)
@@ -134,14 +136,14 @@ class Parser(PartParser):
         self.nodes[path] = descriptor
         return descriptor
 
-    def _check_names(self, own: Own, problem_of: Callable[[str], tuple[str, str] | None]) -> None:
+    def _check_names(self, own: PartContext, problem_of: Callable[[str], tuple[str, str] | None]) -> None:
         for index, name in enumerate(own.names):
             if not self.problems.full and (problem := problem_of(name)):
                 self.problems.add(f"{child_path(own.path, own.key)}[{index}]", *problem)
 
-    def _check_requests(self, own: Own, types: Mapping[str, str]) -> None:
+    def _check_requests(self, own: PartContext, types: Mapping[str, str]) -> None:
         """Warn if expressions read metadata that the named tasks, of literal ``types``, do not return."""
-        for path, name, key in own.asked:
+        for path, name, key in own.metadata_lookups:
             task_type = self._registry.task_types.get(types.get(name, ""))
             if task_type and not self.warnings.full and (problem := metadata_problem(task_type, name, key)):
                 self.warnings.add(path, *problem)
@@ -166,9 +168,9 @@ class Parser(PartParser):
         if task_type is None or self.warnings.full:
             return
         if task_type.control:
-            self._warn(control_warnings(task_type.name, settings, path, OF_THE_LANGUAGE))
+            self._warn(control_warnings(task_type.name, settings, path, LANGUAGE_KEYS))
         elif (declared := task_type.declared_settings()) is not None:
-            self._warn(setting_warnings(declared, settings, path, OF_THE_LANGUAGE))
+            self._warn(setting_warnings(declared, settings, path, LANGUAGE_KEYS))
 
     def _warn(self, warnings: Iterable[Problem]) -> None:
         for each in warnings:
@@ -176,7 +178,9 @@ class Parser(PartParser):
             if self.warnings.full:
                 return
 
-    def _descriptor(self, name: str | None, task: dict[str, Any], own: Own, parts: dict[str, Any]) -> Descriptor:
+    def _descriptor(
+        self, name: str | None, task: dict[str, Any], own: PartContext, parts: dict[str, Any]
+    ) -> Descriptor:
         fixed = isinstance(parts["task"], Constant)
         parts["constant"] = all(isinstance(part, Constant) for part in parts.values())
         parts["fixed_names"] = fixed and not any(_has_dynamic_keys(parts[what]) for what in ("inputs", "outputs"))
@@ -209,7 +213,7 @@ class Parser(PartParser):
         elif message := identifier_fault(task[key]):
             self.problems.add(child_path(path, key), message, _IDENTIFIER_HINT)
 
-    def _for_loop(self, settings: dict[str, Any], own: Own) -> None:
+    def _for_loop(self, settings: dict[str, Any], own: PartContext) -> None:
         """Check the range of a loop; convert numbers in quotes to numbers in ``settings``."""
         self._identifier(settings, "parameter", own.path)
         try:
@@ -220,7 +224,7 @@ class Parser(PartParser):
                 if quoted:
                     self.warnings.add(child_path(own.path, name), *quoted_numbers(quoted))
             loop_values({name: _without_expressions(name, settings[name])})
-        except RefusedError as error:
+        except NotAllowedError as error:
             self.problems.add(own.path, error.what, error.hint)
 
     def _criterion(self, task: dict[str, Any], key: str, path: str) -> None:
@@ -228,7 +232,7 @@ class Parser(PartParser):
         if key not in task:
             self._missing(task, key, path, f'give "{key}": an expression in brackets')
         elif not is_expression(value) and not isinstance(value, int | float):
-            message = f"must be an expression or a boolean, and is {kind(value)}"
+            message = f"must be an expression or a boolean, and is {json_type_name(value)}"
             self.problems.add(child_path(path, key), message, "put brackets around it: \"(metadata['x'] > 0)\"")
         elif key == "repeat_criterion" and not isinstance(value, str) and value:
             message = "is always true: the loop never ends"
@@ -236,13 +240,13 @@ class Parser(PartParser):
 
     def _repeat_criterion(self, task: dict[str, Any], path: str) -> Part:
         key = "requires_metadata_from_child"
-        own = Own(path, self.names(task, key, path), key)
+        own = PartContext(path, self.names(task, key, path), key)
         tasks = task.get("task_list")
         children = Siblings(map(_name, tasks if isinstance(tasks, list) else ()))
         if isinstance(tasks, list):
             self._check_names(own, children.child_problem)
             for each in tasks:
-                children.passed(_name(each), _literal_type(each))
+                children.advance(_name(each), _literal_type(each))
         criterion = self.part(task["repeat_criterion"], "repeat_criterion", own) if "repeat_criterion" in task else NONE
         self._check_requests(own, children.types)
         return criterion
@@ -253,7 +257,7 @@ def identifier_fault(value: Any) -> str | None:
     if is_expression(value):
         return None
     if not isinstance(value, str):
-        return f"must be a name, and is {kind(value)}"
+        return f"must be a name, and is {json_type_name(value)}"
     text = value.strip()
     if text.isidentifier() and not text.startswith("_") and len(text) <= _LONGEST_WORD:
         return None

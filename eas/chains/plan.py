@@ -94,7 +94,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanWalk:
     """The result of a walk through a valid chain."""
 
     planner: Planner
@@ -109,13 +109,13 @@ def walk(
     job_name: str,
     working_directory: str,
     max_tasks: int = MAX_TASKS,
-) -> Planned:
+) -> PlanWalk:
     """Walk through all that ``chain`` would run. Raises ChainError with all problems found."""
     planner = Planner(chain, registry, seed, max_tasks)
     counts = planner.run(job_name, working_directory)
-    if problems := [*chain.refused, *planner.problems]:
+    if problems := [*chain.submission_problems, *planner.problems]:
         raise ChainError(chain.source, problems)
-    return Planned(planner, counts)
+    return PlanWalk(planner, counts)
 
 
 def plan(
@@ -137,7 +137,7 @@ def plan(
     return summarise(chain, registry, walked)
 
 
-def summarise(chain: Chain, registry: Registry, walked: Planned) -> Plan:
+def summarise(chain: Chain, registry: Registry, walked: PlanWalk) -> Plan:
     """Return the plan of a chain through which ``walked`` has gone."""
     planner, counts = walked.planner, walked.counts
     return Plan(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eas.chains import unexpanded
+from eas.chains import unexpanded_checks
 from eas.chains.declaration_checks import setting_warnings, unknown_names
 from eas.chains.expansion import Expander
 from eas.chains.grammar import Chain
@@ -63,15 +63,15 @@ class _StopError(Exception):
 
 
 @dataclass(slots=True)
-class _Place:
+class _Position:
     """Position of the walk.
 
-    ``gate``: node that everything here waits for; ``end``: node that waits for everything here (-1: none).
+    ``entry_node``: node that everything here waits for; ``exit_node``: node that waits for everything here (-1: none).
     """
 
     counts: Counts
-    gate: int = -1
-    end: int = -1
+    entry_node: int = -1
+    exit_node: int = -1
     context: int = 0
     depth: int = 1
 
@@ -92,16 +92,16 @@ class Planner:
         self.products = Products(self._graph)
         self._expander = Expander(chain, registry, seed)
         self._registry = registry
-        self._open_types = registry.open_types()
-        self._left = self._max_tasks = max_tasks
+        self._open_types = registry.dynamic_output_types()
+        self._tasks_left = self._max_tasks = max_tasks
         self._reported: set[tuple[str, str]] = set()
 
     def run(self, job_name: str, working_directory: str) -> Counts:
         """Walk through the whole chain; return the task counts. Errors are in ``problems`` afterwards."""
         counts = Counts()
         try:
-            self._task(self._expander.root(job_name, working_directory), _Place(counts), wanted=False)
-            self.products.wire()
+            self._task(self._expander.root(job_name, working_directory), _Position(counts), needs_exit_node=False)
+            self.products.add_edges()
             self.longest_path, stuck = self._graph.longest_path()
             if stuck:
                 self._report_cycles(stuck)
@@ -132,13 +132,13 @@ class Planner:
         found = self._graph.groups(kinds)
         return [TaskGroup(*kind, count, before) for (kind, before), count in found.items()]
 
-    def _task(self, spec: TaskSpec, place: _Place, *, wanted: bool) -> int:
+    def _task(self, spec: TaskSpec, place: _Position, *, needs_exit_node: bool) -> int:
         """Walk through a task.
 
-        Returns the node that waits for the task and its descendants; -1 for a control task unless ``wanted``.
+        Returns the node that waits for the task and its descendants; -1 for a control task unless ``needs_exit_node``.
         """
-        self._left -= 1
-        if self._left < 0:
+        self._tasks_left -= 1
+        if self._tasks_left < 0:
             self._problem("", "many", f"makes more than {self._max_tasks} tasks", "split it into several chains")
             raise _StopError
         self.depth = max(self.depth, place.depth)
@@ -146,11 +146,11 @@ class Planner:
         if spec.pending:
             self.dynamic = True
         if spec.task_type in CONTROL_TASKS:
-            return self._control(spec, place, wanted=wanted)
+            return self._control(spec, place, needs_exit_node=needs_exit_node)
         if spec.task_type is None and self._expander.descriptor(spec).children():
             self._unknown_children(spec, place)
         if spec.pending or spec.task_type in self._open_types:
-            self._note_open(spec)
+            self._record_open_products(spec)
         if not self._expander.descriptor(spec).fixed_names:
             self._check_evaluated(spec)
         node = self._node(spec.path, spec.task_type or UNDETERMINED, place, weight=1)
@@ -173,67 +173,69 @@ class Planner:
             if len(self.warnings) < MAX_PROBLEMS:
                 self.warnings.setdefault(each.path, each)
 
-    def _note_open(self, spec: TaskSpec) -> None:
+    def _record_open_products(self, spec: TaskSpec) -> None:
         names = (spec.working_directory, *spec.outputs.values(), *spec.outputs)
         if spec.task_type in self._open_types or spec.task_type is None or any(map(is_expression, names)):
             self.open_products[spec.path] = None
 
-    def _node(self, path: str, task_type: str, place: _Place, *, weight: int) -> int:
+    def _node(self, path: str, task_type: str, place: _Position, *, weight: int) -> int:
         node = self._graph.add_node(path, weight)
         self._types.append(task_type)
         if place.context:
-            self.products.note(node, place.context)
-        if place.gate >= 0:
-            self._graph.add_edge(place.gate, node)
-        if place.end >= 0:
-            self._graph.add_edge(node, place.end)
+            self.products.set_context(node, place.context)
+        if place.entry_node >= 0:
+            self._graph.add_edge(place.entry_node, node)
+        if place.exit_node >= 0:
+            self._graph.add_edge(node, place.exit_node)
         return node
 
     def _inputs(self, spec: TaskSpec, node: int) -> None:
         for semantic, file_name in spec.inputs.items():
             if not _unnamed(spec, file_name):
-                self.products.reads(node, spec.working_directory, file_name, semantic)
+                self.products.add_reader(node, spec.working_directory, file_name, semantic)
 
-    def _outputs(self, spec: TaskSpec, node: int, place: _Place) -> None:
+    def _outputs(self, spec: TaskSpec, node: int, place: _Position) -> None:
         directory = spec.working_directory
         for semantic, file_name in spec.outputs.items():
             if _unnamed(spec, file_name):
                 self.open_products[spec.path] = None
                 place.counts.add(PRODUCTS)
                 continue
-            further, twice = self.products.makes(node, directory, file_name)
+            further, other_maker = self.products.add_maker(node, directory, file_name)
             if further:
                 place.counts.add(PRODUCTS)
-            if twice >= 0:
-                self._report_twice(f"{spec.path}.outputs.{semantic}", f"{directory}/{file_name}", twice, spec.path)
+            if other_maker >= 0:
+                self._report_twice(
+                    f"{spec.path}.outputs.{semantic}", f"{directory}/{file_name}", other_maker, spec.path
+                )
 
     def _report_twice(self, path: str, product: str, maker: int, own: str) -> None:
         other = self._graph.labels[maker]
         by = "more than once by this task, in a loop" if other == own else f"by {other} too"
         self._problem(path, "twice", f"the product {product} is made {by}", _BY_INDEX)
 
-    def _control(self, spec: TaskSpec, place: _Place, *, wanted: bool) -> int:
-        inside = _Place(place.counts, place.gate, place.end, place.context, place.depth + 1)
-        end = -1
-        if wanted:
-            end = self._node(spec.path, "", place, weight=0)
-            inside = replace(inside, end=end)
+    def _control(self, spec: TaskSpec, place: _Position, *, needs_exit_node: bool) -> int:
+        inside = _Position(place.counts, place.entry_node, place.exit_node, place.context, place.depth + 1)
+        exit_node = -1
+        if needs_exit_node:
+            exit_node = self._node(spec.path, "", place, weight=0)
+            inside = replace(inside, exit_node=exit_node)
         if spec.inputs or spec.requires:
-            gate = self._node(spec.path, "", inside, weight=0)
-            self._inputs(spec, gate)
-            inside = replace(inside, gate=gate)
+            entry_node = self._node(spec.path, "", inside, weight=0)
+            self._inputs(spec, entry_node)
+            inside = replace(inside, entry_node=entry_node)
         if spec.outputs:
             message = f"{spec.task_type} is a control task and makes no files"
             self._problem(f"{spec.path}.outputs", "outputs", message, "give the outputs to the tasks in its task_list")
         if spec.requires:
-            self._gates[spec.address] = inside.gate
+            self._gates[spec.address] = inside.entry_node
         try:
             self._children(spec, inside)
         except ChainError as error:
             self._report(error)
-        return end
+        return exit_node
 
-    def _children(self, spec: TaskSpec, place: _Place) -> None:
+    def _children(self, spec: TaskSpec, place: _Position) -> None:
         if spec.task_type == CHAIN:
             self._siblings(self._expander.children(spec, on_error=self._report), place)
         elif spec.pending and _unknown_loop(spec):
@@ -241,29 +243,29 @@ class Planner:
         elif spec.task_type == FOR_LOOP:
             self._warn_of_quoted_numbers(spec)
             for child in self._expander.children(spec):
-                self._task(child, place, wanted=False)
+                self._task(child, place, needs_exit_node=False)
         elif spec.task_type == CONDITIONAL:
             self._conditional(spec, place)
         elif self._expander.reads_metadata(spec):
-            self._endless(spec, place)
+            self._data_dependent_loop(spec, place)
         else:
             self._do_while(spec, place)
 
-    def _siblings(self, specs: Iterable[TaskSpec], place: _Place) -> None:
+    def _siblings(self, specs: Iterable[TaskSpec], place: _Position) -> None:
         tasks = list(specs)
-        wanted = {name for task in tasks for name in task.requires}
-        if not wanted:
+        needs_exit_node = {name for task in tasks for name in task.requires}
+        if not needs_exit_node:
             for task in tasks:
-                self._task(task, place, wanted=False)
+                self._task(task, place, needs_exit_node=False)
             return
         nodes: dict[str, int] = {}
         for task in tasks:
             before = [nodes[name] for name in task.requires if name in nodes]
-            node = self._task(task, place, wanted=task.name in wanted)
+            node = self._task(task, place, needs_exit_node=task.name in needs_exit_node)
             waiting = self._gates.pop(task.address, node)
             for each in before:
                 self._graph.add_edge(each, waiting)
-            if task.name in wanted and task.name is not None:
+            if task.name in needs_exit_node and task.name is not None:
                 nodes[task.name] = node
 
     def _warn_of_quoted_numbers(self, spec: TaskSpec) -> None:
@@ -273,7 +275,7 @@ class Planner:
                 message, hint = quoted_numbers(quoted)
                 self.warnings.setdefault(f"{spec.path}.{name}", Problem(f"{spec.path}.{name}", message, hint))
 
-    def _conditional(self, spec: TaskSpec, place: _Place) -> None:
+    def _conditional(self, spec: TaskSpec, place: _Position) -> None:
         if not is_expression(spec.settings["criterion"]):
             branch = self._expander.criterion(spec)
             self._siblings(self._expander.children(spec, branch=branch, on_error=self._report), place)
@@ -288,31 +290,31 @@ class Planner:
             both.append(counts)
         place.counts.add_either(*both)
 
-    def _endless(self, spec: TaskSpec, place: _Place) -> None:
+    def _data_dependent_loop(self, spec: TaskSpec, place: _Position) -> None:
         """Walk through the first iteration of a loop whose end depends on data: only that one is certain."""
         self.dynamic = True
         self._check_child_names(spec)
         counts = Counts()
         context = self.products.context(place.context, spec.address, 1, branch=False)
         for child in self._expander.children(spec, iteration=1):
-            self._task(child, replace(place, counts=counts, context=context), wanted=False)
+            self._task(child, replace(place, counts=counts, context=context), needs_exit_node=False)
         if counts.bounds(PRODUCTS)[1] != 0:
             self.open_products[spec.path] = None
         place.counts.add_at_least_once(counts)
 
-    def _do_while(self, spec: TaskSpec, place: _Place) -> None:
+    def _do_while(self, spec: TaskSpec, place: _Position) -> None:
         """Walk through all iterations of a loop whose end is known; each waits for the one before."""
         self._check_child_names(spec)
-        gate = place.gate
+        entry_node = place.entry_node
         for iteration in range(1, MAX_ITERATIONS + 1):
             context = self.products.context(place.context, spec.address, iteration, branch=False)
-            inside = replace(place, gate=gate, context=context)
-            end = self._node(spec.path, "", inside, weight=0)
+            inside = replace(place, entry_node=entry_node, context=context)
+            exit_node = self._node(spec.path, "", inside, weight=0)
             for child in self._expander.children(spec, iteration=iteration):
-                self._task(child, replace(inside, end=end), wanted=False)
+                self._task(child, replace(inside, exit_node=exit_node), needs_exit_node=False)
             if not self._expander.repeat(spec, iteration, None):
                 return
-            gate = end
+            entry_node = exit_node
         message = f"still repeats after {MAX_ITERATIONS} iterations"
         self._problem(f"{spec.path}.repeat_criterion", "endless", message, "let it become false")
 
@@ -321,10 +323,10 @@ class Planner:
         for chain in self._expander.children(spec, iteration=1):
             self._expander.check_child_names(spec, chain)
 
-    def _unknown_children(self, spec: TaskSpec, place: _Place) -> None:
+    def _unknown_children(self, spec: TaskSpec, place: _Position) -> None:
         self.dynamic = True
         self.open_products[spec.path] = None
-        for problem in unexpanded.faults(self._expander.descriptor(spec), spec.metadata):
+        for problem in unexpanded_checks.faults(self._expander.descriptor(spec), spec.metadata):
             self._problem(problem.path, problem.message, problem.message, problem.hint)
         place.counts.add_unknown([CHAIN, *_types_below(self._expander.descriptor(spec))])
 

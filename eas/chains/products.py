@@ -19,7 +19,7 @@ class Maker(NamedTuple):
 class External(NamedTuple):
     """An input that no task of the chain makes; ``path`` is the JSON path of its first reader.
 
-    ``certain``: whether that reader runs in any case, not depending on data.
+    ``runs_always``: whether that reader runs in any case, not depending on data.
     """
 
     working_directory: str
@@ -44,7 +44,7 @@ class Products:
         self._graph = graph
         self._numbers: dict[str, dict[str, int]] = {}
         self._makers = array("i")
-        self._others: dict[int, list[int]] = {}
+        self._other_makers: dict[int, list[int]] = {}
         self._readers = array("i")
         self._read = array("i")
         self._places: dict[int, tuple[str, str, int]] = {}
@@ -56,13 +56,13 @@ class Products:
         self._known.append(Context(parent, owner, choice, branch))
         return len(self._known) - 1
 
-    def note(self, node: int, context: int) -> None:
+    def set_context(self, node: int, context: int) -> None:
         """Record that ``node`` runs in ``context``."""
         while len(self._contexts) <= node:
             self._contexts.append(0)
         self._contexts[node] = context
 
-    def reads(self, node: int, directory: str, file_name: str, semantic: str) -> None:
+    def add_reader(self, node: int, directory: str, file_name: str, semantic: str) -> None:
         """Record that ``node`` reads a product."""
         number = self._number(directory, file_name)
         self._readers.append(node)
@@ -70,7 +70,7 @@ class Products:
         if self._makers[number] < 0 and number not in self._places:
             self._places[number] = (self._graph.labels[node], semantic, node)
 
-    def makes(self, node: int, directory: str, file_name: str) -> tuple[bool, int]:
+    def add_maker(self, node: int, directory: str, file_name: str) -> tuple[bool, int]:
         """Record that ``node`` makes a product.
 
         Returns whether it is a further product (not one of a do-while loop's earlier iteration),
@@ -80,24 +80,24 @@ class Products:
         if self._makers[number] < 0:
             self._makers[number] = node
             return True, -1
-        others = self._others.setdefault(number, [])
+        others = self._other_makers.setdefault(number, [])
         relations = [(maker, self._relation(maker, node)) for maker in (self._makers[number], *others)]
         others.append(node)
         twice = next((maker for maker, relation in relations if relation == "same"), -1)
         return not any(relation in ("same", "later") for _, relation in relations), twice
 
-    def certain(self, context: int) -> bool:
+    def runs_always(self, context: int) -> bool:
         """Return whether tasks in ``context`` run in any case, not depending on data."""
         return not any(each.branch for each in self._chain(context))
 
     def certain_node(self, node: int) -> bool:
         """Return whether ``node`` runs in any case, not depending on data."""
         context = self._context_of(node)
-        return context == 0 or self.certain(context)
+        return context == 0 or self.runs_always(context)
 
-    def wire(self) -> None:
+    def add_edges(self) -> None:
         """Add an edge from each product's maker to each of its readers."""
-        for maker, reader, _ in self._taken():
+        for maker, reader, _ in self._dependencies():
             self._graph.add_edge(maker, reader)
 
     def links(self) -> Iterator[tuple[str, str, str]]:
@@ -107,18 +107,18 @@ class Products:
         known = dict(zip(numbers, names, strict=True))
         labels = self._graph.labels
         seen: set[tuple[str, str, int]] = set()
-        for maker, reader, number in self._taken():
+        for maker, reader, number in self._dependencies():
             link = labels[maker], labels[reader], number
             if link not in seen:
                 seen.add(link)
                 yield *link[:2], known[number]
 
-    def _taken(self) -> Iterator[tuple[int, int, int]]:
+    def _dependencies(self) -> Iterator[tuple[int, int, int]]:
         """Yield maker, reader and number of each product that is read."""
         for reader, number in zip(self._readers, self._read, strict=True):
             maker = self._makers[number]
-            if number in self._others:
-                for each in self._nearest(reader, [maker, *self._others[number]]):
+            if number in self._other_makers:
+                for each in self._nearest(reader, [maker, *self._other_makers[number]]):
                     yield each, reader, number
             elif maker >= 0:
                 yield maker, reader, number
@@ -138,7 +138,7 @@ class Products:
             for file_name, number in files.items():
                 if self._makers[number] < 0:
                     path, semantic, node = self._places[number]
-                    certain = self.certain(self._context_of(node))
+                    certain = self.runs_always(self._context_of(node))
                     yield External(directory, file_name, f"{path}.inputs.{semantic}", certain)
 
     def _number(self, directory: str, file_name: str) -> int:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from eas.chains.json_reader import kind
-from eas.chains.limits import RefusedError, finite
+from eas.chains.json_reader import json_type_name
+from eas.chains.limits import NotAllowedError, finite
 
 RANGES = ("values", "linear_range", "log_range")
 MAX_VALUES = 1_000_000
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,299})(\.\d{1,300})?([eE][+-]?\d{1,9})?",
 def loop_values(settings: Mapping[str, Any]) -> list[Any]:
     """Return the values of a for-loop from its evaluated settings.
 
-    Raises RefusedError if there is not exactly one of ``values``, ``linear_range`` and ``log_range``,
+    Raises NotAllowedError if there is not exactly one of ``values``, ``linear_range`` and ``log_range``,
     or its value is invalid.
     """
     name = range_name(settings)
@@ -32,17 +32,17 @@ def loop_values(settings: Mapping[str, Any]) -> list[Any]:
     if name == "linear_range":
         return _spaced(first, last, number)
     if first <= 0 or last <= 0:
-        raise RefusedError("log_range has a bound that is not above 0", hint="use positive bounds, or linear_range")
+        raise NotAllowedError("log_range has a bound that is not above 0", hint="use positive bounds, or linear_range")
     return [first, *(10.0**each for each in _spaced(math.log10(first), math.log10(last), number)[1:-1]), last][:number]
 
 
 def range_name(settings: Mapping[str, Any]) -> str:
-    """Return the key of the range that a for-loop gives, or raise RefusedError."""
+    """Return the key of the range that a for-loop gives, or raise NotAllowedError."""
     given = [name for name in RANGES if name in settings]
     if len(given) == 1:
         return given[0]
     what = f"gives {' and '.join(given)}" if given else "gives no values to loop over"
-    raise RefusedError(what, hint=f"give exactly one of {', '.join(RANGES)}")
+    raise NotAllowedError(what, hint=f"give exactly one of {', '.join(RANGES)}")
 
 
 def read_numbers(given: list[Any]) -> tuple[list[Any], list[str]]:
@@ -69,26 +69,28 @@ def _number(text: str) -> int | float | None:
 
 def _checked_values(given: Any) -> list[Any]:
     if not isinstance(given, list):
-        raise RefusedError(f"values is {kind(given)}", hint="give a list of values")
+        raise NotAllowedError(f"values is {json_type_name(given)}", hint="give a list of values")
     for index, value in enumerate(given):
         if value is not None and not isinstance(value, int | float | str):
-            raise RefusedError(f"values[{index}] is {kind(value)}", hint="loop over numbers, strings or booleans")
+            raise NotAllowedError(
+                f"values[{index}] is {json_type_name(value)}", hint="loop over numbers, strings or booleans"
+            )
     return given
 
 
 def _checked_range(name: str, given: Any) -> tuple[float, float, int]:
     hint = "give [a, b, n]: the first value, the last value and how many"
     if not isinstance(given, list) or len(given) != 3:
-        what = f"a list of {len(given)}" if isinstance(given, list) else kind(given)
-        raise RefusedError(f"{name} is {what}", hint=hint)
+        what = f"a list of {len(given)}" if isinstance(given, list) else json_type_name(given)
+        raise NotAllowedError(f"{name} is {what}", hint=hint)
     for index, bound in enumerate(given[:2]):
         if isinstance(bound, bool) or not isinstance(bound, int | float) or not finite(bound):
-            raise RefusedError(f"{name}[{index}] is {kind(bound)}, which is no bound", hint=hint)
+            raise NotAllowedError(f"{name}[{index}] is {json_type_name(bound)}, which is no bound", hint=hint)
     number = given[2]
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_VALUES:
-        raise RefusedError(
+        raise NotAllowedError(
             f"{name}[2] is {number!r}, which is no number of values", hint=f"give an integer from 1 to {MAX_VALUES}"
         )
     return float(given[0]), float(given[1]), number

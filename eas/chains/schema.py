@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from eas.chains.parser import FILES, OF_THE_FILE, OF_THE_LANGUAGE
+from eas.chains.parser import FILE_KEYS, FILES, LANGUAGE_KEYS
 from eas.chains.ranges import MAX_VALUES, RANGES
 from eas.chains.tree import CONTROL_KEYS
 from eas.model import FOR_LOOP
@@ -57,7 +57,7 @@ def chain_schema(registry: Registry, *, strict: bool = False) -> Schema:
         "properties": {"job_name": _ref("label"), "working_directory": _ref("file"), "task_list": _ref("tasks")},
         "$defs": _definitions() | {"task": task},
     }
-    return whole | (_only(OF_THE_FILE) if strict else {})
+    return whole | (_only(FILE_KEYS) if strict else {})
 
 
 def _definitions() -> Schema:
@@ -77,9 +77,9 @@ def _rule(task_type: TaskType, *, strict: bool) -> Schema:
     then = _control(name) if task_type.control else _files(task_type)
     declared = task_type.declared_settings()
     if task_type.control:
-        known: Sequence[str] | None = (*OF_THE_LANGUAGE, *CONTROL_KEYS[name].settings)
+        known: Sequence[str] | None = (*LANGUAGE_KEYS, *CONTROL_KEYS[name].settings)
     else:
-        known = None if declared is None else (*OF_THE_LANGUAGE, *(each.name for each in declared))
+        known = None if declared is None else (*LANGUAGE_KEYS, *(each.name for each in declared))
         then.setdefault("properties", {}).update({each.name: _setting(each, strict=strict) for each in declared or ()})
     if strict and known is not None:
         then |= _only(known) | _needed(declared or ())
@@ -99,10 +99,10 @@ def _description(task_type: TaskType) -> str:
 
 def _control(name: str) -> Schema:
     keys, properties = CONTROL_KEYS[name], _control_properties()
-    rule: Schema = {"required": list(keys.needed)}
+    rule: Schema = {"required": list(keys.required)}
     if name == FOR_LOOP:
         rule["oneOf"] = [{"required": [each]} for each in RANGES]
-    return rule | {"properties": {each: properties[each] for each in (*keys.needed, *keys.others)}}
+    return rule | {"properties": {each: properties[each] for each in (*keys.required, *keys.optional)}}
 
 
 def _control_properties() -> Schema:

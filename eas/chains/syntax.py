@@ -12,14 +12,14 @@ from functools import lru_cache
 
 from eas.chains import formats
 from eas.chains.functions import CONSTANTS, FUNCTIONS, MATH, RANDOM, VALUES
-from eas.chains.limits import BIG, MAX_DEPTH, MAX_EXPRESSION, MAX_TEXT, RefusedError
-from eas.names import nearest
+from eas.chains.limits import MAX_DEPTH, MAX_EXPRESSION, MAX_TEXT, TOO_LARGE_INTEGER, NotAllowedError
+from eas.names import closest_names
 
-SPACES = ("constants", "random", "math")
+NAMESPACES = ("constants", "random", "math")
 NAMES = ("constants", "metadata", "requested_metadata", "random", *VALUES)
 """Names available to expressions, besides functions."""
 
-_PLAIN_NODES = (
+_ALLOWED_NODES = (
     ast.Expression, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Subscript, ast.Slice,
     ast.Dict, ast.Tuple, ast.List, ast.ListComp, ast.GeneratorExp, ast.DictComp,
     ast.JoinedStr, ast.FormattedValue, ast.keyword,
@@ -39,7 +39,7 @@ _FORBIDDEN = {
 _OPENERS = ("(", "'", '"')
 _BUILTINS = [name for name in FUNCTIONS if name not in MATH or name == "pow"]
 _PARSING = threading.Lock()
-_KEPT_CHARACTERS = 200_000
+_MAX_CACHED_CHARACTERS = 200_000
 _TAKES_KEY = ("sorted", "min", "max")
 
 
@@ -78,9 +78,9 @@ class Parsed:
 
 
 def parse(text: str) -> Parsed:
-    """Parse and check ``text``; raise RefusedError if it is not an expression of this language."""
+    """Parse and check ``text``; raise NotAllowedError if it is not an expression of this language."""
     if len(text) > MAX_EXPRESSION:
-        raise RefusedError(f"is longer than {MAX_EXPRESSION} characters", hint="move work into a task")
+        raise NotAllowedError(f"is longer than {MAX_EXPRESSION} characters", hint="move work into a task")
     tree = _tree(text.strip())
     checker = _Checker(tree)
     checker.check()
@@ -98,7 +98,7 @@ def _shared(parsed: Parsed) -> Parsed:
     return parsed
 
 
-class _Bodies:
+class _TreeCache:
     """LRU cache of syntax trees, limited because a tree takes 200 bytes per character of its expression."""
 
     def __init__(self) -> None:
@@ -116,16 +116,16 @@ class _Bodies:
         with self._lock:
             self._characters += 0 if text in self._trees else len(text)
             self._trees[text] = found
-            while self._characters > _KEPT_CHARACTERS:
+            while self._characters > _MAX_CACHED_CHARACTERS:
                 oldest, _ = self._trees.popitem(last=False)
                 self._characters -= len(oldest)
         return found
 
 
-_bodies = _Bodies()
+_bodies = _TreeCache()
 
 
-def body(text: str) -> ast.expr:
+def syntax_tree(text: str) -> ast.expr:
     """Return the syntax tree of ``text``, which ``parse`` accepted."""
     return _bodies.get(text)
 
@@ -155,11 +155,11 @@ def _tree(text: str) -> ast.Expression:
             return ast.parse(text, mode="eval")
     except SyntaxError as error:
         where = f" at character {error.offset}" if error.offset else ""
-        raise RefusedError(f"is not valid Python{where}: {error.msg}", hint=hint) from None
+        raise NotAllowedError(f"is not valid Python{where}: {error.msg}", hint=hint) from None
     except (RecursionError, MemoryError):
-        raise RefusedError("is nested too deeply", hint="use fewer brackets") from None
+        raise NotAllowedError("is nested too deeply", hint="use fewer brackets") from None
     except (ValueError, UnicodeError) as error:
-        raise RefusedError(f"is not valid Python: {error}", hint=hint) from None
+        raise NotAllowedError(f"is not valid Python: {error}", hint=hint) from None
 
 
 class _Checker:
@@ -188,33 +188,35 @@ class _Checker:
         while stack:
             node, depth = stack.pop()
             if depth > MAX_DEPTH:
-                raise RefusedError(f"is nested deeper than {MAX_DEPTH} levels", hint="use fewer brackets and operators")
+                raise NotAllowedError(
+                    f"is nested deeper than {MAX_DEPTH} levels", hint="use fewer brackets and operators"
+                )
             special = self.special.get(type(node))
-            if special is None and not isinstance(node, _PLAIN_NODES):
-                raise RefusedError(f"{type(node).__name__} is not allowed")
+            if special is None and not isinstance(node, _ALLOWED_NODES):
+                raise NotAllowedError(f"{type(node).__name__} is not allowed")
             children = ast.iter_child_nodes(node) if special is None else special(node)
             stack.extend((child, depth + 1) for child in children)
 
     def _collect_variables(self) -> None:
         for node in ast.walk(self.tree):
             if message := _FORBIDDEN.get(type(node)):
-                raise RefusedError(message, hint="only plain expressions are")
+                raise NotAllowedError(message, hint="only plain expressions are")
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 if node.id in NAMES or node.id in FUNCTIONS or node.id.startswith("__"):
-                    raise RefusedError(f"the name {node.id!r} is taken", hint="name the variable differently")
+                    raise NotAllowedError(f"the name {node.id!r} is taken", hint="name the variable differently")
                 self.variables.add(node.id)
 
     def _constant(self, node: ast.AST) -> Iterator[ast.AST]:
         assert isinstance(node, ast.Constant)
         value = node.value
         if value is not None and not isinstance(value, str | int | float):
-            raise RefusedError(
+            raise NotAllowedError(
                 f"a constant of type {type(value).__name__} is not allowed", hint="use numbers or strings"
             )
-        if isinstance(value, int) and value >= BIG:
-            raise RefusedError("holds an integer that is too large", hint="use smaller numbers, or floats")
+        if isinstance(value, int) and value >= TOO_LARGE_INTEGER:
+            raise NotAllowedError("holds an integer that is too large", hint="use smaller numbers, or floats")
         if isinstance(value, str) and len(value) > MAX_TEXT:
-            raise RefusedError("holds a string that is too long")
+            raise NotAllowedError("holds a string that is too long")
         yield from ()
 
     def _name(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -224,11 +226,11 @@ class _Checker:
             self.uses_requested = True
         elif name == "metadata":
             self.any_metadata = True
-        elif name in SPACES:
-            raise RefusedError(f"{name!r} cannot be used alone", hint=f"write {name}.something")
+        elif name in NAMESPACES:
+            raise NotAllowedError(f"{name!r} cannot be used alone", hint=f"write {name}.something")
         elif name not in VALUES and name not in self.variables:
             if name in FUNCTIONS:
-                raise RefusedError(f"{name!r} is a function", hint=f"call it: {name}(...)")
+                raise NotAllowedError(f"{name!r} is a function", hint=f"call it: {name}(...)")
             raise _unknown("name", name, (*NAMES, *FUNCTIONS), f"available: {', '.join(NAMES)}, and functions")
         yield from ()
 
@@ -241,7 +243,7 @@ class _Checker:
                 raise _unknown("constant", node.attr, CONSTANTS, f"known are {', '.join(CONSTANTS)}")
         elif base != "math" or node.attr not in VALUES:
             hint = f"write {base}[{node.attr!r}]" if "metadata" in base else "only constants have attributes"
-            raise RefusedError(f"the attribute .{node.attr} is not allowed", hint=hint)
+            raise NotAllowedError(f"the attribute .{node.attr} is not allowed", hint=hint)
         yield from ()
 
     def _call(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -253,7 +255,9 @@ class _Checker:
             if method:
                 yield function.value
         elif not isinstance(function, ast.Name):
-            raise RefusedError("calls an expression that is not a function name", hint="call functions by their names")
+            raise NotAllowedError(
+                "calls an expression that is not a function name", hint="call functions by their names"
+            )
         elif function.id not in FUNCTIONS:
             raise _unknown(
                 "function", function.id, FUNCTIONS, f"there are {', '.join(_BUILTINS)}, and math's functions"
@@ -263,15 +267,15 @@ class _Checker:
         own = function.id if isinstance(function, ast.Name) else ""
         arguments = list(node.args)
         if own == "map" and (not arguments or function_name(arguments.pop(0)) is None):
-            raise RefusedError("map takes the name of a function first", hint="for example map(str, range(3))")
+            raise NotAllowedError("map takes the name of a function first", hint="for example map(str, range(3))")
         for keyword in node.keywords:
             if keyword.arg == "key" and own in _TAKES_KEY:
                 if function_name(keyword.value) is None:
-                    raise RefusedError("key= takes the name of a function", hint="for example key=abs")
+                    raise NotAllowedError("key= takes the name of a function", hint="for example key=abs")
                 continue
             if keyword.arg is None:
                 if method != "format":
-                    raise RefusedError("** is allowed in .format() only", hint="give the arguments by name")
+                    raise NotAllowedError("** is allowed in .format() only", hint="give the arguments by name")
                 if keys is not None and len(node.keywords) == 1 and _is_name(keyword.value, "metadata"):
                     self.metadata_keys |= keys
                     continue
@@ -282,7 +286,7 @@ class _Checker:
         """Check what is called; return the method's name if it is one of a value."""
         _no_underscore(function)
         base = function.value.id if isinstance(function.value, ast.Name) else ""
-        if base in SPACES:
+        if base in NAMESPACES:
             known = {"random": RANDOM, "math": MATH, "constants": ()}[base]
             if function.attr not in known:
                 raise _unknown(
@@ -292,7 +296,7 @@ class _Checker:
             return ""
         if function.attr != "format":
             hint = f"write {base}[...]" if "metadata" in base else "only strings have a method: format"
-            raise RefusedError(f"the method .{function.attr} is not allowed", hint=hint)
+            raise NotAllowedError(f"the method .{function.attr} is not allowed", hint=hint)
         return function.attr
 
     def _binop(self, node: ast.AST) -> Iterator[ast.AST]:
@@ -320,14 +324,14 @@ class _Checker:
     def _comprehension(self, node: ast.AST) -> Iterator[ast.AST]:
         assert isinstance(node, ast.comprehension)
         if node.is_async:
-            raise RefusedError("async is not allowed")
+            raise NotAllowedError("async is not allowed")
         stack = [node.target]
         while stack:
             target = stack.pop()
             if isinstance(target, ast.Tuple | ast.List):
                 stack.extend(target.elts)
             elif not isinstance(target, ast.Name):
-                raise RefusedError("a loop variable must be a plain name")
+                raise NotAllowedError("a loop variable must be a plain name")
         yield node.iter
         yield from node.ifs
 
@@ -345,13 +349,13 @@ def _is_name(node: ast.expr, name: str) -> bool:
 
 def _no_underscore(node: ast.Attribute) -> None:
     if node.attr.startswith("_"):
-        raise RefusedError(f"the attribute .{node.attr} is not allowed", hint="no attribute may start with _")
+        raise NotAllowedError(f"the attribute .{node.attr} is not allowed", hint="no attribute may start with _")
 
 
-def _unknown(what: str, name: str, known: Collection[str], otherwise: str) -> RefusedError:
+def _unknown(what: str, name: str, known: Collection[str], otherwise: str) -> NotAllowedError:
 
     def hint() -> str:
-        near = nearest(name, known, cutoff=0.7)
+        near = closest_names(name, known, cutoff=0.7)
         return f"did you mean {' or '.join(near)}? {otherwise}" if near else otherwise
 
-    return RefusedError(f"the {what} {name[:60]!r} is not known", hint=hint)
+    return NotAllowedError(f"the {what} {name[:60]!r} is not known", hint=hint)

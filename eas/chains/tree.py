@@ -152,24 +152,24 @@ class Descriptor:
         return ()
 
 
-LATER = ("task_list", "else_task_list", "repeat_criterion")
+EVALUATED_AT_EXPANSION = ("task_list", "else_task_list", "repeat_criterion")
 """Keys of a descriptor whose expressions are evaluated later, at expansion."""
 
 
 class ControlKeys(NamedTuple):
     """Keys of a control task's descriptor, besides those that every task has.
 
-    ``needed`` must be there, ``others`` may; ``name`` is the one that names a loop's value or iteration.
+    ``required`` must be there, ``optional`` may; ``name`` is the one that names a loop's value or iteration.
     """
 
-    needed: tuple[str, ...]
-    others: tuple[str, ...] = ()
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     name: str = ""
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Those that are evaluated when the task is configured."""
-        return tuple(key for key in (*self.needed, *self.others) if key not in LATER)
+        return tuple(key for key in (*self.required, *self.optional) if key not in EVALUATED_AT_EXPANSION)
 
 
 CONTROL_KEYS: Mapping[str, ControlKeys] = {

@@ -17,7 +17,7 @@ import click
 import eas
 from eas.cli import output, system_errors  # imported early: these report errors when no more files can be opened
 from eas.errors import EASError, RequestError
-from eas.names import nearest
+from eas.names import closest_names
 
 COMMANDS = {
     "run": ("eas.cli.run:run", "Run a task chain to its end with local workers, as a Prefect flow."),
@@ -114,7 +114,7 @@ class LazyGroup(click.Group):
         """Return the called command; for an unknown one, fail with the nearest names."""
         name = normalise(args[0])
         if name not in COMMANDS and not name.startswith("-"):
-            near = " or ".join(repr(each) for each in nearest(name, self.list_commands(ctx)))
+            near = " or ".join(repr(each) for each in closest_names(name, self.list_commands(ctx)))
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near}?" if near else ""))
         return super().resolve_command(ctx, args)
 
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         code = 0
     except (OSError, RuntimeError, MemoryError) as error:
-        shown = system_errors.explained(error)
+        shown = system_errors.to_eas_error(error)
         if shown is None:
             raise
         _echo(f"error: {shown}")

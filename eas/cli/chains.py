@@ -123,7 +123,7 @@ def submit(file: Path, as_json: bool, through_prefect: bool, **values: Any) -> N
 
 
 def _estimate(file: Path, workers: int, *, strict: bool, as_json: bool) -> None:
-    from eas.operations.estimate import HEADER, IMPORTANT, estimate_chain, headline, worker_type_rows
+    from eas.operations.estimate import COLUMN_PRECEDENCE, HEADER, estimate_chain, headline, worker_type_rows
 
     with App.load() as app:
         chain = load_chain(file, app.registry)
@@ -134,7 +134,7 @@ def _estimate(file: Path, workers: int, *, strict: bool, as_json: bool) -> None:
         print_json(estimate.to_json())
         return
     echo(headline(estimate))
-    text.table(HEADER, worker_type_rows(estimate), "no tasks", important=IMPORTANT)
+    text.table(HEADER, worker_type_rows(estimate), "no tasks", important=COLUMN_PRECEDENCE)
     for guess in estimate.guesses:
         echo(f"assumed: {guess}")
 

@@ -34,7 +34,7 @@ def cluster_options(command: F) -> F:
     return command
 
 
-def _ask(namespace: str, context: str | None, verb: Callable[[Cluster], Awaitable[R]]) -> R:
+def _with_cluster(namespace: str, context: str | None, verb: Callable[[Cluster], Awaitable[R]]) -> R:
     """Call ``verb`` with the cluster."""
     from infra.deploy.client import connect
 
@@ -45,13 +45,13 @@ def _ask(namespace: str, context: str | None, verb: Callable[[Cluster], Awaitabl
     return asyncio.run(run())
 
 
-def _alone(
+def _as_only_operator(
     namespace: str, context: str | None, command: str, take_over: bool,
     verb: Callable[[Cluster, Progress], Awaitable[R]],
 ) -> R:  # fmt: skip
     """Call ``verb`` with the cluster while no other operator's command runs in the namespace."""
     from infra.deploy.client import namespace_exists
-    from infra.deploy.operator_lease import only_operator
+    from infra.deploy.operator_lease import operator_lease
     from infra.deploy.progress import Progress
 
     async def guarded(cluster: Cluster) -> R:
@@ -60,11 +60,11 @@ def _alone(
                 f"there is no namespace {namespace} on the cluster at {cluster.host}",
                 hint="give --namespace or --context; `eas deploy` creates a namespace",
             )
-        async with only_operator(cluster, command, progress, take_over=take_over):
+        async with operator_lease(cluster, command, progress, take_over=take_over):
             return await verb(cluster, progress)
 
     with Progress() as progress:
-        return _ask(namespace, context, guarded)
+        return _with_cluster(namespace, context, guarded)
 
 
 def _images(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -141,20 +141,20 @@ def deploy(namespace: str, context: str | None, as_json: bool, take_over: bool, 
     from infra.deploy import deploy as verb
     from infra.deploy.progress import Progress
     from infra.deploy.record import DeploySpec
-    from infra.deploy.waiting import Patience
+    from infra.deploy.waiting import Timeouts
 
-    patience = Patience(given.pop("timeout"), given.pop("trouble_timeout"))
+    timeouts = Timeouts(given.pop("timeout"), given.pop("trouble_timeout"))
     spec = DeploySpec(namespace=namespace, worker_images=_images(worker_image), registry=image_registry, **given)
     if dry_run:
-        changes = _ask(namespace, context, lambda c: verb.preview(c, spec, registry.load()))
+        changes = _with_cluster(namespace, context, lambda c: verb.preview(c, spec, registry.load()))
         if as_json:
             print_json({"changes": changes})
         else:
             echo("\n".join(changes) or "nothing would change")
         return
     with Progress() as progress:
-        done = _ask(
-            namespace, context, lambda c: verb.deploy(c, spec, registry.load(), progress, patience, take_over=take_over)
+        done = _with_cluster(
+            namespace, context, lambda c: verb.deploy(c, spec, registry.load(), progress, timeouts, take_over=take_over)
         )
     if as_json:
         print_json(done.to_json())
@@ -163,7 +163,7 @@ def deploy(namespace: str, context: str | None, as_json: bool, take_over: bool, 
         echo(f"worker type {name}: {each.cpu:g} cores, {each.memory:g} GB, {each.gpu} GPUs for its tasks")
     for warning in done.warnings:
         echo(f"warning: {warning}\n  -> give --limit-to-system-fraction", err=True)
-    echo(verb.what_next(namespace))
+    echo(verb.next_steps(namespace))
 
 
 @click.command("restart-workers")
@@ -179,8 +179,10 @@ def restart_workers(namespace: str, context: str | None, fraction: float | None,
     if fraction is not None:
         share = fraction
         with Progress() as progress:
-            _ask(namespace, context, lambda c: limit_workers(c, share, registry.load(), progress, take_over=take_over))
-    left = _alone(namespace, context, "eas restart-workers", take_over, operate.restart_workers)
+            _with_cluster(
+                namespace, context, lambda c: limit_workers(c, share, registry.load(), progress, take_over=take_over)
+            )
+    left = _as_only_operator(namespace, context, "eas restart-workers", take_over, operate.restart_workers)
     echo(f"{len(left)} workers stopped; the scaler starts new ones when tasks are queued")
 
 
@@ -191,7 +193,7 @@ def restart_web_interface(namespace: str, context: str | None, take_over: bool) 
     """Restart the Prefect server and `eas web`; running jobs continue."""
     from infra.deploy import operate
 
-    _alone(namespace, context, "eas restart-web-interface", take_over, operate.restart_web_interface)
+    _as_only_operator(namespace, context, "eas restart-web-interface", take_over, operate.restart_web_interface)
 
 
 @click.command()
@@ -201,7 +203,7 @@ def stop(namespace: str, context: str | None, take_over: bool) -> None:
     """Stop all pods, workers first; volumes (input, output, databases) and Secrets stay."""
     from infra.deploy import operate
 
-    if not _alone(namespace, context, "eas stop", take_over, operate.stop):
+    if not _as_only_operator(namespace, context, "eas stop", take_over, operate.stop):
         echo(f"nothing was running in namespace {namespace}")
 
 
@@ -212,7 +214,7 @@ def status(namespace: str, context: str | None, as_json: bool) -> int:
     """Show pods, queues, workers and the last errors. Exits with 1 if a pod fails or none runs."""
     from infra.deploy import status as verb
 
-    found = _ask(namespace, context, verb.look)
+    found = _with_cluster(namespace, context, verb.look)
     if as_json:
         print_json(found.to_json())
     else:

@@ -17,16 +17,16 @@ from rich.text import Text
 from eas.errors import EASError
 from eas.model import CONTROL_TASKS
 from eas.orchestration.job_summary import STATES, JobSummary, summarise
-from eas.plain_text import fitting, one_line
+from eas.plain_text import fitting_columns, one_line
 from eas.states import FINAL_TASK_STATES, TaskState
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries.outcomes import OUTCOMES
 
-LIVE_SECONDS = 0.5
-PLAIN_SECONDS = 5.0
-LARGEST_SHARE = 0.02
+LIVE_INTERVAL = 0.5
+PLAIN_INTERVAL = 5.0
+MAX_QUERY_SHARE = 0.02
 """Maximum share of the time for queries: counting 10^6 tasks takes 0.1 s or more, which slows down the job."""
-LONGEST_PAUSE = 30.0
+MAX_INTERVAL = 30.0
 """Maximum interval between two queries [s], also if an outage has delayed one."""
 STYLES: Mapping[str, str] = {
     TaskState.DONE: "green",
@@ -36,9 +36,9 @@ STYLES: Mapping[str, str] = {
     TaskState.BLOCKED: "yellow",
     TaskState.CANCELLED: "yellow",
 }
-IMPORTANT = ("task type", TaskState.DONE, TaskState.FAILED, "total", *OUTCOMES)
+COLUMN_PRECEDENCE = ("task type", TaskState.DONE, TaskState.FAILED, "total", *OUTCOMES)
 """Columns that are kept on a narrow terminal, most important first."""
-FOLDED = 18
+MAX_TYPE_WIDTH = 18
 """Width of a folded task type."""
 
 
@@ -74,9 +74,12 @@ def _with_room(columns: Mapping[str, Sequence[str]], width: int | None) -> list[
     """Return the columns that fit on the terminal, with 3 characters between columns."""
     if width is None:
         return list(columns)
-    widths = [3 + min(max(map(len, [name, *cells])), FOLDED) for name, cells in columns.items()]
+    widths = [3 + min(max(map(len, [name, *cells])), MAX_TYPE_WIDTH) for name, cells in columns.items()]
     names = list(columns)
-    return [names[place] for place in fitting(widths, width - 1, [names.index(n) for n in IMPORTANT if n in names])]
+    return [
+        names[place]
+        for place in fitting_columns(widths, width - 1, [names.index(n) for n in COLUMN_PRECEDENCE if n in names])
+    ]
 
 
 def _ended(leaves: Mapping[str, int]) -> int:
@@ -114,23 +117,23 @@ class JobDisplay:
     def _watch(self) -> None:
         if self.console.is_terminal:
             with Live(console=self.console, transient=True, auto_refresh=False) as live:
-                for summary in self._looks(LIVE_SECONDS):
+                for summary in self._summaries(LIVE_INTERVAL):
                     live.update(self._picture(summary), refresh=True)
         else:
-            for summary in self._looks(PLAIN_SECONDS):
+            for summary in self._summaries(PLAIN_INTERVAL):
                 self._print_line(summary)
 
-    def _looks(self, interval: float) -> Iterator[JobSummary]:
+    def _summaries(self, interval: float) -> Iterator[JobSummary]:
         """Yield the job's summary at intervals [s] that grow with the cost of the query, until the block ends."""
         pause = interval
         while not self._stop.wait(pause):
             began = time.monotonic()
-            summary = self._look()
-            pause = max(interval, min((time.monotonic() - began) / LARGEST_SHARE, LONGEST_PAUSE))
+            summary = self._summary()
+            pause = max(interval, min((time.monotonic() - began) / MAX_QUERY_SHARE, MAX_INTERVAL))
             if summary is not None:
                 yield summary
 
-    def _look(self) -> JobSummary | None:
+    def _summary(self) -> JobSummary | None:
         try:
             return summarise(self.database, self.job_id, failures=False)
         except EASError:
@@ -140,7 +143,7 @@ class JobDisplay:
         leaves = summary.leaves
         total = sum(leaves.values())
         bar = ProgressBar(total=max(total, 1), completed=_ended(leaves), width=min(60, self.console.width))
-        return Group(summary_table(summary, width=self.console.width), bar, Text(self._pace(leaves)))
+        return Group(summary_table(summary, width=self.console.width), bar, Text(self._progress_text(leaves)))
 
     def _print_line(self, summary: JobSummary) -> None:
         leaves = summary.leaves
@@ -148,9 +151,9 @@ class JobDisplay:
         line = f"job {summary.job_id}: {states or 'no tasks yet'}"
         if line != self._line:
             self._line = line
-            self.console.print(f"{line}; {self._pace(leaves)}", soft_wrap=True, highlight=False)
+            self.console.print(f"{line}; {self._progress_text(leaves)}", soft_wrap=True, highlight=False)
 
-    def _pace(self, leaves: Mapping[str, int]) -> str:
+    def _progress_text(self, leaves: Mapping[str, int]) -> str:
         """Return the rate since the first task began and the time left, if enough tasks have ended."""
         ended, total = _ended(leaves), sum(leaves.values())
         now = time.monotonic()

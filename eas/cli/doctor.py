@@ -46,16 +46,16 @@ def doctor(timeout: float, as_json: bool) -> int:
     return 0 if healthy else 1
 
 
-def _prepare() -> tuple[list[settings.Origin], dict[str, Check], list[Finding]]:
+def _prepare() -> tuple[list[settings.SettingValue], dict[str, Check], list[Finding]]:
     """Return the settings, the checks that are possible with them, and the problems of loading them."""
     from flows.prefect_checks import check_prefect
 
     findings: list[Finding] = []
-    known: list[settings.Origin] = []
+    known: list[settings.SettingValue] = []
     checks: dict[str, Check] = {"versions": diagnose.check_versions}
     try:
         loaded = settings.load()
-        known = settings.origins(loaded)
+        known = settings.effective_settings(loaded)
         checks = diagnose.checks(loaded, registry.load())
     except EASError as error:
         check = "settings" if isinstance(error, SettingsError) else "registry"
@@ -63,7 +63,7 @@ def _prepare() -> tuple[list[settings.Origin], dict[str, Check], list[Finding]]:
     return known, checks | {"prefect": check_prefect}, findings
 
 
-def _show(known: list[settings.Origin], findings: list[Finding]) -> None:
+def _show(known: list[settings.SettingValue], findings: list[Finding]) -> None:
     echo("settings", bold=True)
     for _, variable, value, source in known:
         echo(f"{variable:<18}  {source:<11}  {one_line(value) or '(empty)'}")

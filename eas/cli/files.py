@@ -154,7 +154,7 @@ def get(file: str, output: Path | None, version: int | None) -> None:
         stored = app.database.fetch(lambda c: file_list.version(c, _current(c, file, version)))
         target = output or Path(Path(stored.file_name).name)
         target = target / Path(stored.file_name).name if target.is_dir() else target
-        source = app.store.fetch(stored, Path(folder))
+        source = app.store.local_copy(stored, Path(folder))
         _place(source, target)
     echo(f"wrote {visible(str(target))} ({size_text(stored.size)})")
 
@@ -190,7 +190,7 @@ def plot(file: str, output: Path | None, fold: bool, period: float | None, versi
             known = folding.Ephemeris(period, known.epoch if known else None, "given")
         if fold and known is None:
             raise RequestError(f"the period of {file!r} is unknown", hint="give --period DAYS")
-        curve = lightcurve_files.read(app.store.fetch(stored, Path(folder)), stored.metadata)
+        curve = lightcurve_files.read(app.store.local_copy(stored, Path(folder)), stored.metadata)
     folded = known if fold or period is not None else None
     picture = folded_picture(curve, folded, stored.file_name) if folded else span_picture(curve, stored.file_name)
     target = output or Path(f"{Path(stored.file_name).name}.png")

@@ -17,7 +17,7 @@ from eas.taskdb.queries import job_list, progress, service_warnings, waiting
 
 HEADER = ("job", "name", "state", "done", "running", "failed", "tasks", "rate [1/s]", "time left", "submitted [UTC]",
           "driver")  # fmt: skip
-IMPORTANT = ("job", "name", "state", "done", "failed", "time left", "tasks")
+COLUMN_PRECEDENCE = ("job", "name", "state", "done", "failed", "time left", "tasks")
 
 
 @click.command()
@@ -37,7 +37,7 @@ def jobs(state: str | None, limit: int, as_json: bool) -> None:
         print_json(found)
         return
     text.table(HEADER, map(_cells, found), "no jobs: submit a chain with `eas submit` or `eas run`",
-               important=IMPORTANT)  # fmt: skip
+               important=COLUMN_PRECEDENCE)  # fmt: skip
     for each in found:
         if each["driver"] == "":
             echo(f"no process drives job {each['id']}: start `eas schedule`, or continue it with "

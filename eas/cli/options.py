@@ -35,14 +35,14 @@ strict_option = click.option("--strict", is_flag=True, help="Treat warnings, suc
 def chain_argument(command: F) -> F:
     """Add the argument FILE, a task chain; the prototype's ``--tasks FILE`` works too."""
 
-    def given(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path:
+    def chain_file(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path:
         tasks = ctx.params.pop("tasks", None)
         if (value is None) == (tasks is None):
             raise click.UsageError("give one FILE, a task chain", ctx)
         return Path(value or tasks)
 
     path = click.Path(path_type=Path)
-    file = click.argument("file", metavar="FILE", type=path, required=False, callback=given)
+    file = click.argument("file", metavar="FILE", type=path, required=False, callback=chain_file)
     tasks = click.option("--tasks", type=path, is_eager=True, hidden=True)
     return tasks(file(command))
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from eas.errors import ServiceError
 
-PATIENCE = 30.0
+SERVER_START_TIMEOUT = 30.0
 """Maximum time to wait for a starting server [s]."""
-PAUSE = 0.5
+POLL_INTERVAL = 0.5
 
 
 def configured_server() -> str:
@@ -49,17 +49,17 @@ def _text(path: Path) -> str:
         return ""
 
 
-def require_server(say: Callable[[str], None], patience: float = PATIENCE) -> str:
+def require_server(say: Callable[[str], None], timeout: float = SERVER_START_TIMEOUT) -> str:
     """Wait until the configured Prefect server answers, and return its URL; empty if none is configured.
 
-    Raises ServiceError if it does not answer within ``patience`` [s].
+    Raises ServiceError if it does not answer within ``timeout`` [s].
     """
     url = configured_server()
-    if not url or _answers(url):
+    if not url or _is_healthy(url):
         return url
     from prefect.client.orchestration import get_client
 
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     waiting = False
     while True:
         with get_client(sync_client=True) as client:
@@ -71,7 +71,7 @@ def require_server(say: Callable[[str], None], patience: float = PATIENCE) -> st
         if not waiting:
             say(f"waiting for the Prefect server {url}")
             waiting = True
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
     reason = (str(problem).splitlines() or [""])[0] or type(problem).__name__
     raise ServiceError(
         f"the Prefect server {url} does not answer: {reason}",
@@ -80,7 +80,7 @@ def require_server(say: Callable[[str], None], patience: float = PATIENCE) -> st
     )
 
 
-def _answers(url: str) -> bool:
+def _is_healthy(url: str) -> bool:
     """Whether the server's health check succeeds; avoids Prefect's client, which takes seconds to import.
 
     Returns False for TLS, because only Prefect's client handles its certificate settings.

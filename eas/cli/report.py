@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eas.taskdb.queries.reports import Filters
 
 F = TypeVar("F", bound=Callable[..., Any])
-LAST = 20
+MAX_TERMINAL_ROWS = 20
 """Maximum number of rows of long tables on a terminal."""
 
 
@@ -55,7 +55,7 @@ def filter_options(command: F) -> F:
 
 
 @contextmanager
-def _reading(values: dict[str, Any]) -> Iterator[tuple[Connection, Filters, float, float]]:
+def _snapshot(values: dict[str, Any]) -> Iterator[tuple[Connection, Filters, float, float]]:
     """Open a snapshot and check the filters among a command's values; yield both, database time and lease."""
     from eas.taskdb.queries import job_list
     from eas.taskdb.queries.reports import Filters, check, snapshot
@@ -72,7 +72,7 @@ def _reading(values: dict[str, Any]) -> Iterator[tuple[Connection, Filters, floa
             yield connection, filters, now, app.settings.lease
 
 
-def _give(frames: Iterable[pd.DataFrame], csv: Path | None, as_json: bool, title: str, empty: str) -> None:
+def _output(frames: Iterable[pd.DataFrame], csv: Path | None, as_json: bool, title: str, empty: str) -> None:
     """Write a table to a file, as JSON, or for a terminal."""
     import pandas as pd
 
@@ -89,10 +89,10 @@ def _give(frames: Iterable[pd.DataFrame], csv: Path | None, as_json: bool, title
             # CSV is UTF-8, whatever the locale.
             sys.stdout.buffer.write(csv_bytes(frame, header=number == 0))
     else:
-        _wrote(write_table(frames, csv), as_json)
+        _print_written(write_table(frames, csv), as_json)
 
 
-def _wrote(path: Path, as_json: bool) -> None:
+def _print_written(path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(path)})
     else:
@@ -108,12 +108,12 @@ def progress(csv: Path | None, as_json: bool, **values: Any) -> None:
     from eas.taskdb.queries import service_warnings
     from reports import assemble
 
-    with _reading(values) as (connection, filters, now, lease):
+    with _snapshot(values) as (connection, filters, now, lease):
         frame = assemble.progress(connection, filters, now)
         warnings = service_warnings.warnings(connection, now, lease)
     for warning in warnings:
         echo(f"warning: {warning}", err=True, fg="red")
-    _give([frame], csv, as_json, "progress", "no tasks yet: submit a chain with `eas submit` or `eas run`")
+    _output([frame], csv, as_json, "progress", "no tasks yet: submit a chain with `eas submit` or `eas run`")
 
 
 @report.command()
@@ -124,13 +124,13 @@ def timings(csv: Path | None, as_json: bool, **values: Any) -> None:
     """Resource use of finished attempts: all of them with --csv or --json, else a summary by task type."""
     from reports import assemble, tables
 
-    with _reading(values) as (connection, filters, *_):
+    with _snapshot(values) as (connection, filters, *_):
         if csv is not None and str(csv) != "-":
             assemble.write_timings(connection, filters, csv)
-            _wrote(csv, as_json)
+            _print_written(csv, as_json)
             return
         if csv is not None or as_json:
-            _give(assemble.timings_frames(connection, filters), csv, as_json, "", "")
+            _output(assemble.timings_frames(connection, filters), csv, as_json, "", "")
             return
         summary = assemble.write_timings(connection, filters, None)
     shown = [name for name in summary.columns if name.startswith(("task_type", "state", "attempts", "wall_clock"))]
@@ -160,14 +160,14 @@ def pass_fail(csv: Path | None, as_json: bool, pictures: Path | None, **values: 
     from reports.files import write_bytes
     from reports.job_reports import pictures_by_job
 
-    with _reading(values) as (connection, filters, *_):
+    with _snapshot(values) as (connection, filters, *_):
         frames = assemble.pass_fail(connection, filters)
         if pictures is not None:
             table = pd.concat(frames, ignore_index=True)
             frames = iter([table])
             for name, picture in pictures_by_job(connection, table):
                 echo(f"wrote {write_bytes(pictures / f'{name}.png', picture)}", err=True)
-        _give(frames, csv, as_json, "outcomes", "no task has an outcome yet")
+        _output(frames, csv, as_json, "outcomes", "no task has an outcome yet")
 
 
 @report.command()
@@ -183,13 +183,15 @@ def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> Non
     """All logged errors and tracebacks, and failures without a log."""
     from reports import assemble, tables
 
-    with _reading(values) as (connection, filters, *_):
+    with _snapshot(values) as (connection, filters, *_):
         if grouped:
-            _give([assemble.write_errors(connection, filters, None)], csv, as_json, "errors by last line", "no errors")
+            _output(
+                [assemble.write_errors(connection, filters, None)], csv, as_json, "errors by last line", "no errors"
+            )
         elif csv is not None or as_json:
-            _give(assemble.error_frames(connection, filters), csv, as_json, "", "")
+            _output(assemble.error_frames(connection, filters), csv, as_json, "", "")
         else:
-            newest, groups = assemble.newest_errors(connection, filters, LAST)
+            newest, groups = assemble.newest_errors(connection, filters, MAX_TERMINAL_ROWS)
             tables.show_errors(newest, groups, Terminal())
 
 
@@ -201,14 +203,14 @@ def errors(csv: Path | None, as_json: bool, grouped: bool, **values: Any) -> Non
 def tree(max_depth: int, running_only: bool, as_json: bool, **values: Any) -> None:
     """Jobs as trees of tasks, with counts by state at each node; equal siblings share a line."""
     from reports import assemble
-    from reports.tree import lines
+    from reports.tree import tree_lines
 
-    with _reading(values) as (connection, filters, *_):
+    with _snapshot(values) as (connection, filters, *_):
         roots = assemble.job_tree(connection, filters, max_depth, running_only=running_only)
     if as_json:
         print_json([root.to_json() for root in roots])
         return
-    for line in chain(lines(roots), [] if roots else ["no jobs to show"]):
+    for line in chain(tree_lines(roots), [] if roots else ["no jobs to show"]):
         echo(line)
 
 
@@ -221,12 +223,12 @@ def queue(csv: Path | None, as_json: bool, everything: bool, **values: Any) -> N
     """Depth and oldest age of each queue: number of waiting attempts, and whether workers serve them."""
     from reports import assemble
 
-    with _reading(values) as (connection, filters, now, lease):
+    with _snapshot(values) as (connection, filters, now, lease):
         frame = assemble.queues(connection, filters, now, lease)
     if csv is None and not as_json and not everything:
         busy = (frame[["queued", "held_back", "running"]] > 0).any(axis=1)
         frame = frame[busy | (frame["paused [UTC]"] != "")]
-    _give([frame], csv, as_json, "queues", "all queues are empty")
+    _output([frame], csv, as_json, "queues", "all queues are empty")
 
 
 @report.command()
@@ -238,13 +240,13 @@ def workers(csv: Path | None, as_json: bool, everything: bool, **values: Any) ->
     """Workers that are alive, and what they run; with --all, --csv and --json also those that exited or were lost."""
     from reports import assemble
 
-    with _reading(values) as (connection, filters, now, _):
+    with _snapshot(values) as (connection, filters, now, _):
         frame = assemble.workers(connection, filters, now)
     if csv is None and not as_json:
         frame = frame.drop(columns=["started [UTC]", "heartbeat [UTC]", "pid"])
         if not everything:
             frame = frame[frame["state"] == WorkerState.ALIVE].drop(columns=["ended [UTC]", "reason"])
-    _give([frame], csv, as_json, "workers", "no worker is alive (--all includes exited ones)")
+    _output([frame], csv, as_json, "workers", "no worker is alive (--all includes exited ones)")
 
 
 @report.command()
@@ -260,11 +262,11 @@ def timeline(csv: Path | None, as_json: bool, picture: Path | None, **values: An
     from reports.files import write_bytes
     from reports.timeline import timeline_picture
 
-    with _reading(values) as (connection, filters, now, _):
+    with _snapshot(values) as (connection, filters, now, _):
         frames = assemble.timeline(connection, filters, now)
         if picture is not None:
             table = pd.concat(frames, ignore_index=True)
             frames = iter([table])
             echo(f"wrote {write_bytes(picture, timeline_picture(table, now, filters.job_name or ''))}", err=True)
         if picture is None or csv is not None or as_json:
-            _give(frames, csv, as_json, "timeline", "no worker has run anything yet")
+            _output(frames, csv, as_json, "timeline", "no worker has run anything yet")

@@ -164,7 +164,7 @@ def _run(
             server = None if request.server else stack.enter_context(_local_server(app, console))
             workers = app.local_workers(request.workers) if request.workers else None
             early = stack.enter_context(EarlyStart(Driver(app.orchestrator(job_id)), workers))
-            state = _shown(app, early, flow, server, console)
+            state = _run_with_display(app, early, flow, server, console)
     except KeyboardInterrupt:
         console.print(f"interrupted; to continue: eas run --resume {job_id}", highlight=False)
         raise
@@ -176,7 +176,7 @@ def _run(
     return summary, [Path(path) for path in result["reports"]] if isinstance(result, dict) else []
 
 
-def _shown(
+def _run_with_display(
     app: App,
     early: EarlyStart,
     flow: Callable[[], Coroutine[Any, Any, State[Any]]],
@@ -219,7 +219,7 @@ def _on_local_server(
         try:
             return _with_retries(app, handed.early.driver.orchestrator.job_id, flow)
         finally:
-            wait_until_recorded({run: shown.opened for run, shown in handed.shown.items()})
+            wait_until_recorded({run: shown.opened for run, shown in handed.task_runs_by_flow_run.items()})
 
 
 @contextmanager
@@ -238,7 +238,7 @@ def _local_server(app: App, console: Console) -> Iterator[LocalServer]:
 
 def _resume_hint(app: App, job_id: int) -> str:
     resume = f"eas run --resume {job_id}"
-    held = app.database.fetch(lambda connection: job_selection.held(connection, job_id)).tasks
+    held = app.database.fetch(lambda connection: job_selection.withdrawn_tasks(connection, job_id)).tasks
     return f"eas reschedule --job-id {job_id} puts {held} withdrawn tasks back; then {resume}" if held else resume
 
 

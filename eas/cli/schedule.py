@@ -49,7 +49,7 @@ def schedule(
         signal.signal(number, lambda *_: stop.set())
     with App.load() as app, app.local_workers(workers) as local:
         options = SupervisorOptions(
-            most_jobs=most_jobs, until_idle=until_idle, time_limit=time_limit, heartbeat_lease=app.settings.lease
+            max_jobs=most_jobs, until_idle=until_idle, time_limit=time_limit, heartbeat_lease=app.settings.lease
         )
         run_job = job_runner(app.orchestrator)
         supervisor = Supervisor(app.database, app.queue, run_job, options, stop=stop, check=local.check)

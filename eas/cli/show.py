@@ -40,7 +40,7 @@ def show(task: int, as_json: bool) -> None:
 
 
 def _head(task: dict[str, Any], link: str) -> None:
-    echo(f"task {task['id']}  {task['label']}  {task['state']}", fg=text.STYLES.get(task["state"]))
+    echo(f"task {task['id']}  {task['label']}  {task['state']}", fg=text.STATE_COLOURS.get(task["state"]))
     job = task["job"]
     above = " > ".join(f"{each['label']} ({each['id']})" for each in task["above"])
     text.pairs([

@@ -27,7 +27,7 @@ _NO_THREAD = "can't start new thread"
 """Python's message if the system refuses a thread; it does not include the errno."""
 
 
-def explained(error: OSError | RuntimeError | MemoryError) -> EASError | None:
+def to_eas_error(error: OSError | RuntimeError | MemoryError) -> EASError | None:
     """Return the error to show, or None if a user cannot correct its cause."""
     if isinstance(error, MemoryError):
         return EASError("there is not enough memory", hint=HINTS[errno.ENOMEM])

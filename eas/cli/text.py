@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from eas.cli.output import echo
-from eas.plain_text import fitting, one_line, value_text
+from eas.plain_text import fitting_columns, one_line, value_text
 
-STYLES = {"done": "green", "running": "cyan", "failed": "red", "stalled": "red", "blocked": "yellow"}
-LONGEST = 100
+STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "stalled": "red", "blocked": "yellow"}
+MAX_CELL_CHARS = 100
 """Maximum number of characters of a cell."""
 
 
@@ -26,7 +26,7 @@ def table(
 
     On a terminal, columns that do not fit are left out, ``important`` ones last, and a last line lists them.
     """
-    lines = [[one_line(value_text(cell), LONGEST) for cell in row] for row in rows]
+    lines = [[one_line(value_text(cell), MAX_CELL_CHARS) for cell in row] for row in rows]
     if not lines:
         echo(empty)
         return
@@ -36,7 +36,7 @@ def table(
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     chosen = list(range(len(header)))
     if room is not None:
-        chosen = fitting([width + 2 for width in widths], room + 2, [header.index(name) for name in important])
+        chosen = fitting_columns([width + 2 for width in widths], room + 2, [header.index(name) for name in important])
     for line in [list(header), *lines]:
         cells = [
             line[place].rjust(widths[place]) if place >= len(header) - numbers else line[place].ljust(widths[place])

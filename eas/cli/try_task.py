@@ -47,7 +47,7 @@ def try_task(task: str | None, config: Path | None, as_json: bool, **given: Any)
     it. Nothing is recorded. Exits with 1 if the code or its QC failed.
     """
     registry = load_registry()
-    described = _described(task, config, registry, given)
+    described = _read_task(task, config, registry, given)
     task_type = _runnable(registry, described.task)
     worker_type = registry.worker_types[task_type.worker_type]
     inputs, outputs = described.inputs, described.outputs
@@ -77,7 +77,7 @@ def try_task(task: str | None, config: Path | None, as_json: bool, **given: Any)
             result = executor.run(work)
         written = _move_files(work, result, outputs)
     _show(result, written, as_json)
-    _compare(result, task_type)
+    _warn_about_metadata(result, task_type)
     return 0 if result.passed else 1
 
 
@@ -107,7 +107,7 @@ def _json(text: str) -> Any:
         return text  # strings may be given without quotes
 
 
-def _described(task: str | None, config: Path | None, registry: Registry, given: dict[str, Any]) -> Configuration:
+def _read_task(task: str | None, config: Path | None, registry: Registry, given: dict[str, Any]) -> Configuration:
     """Return the task to try: the configuration's, overridden by other options."""
     if (task is None) == (config is None):
         raise RequestError("give either a task type or --config FILE", hint="eas try verify --input lightcurve=lc.gz")
@@ -163,7 +163,7 @@ def _move_files(work: Work, result: AttemptResult, outputs: Mapping[str, Path]) 
     return written
 
 
-def _compare(result: AttemptResult, task_type: TaskType) -> None:
+def _warn_about_metadata(result: AttemptResult, task_type: TaskType) -> None:
     """Warn if the returned metadata differ from the declared ones, against which chains are checked."""
     declared = task_type.declared_metadata()
     if declared is not None and result.passed:

@@ -38,6 +38,6 @@ def worker(
         )
         running = app.worker(options)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: running.leave("received a signal"))
+            signal.signal(number, lambda *_: running.stop("received a signal"))
         stats = running.run()
     echo(f"worker {running.worker_id} exited: {stats.done} done, {stats.failed} failed, {stats.lost} lost")

@@ -19,7 +19,7 @@ LOG = logging.getLogger("eas.filestore")
 
 VERSIONS = ".versions"
 STAGING = ".staging"
-HINT = "restore the store's files, or run its maker again with --if-exists replace"
+RESTORE_HINT = "restore the store's files, or run its maker again with --if-exists replace"
 
 
 class FileStore(ABC):
@@ -75,15 +75,15 @@ class FileStore(ABC):
         version = f"{VERSIONS}/{attempt_id}-{uuid.uuid4().hex[:8]}/{file_name}"
         store_path = join(working_directory, version)
         size, digest = measure(source)
-        self._take(source, store_path)
+        self._store(source, store_path)
         return NewVersion(semantic, file_name, store_path, size, digest)
 
     @abstractmethod
-    def _take(self, source: Path, store_path: str) -> None:
+    def _store(self, source: Path, store_path: str) -> None:
         """Move ``source`` to ``store_path``; when this returns it is stored durably."""
 
     @abstractmethod
-    def fetch(self, version: StoredVersion, folder: Path) -> Path:
+    def local_copy(self, version: StoredVersion, folder: Path) -> Path:
         """Return the path to read a version from: in the store itself, or a copy in the local ``folder``.
 
         ``folder`` need not exist. Raises ChecksumError if the version differs from the recorded checksum, StoreError
@@ -135,7 +135,7 @@ def published_path(working_directory: str, file_name: str) -> str:
 def missing(version: StoredVersion) -> ChecksumError:
     """Return the error for a recorded version that is missing from the store."""
     return ChecksumError(
-        f"the file product {version.file_name} is missing from the store: {version.store_path}", hint=HINT
+        f"the file product {version.file_name} is missing from the store: {version.store_path}", hint=RESTORE_HINT
     )
 
 
@@ -146,7 +146,7 @@ def verify(path: Path, version: StoredVersion) -> None:
         raise ChecksumError(
             f"the file product {version.file_name} was changed in the store: {version.store_path} has {size} bytes "
             f"and SHA-256 {digest[:12]}..., recorded were {version.size} and {version.sha256[:12]}...",
-            hint=HINT,
+            hint=RESTORE_HINT,
         )
 
 

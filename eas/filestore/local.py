@@ -47,7 +47,7 @@ class LocalFileStore(FileStore):
                 hint="check the owner of that folder and the free disk space, or set EAS_STORE_URL or EAS_DATA_DIR",
             ) from None
 
-    def _take(self, source: Path, store_path: str) -> None:
+    def _store(self, source: Path, store_path: str) -> None:
         target = self._inside(store_path)
         target.parent.mkdir(parents=True, exist_ok=True)
         source.chmod(0o444)
@@ -55,7 +55,7 @@ class LocalFileStore(FileStore):
         source.replace(target)
         _sync(target.parent)
 
-    def fetch(self, version: StoredVersion, folder: Path) -> Path:
+    def local_copy(self, version: StoredVersion, folder: Path) -> Path:
         """Return the version's path in the store. Raises ChecksumError where it is not as SQL recorded it."""
         path = self.root / version.store_path
         if not path.is_file():

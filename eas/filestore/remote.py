@@ -27,9 +27,9 @@ from eas.model import NewVersion, StoredVersion
 LOG = logging.getLogger("eas.filestore")
 T = TypeVar("T")
 
-ATTEMPTS = 5
+MAX_TRIES = 5
 """Maximum number of tries of a request that fails in transit, with waits of 0.5, 1, 2 and 4 s in between."""
-REFUSALS = (
+PERMANENT_ERRORS = (
     FileNotFoundError,
     PermissionError,
     IsADirectoryError,
@@ -39,7 +39,7 @@ REFUSALS = (
     ftplib.error_perm,
 )
 """Errors that a reachable store returns: retrying does not help."""
-FLAT = frozenset(["s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "ossfs", "tos", "obs"])
+OBJECT_STORES = frozenset(["s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "ossfs", "tos", "obs"])
 """Object stores: they have no folders (creating one may create a bucket), and writes are atomic."""
 
 
@@ -84,11 +84,11 @@ class RemoteFileStore(FileStore):
         probe = f".probe-{uuid.uuid4().hex[:12]}"
         with self.staging() as folder:
             (folder / "probe").write_bytes(b"EAS")
-            self._ask("be written", lambda: self._put(folder / "probe", probe))
-        self._ask("remove a file", lambda: self.files.rm_file(probe))
+            self._request("be written", lambda: self._put(folder / "probe", probe))
+        self._request("remove a file", lambda: self.files.rm_file(probe))
 
-    def _take(self, source: Path, store_path: str) -> None:
-        self._ask(f"take {store_path}", lambda: self._put(source, store_path))
+    def _store(self, source: Path, store_path: str) -> None:
+        self._request(f"take {store_path}", lambda: self._put(source, store_path))
         source.unlink()
 
     def _put(self, source: Path, store_path: str) -> None:
@@ -99,29 +99,29 @@ class RemoteFileStore(FileStore):
         if size != source.stat().st_size:
             raise OSError(f"{size} bytes of {source.stat().st_size} arrived")
 
-    def fetch(self, version: StoredVersion, folder: Path) -> Path:
+    def local_copy(self, version: StoredVersion, folder: Path) -> Path:
         """Return a verified copy of the version in ``folder``; reuse a copy that exists already."""
         key = hashlib.sha256(version.store_path.encode()).hexdigest()[:16]
         target = folder / key / Path(version.file_name).name
         if target.exists() and measure(target) == (version.size, version.sha256):
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        arriving = target.with_name(f".{key}")
+        temporary = target.with_name(f".{key}")
         try:
-            self._ask(f"give {version.store_path}", lambda: self.files.get_file(version.store_path, str(arriving)))
+            self._request(f"give {version.store_path}", lambda: self.files.get_file(version.store_path, str(temporary)))
         except StoreError:
             if self._exists(version.store_path):
                 raise
             raise missing(version) from None
-        verify(arriving, version)
-        arriving.chmod(0o444)
-        arriving.replace(target)
+        verify(temporary, version)
+        temporary.chmod(0o444)
+        temporary.replace(target)
         return target
 
     def set_published_name(self, working_directory: str, file_name: str, store_path: str) -> None:
         """Make the published name a copy of the version at ``store_path``."""
         target = published_path(working_directory, file_name)
-        self._ask(f"show {target}", lambda: self._publish(store_path, target))
+        self._request(f"show {target}", lambda: self._publish(store_path, target))
 
     def _publish(self, store_path: str, target: str) -> None:
         if self._flat:
@@ -153,12 +153,12 @@ class RemoteFileStore(FileStore):
         """Remove the copy that is the published name."""
         target = published_path(working_directory, file_name)
         if self._exists(target):
-            self._ask(f"remove {target}", lambda: self.files.rm_file(target))
+            self._request(f"remove {target}", lambda: self.files.rm_file(target))
 
     def discard(self, version: NewVersion) -> None:
         """Remove a version that was not recorded; a failure is only logged, as the version merely takes space."""
         try:
-            self._ask(f"remove {version.store_path}", lambda: self.files.rm_file(version.store_path))
+            self._request(f"remove {version.store_path}", lambda: self.files.rm_file(version.store_path))
         except EASError as error:
             if self._exists(version.store_path):
                 LOG.warning("%s", error)
@@ -168,41 +168,43 @@ class RemoteFileStore(FileStore):
 
     def _exists(self, store_path: str) -> bool:
         with contextlib.suppress(ServiceError):
-            return bool(self._ask(f"look for {store_path}", lambda: self.files.exists(store_path)))
+            return bool(self._request(f"look for {store_path}", lambda: self.files.exists(store_path)))
         return True  # assume that it exists if the store cannot be reached
 
     def _make_folder(self, path: str) -> None:
         if not self._flat:
             self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
 
-    def _ask(self, what: str, request: Callable[[], T]) -> T:
+    def _request(self, what: str, request: Callable[[], T]) -> T:
         """Make a request, again where it may have failed in transit."""
         tries = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=stop_after_attempt(MAX_TRIES),
             wait=wait_exponential(multiplier=0.5, max=8) + wait_random(0, 0.5),
-            retry=retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, REFUSALS)),
-            before_sleep=self._tell,
+            retry=retry_if_exception(
+                lambda error: isinstance(error, Exception) and not isinstance(error, PERMANENT_ERRORS)
+            ),
+            before_sleep=self._log_retry,
             reraise=True,
         )
         try:
             return tries(request)
-        except REFUSALS as error:
+        except PERMANENT_ERRORS as error:
             raise StoreError(
-                f"the file store {self.name} cannot {what}: {self._said(error)}",
+                f"the file store {self.name} cannot {what}: {self._masked_error(error)}",
                 hint="check that its bucket or folder exists and what its credentials permit (EAS_STORE_OPTIONS)",
             ) from error
         except Exception as error:
             # Not chained: the client's own traceback may contain secrets that the message masks.
             raise ServiceError(
-                f"the file store {self.name} cannot {what}: {self._said(error)}",
+                f"the file store {self.name} cannot {what}: {self._masked_error(error)}",
                 hint="check that its server runs; tasks whose outputs could not be stored run again",
             ) from None
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        LOG.warning("the file store %s: %s; retrying", self.name, self._said(error))
+        LOG.warning("the file store %s: %s; retrying", self.name, self._masked_error(error))
 
-    def _said(self, error: BaseException | None) -> str:
+    def _masked_error(self, error: BaseException | None) -> str:
         return _masked(error, self._secrets)
 
 
@@ -210,7 +212,7 @@ def open_remote(url: str, options: dict[str, Any], scratch: Path) -> RemoteFileS
     """Return the store at an fsspec URL. Raises what ``open_files`` raises."""
     protocol = url.split("://", 1)[0].rsplit("::", maxsplit=1)[-1]
     files = open_files(url, options)
-    return RemoteFileStore(files, url, scratch, flat=protocol in FLAT, secrets=tuple(_texts(options)))
+    return RemoteFileStore(files, url, scratch, flat=protocol in OBJECT_STORES, secrets=tuple(_texts(options)))
 
 
 def open_files(url: str, options: dict[str, Any]) -> DirFileSystem:

@@ -29,7 +29,7 @@ OF_COLUMNS: Final = ("ttype", "tform", "tunit", "tdisp", "tnull", "tdim", "tscal
 """Header keywords that describe a column when a number follows them."""
 FAR_FROM_ONE: Final = 0.1
 """Maximum deviation of a median flux from 1: beyond it, the fluxes are taken to be in other units."""
-LONGEST: Final = 200
+MAX_TEXT_CHARS: Final = 200
 """Maximum number of characters kept of a metadata text."""
 
 
@@ -196,12 +196,12 @@ def _scalars(metadata: Mapping[str, Any], notes: list[str]) -> dict[str, Scalar]
         if hasattr(plain, "item") and np.ndim(plain) == 0:
             plain = plain.item()
         if isinstance(plain, str):
-            plain = plain.strip()[:LONGEST]
+            plain = plain.strip()[:MAX_TEXT_CHARS]
         elif isinstance(plain, float) and not math.isfinite(plain):
             plain = None
         # A line break in a name would break the comment line in the light curve file.
         if name and name.isprintable() and isinstance(plain, str | int | float) and plain != "":
-            known, scalar = comments.typed(name, plain, notes)
+            known, scalar = comments.convert(name, plain, notes)
             found[known] = scalar
     return found
 

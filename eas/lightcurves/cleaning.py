@@ -16,8 +16,8 @@ from eas.lightcurves.lightcurve import BAD, BoolArray, FloatArray, LightCurve, L
 from eas.lightcurves.statistics import robust_scatter
 from eas.model import Scalar
 
-FEWEST_SAMPLES: Final = 3
-LEVEL_TO_SCATTER: Final = 3.0
+MIN_SAMPLES: Final = 3
+MIN_LEVEL_TO_SCATTER: Final = 3.0
 """Minimum ratio of median flux to scatter; below it, the data do not include the star's own flux."""
 SCALE_TOLERANCE: Final = 0.01
 """Maximum deviation of the median flux from 1 that is not reported."""
@@ -27,9 +27,9 @@ OUTLIER_WINDOW: Final = 9
 """Number of samples of the running median to which outliers are compared."""
 ISOLATED: Final = 0.2
 """Maximum deviation of the samples next to low outliers, as a fraction of the outliers' deviation."""
-SHORTEST_TRANSIT: Final = 0.05
+MIN_TRANSIT_DURATION: Final = 0.05
 """Shortest transit that is searched by default [days]; low samples for less than half of it are outliers."""
-SEGMENT_GAP: Final = 0.75
+MIN_SEGMENT_GAP: Final = 0.75
 """Shortest gap between two segments of a light curve [days]."""
 SEGMENT_LENGTH: Final = 5.0
 """Minimum length of a segment with its own level [days]: much longer than any transit."""
@@ -43,13 +43,13 @@ UNCERTAINTY_RATIO: Final = 3.0
 """Scatter and median uncertainty that differ by more than this factor are reported."""
 ROWS_PER_BLOCK: Final = 65536
 
-FLAGGED: Final = "flagged bad"
+REASON_FLAGGED: Final = "flagged bad"
 TIME_NOT_FINITE: Final = "time not finite"
 FLUX_NOT_FINITE: Final = "flux not finite"
 NOT_POSITIVE: Final = "flux not above 0"
-OUTLIER: Final = "outlier"
+REASON_OUTLIER: Final = "outlier"
 
-GIVEN: Final = "given"
+SOURCE_GIVEN: Final = "given"
 PARTLY_GIVEN: Final = "given in part"
 ESTIMATED: Final = "scatter of the fluxes"
 
@@ -115,14 +115,16 @@ def clean(lightcurve: LightCurve) -> Cleaned:
     require_increasing_times(kept.times)
     level = _level(kept.fluxes)
     kept = kept.select(_drop(kept.fluxes > 0, NOT_POSITIVE, dropped))
-    kept = kept.select(_drop(~_outliers(kept), OUTLIER, dropped))
+    kept = kept.select(_drop(~_outliers(kept), REASON_OUTLIER, dropped))
     require_samples(kept, dropped)
-    levels, levelled = _segment_levels(kept, level)
+    levels, normalised_segments = _segment_levels(kept, level)
     assumptions = [f"{count} of {len(lightcurve)} samples are dropped: {why}" for why, count in dropped.items()]
     if abs(level - 1) > SCALE_TOLERANCE:
         assumptions.append(f"the fluxes are divided by their median, {level:g}")
-    if levelled:
-        assumptions.append(f"{levelled} segments between gaps are divided by their own medians, which differ")
+    if normalised_segments:
+        assumptions.append(
+            f"{normalised_segments} segments between gaps are divided by their own medians, which differ"
+        )
     with np.errstate(over="ignore"):
         fluxes = kept.fluxes / levels
     scatter = robust_scatter(fluxes)
@@ -141,7 +143,7 @@ def clean(lightcurve: LightCurve) -> Cleaned:
     )
 
 
-def flag_unmeasured(lightcurve: LightCurve) -> tuple[LightCurve, int]:
+def flag_invalid_fluxes(lightcurve: LightCurve) -> tuple[LightCurve, int]:
     """Return ``lightcurve`` with flux values that cannot be measurements flagged bad, and their number.
 
     These are fluxes that are not finite or not above 0; of a light curve without the flux of its star
@@ -150,7 +152,7 @@ def flag_unmeasured(lightcurve: LightCurve) -> tuple[LightCurve, int]:
     fluxes = lightcurve.fluxes
     odd = lightcurve.good & ~np.isfinite(fluxes)
     measured = lightcurve.good & np.isfinite(fluxes) & (fluxes != 0)
-    if measured.any() and np.median(fluxes[measured]) > LEVEL_TO_SCATTER * robust_scatter(fluxes[measured]):
+    if measured.any() and np.median(fluxes[measured]) > MIN_LEVEL_TO_SCATTER * robust_scatter(fluxes[measured]):
         odd = lightcurve.good & ~(fluxes > 0)
     count = int(np.count_nonzero(odd))
     return lightcurve.evolve(flags=np.where(odd, BAD, lightcurve.flags)) if count else lightcurve, count
@@ -163,7 +165,7 @@ def summary(dropped: Mapping[str, int]) -> str:
 
 def require_samples(lightcurve: LightCurve, dropped: Mapping[str, int]) -> None:
     """Raise LightCurveError where too few samples are left."""
-    if len(lightcurve) < FEWEST_SAMPLES:
+    if len(lightcurve) < MIN_SAMPLES:
         raise LightCurveError(
             f"only {len(lightcurve)} good samples are left (dropped: {summary(dropped)})",
             hint="raise lc_duration, or check the flags and fluxes of the light curve",
@@ -172,7 +174,7 @@ def require_samples(lightcurve: LightCurve, dropped: Mapping[str, int]) -> None:
 
 def _measured(lightcurve: LightCurve, dropped: dict[str, int]) -> BoolArray:
     """Return a mask of the samples that are measurements: good, finite and not 0; shape (n,)."""
-    kept = _drop(lightcurve.good, FLAGGED, dropped)
+    kept = _drop(lightcurve.good, REASON_FLAGGED, dropped)
     for reason, fine in (
         (TIME_NOT_FINITE, np.isfinite(lightcurve.times)),
         (FLUX_NOT_FINITE, np.isfinite(lightcurve.fluxes)),
@@ -190,7 +192,7 @@ def _drop(kept: BoolArray, reason: str, dropped: dict[str, int]) -> BoolArray:
 
 def _level(fluxes: FloatArray) -> float:
     level, scatter = float(np.median(fluxes)), robust_scatter(fluxes)
-    if not level > LEVEL_TO_SCATTER * scatter:
+    if not level > MIN_LEVEL_TO_SCATTER * scatter:
         raise LightCurveError(
             f"the median flux is {level:g} and the scatter {scatter:g}: the star's own flux is not in the data",
             hint="give fluxes relative to the star's own, about 1, without their mean or median subtracted",
@@ -207,7 +209,7 @@ def _outliers(lightcurve: LightCurve) -> BoolArray:
     if limit <= np.spacing(np.max(lightcurve.fluxes)) * OUTLIER_SIGMAS:
         return np.zeros(len(lightcurve), bool)
     high: BoolArray = deviations > limit
-    longest = int(SHORTEST_TRANSIT / 2 / float(np.median(np.diff(lightcurve.times))))
+    longest = int(MIN_TRANSIT_DURATION / 2 / float(np.median(np.diff(lightcurve.times))))
     return high | _short_dips(deviations, limit, longest)
 
 
@@ -237,7 +239,7 @@ def _running_median(values: FloatArray) -> FloatArray:
 
 def _segment_levels(lightcurve: LightCurve, level: float) -> tuple[FloatArray, int]:
     """Return the level of each sample, shape (n,), and the number of segments with one of their own."""
-    edges = [0, *(np.flatnonzero(np.diff(lightcurve.times) > SEGMENT_GAP) + 1), len(lightcurve)]
+    edges = [0, *(np.flatnonzero(np.diff(lightcurve.times) > MIN_SEGMENT_GAP) + 1), len(lightcurve)]
     levels, levelled = np.full(len(lightcurve), level), 0
     for start, stop in itertools.pairwise(edges):
         part = lightcurve.fluxes[start:stop]
@@ -268,4 +270,4 @@ def _uncertainties(given: FloatArray, scatter: float) -> tuple[FloatArray, str, 
             f"the median uncertainty is {typical:.3g}, but the scatter of the fluxes {scatter:.3g}: "
             "significances are in units of the uncertainties"
         )
-    return np.where(known, given, typical), PARTLY_GIVEN if missing else GIVEN, assumptions
+    return np.where(known, given, typical), PARTLY_GIVEN if missing else SOURCE_GIVEN, assumptions

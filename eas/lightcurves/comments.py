@@ -24,7 +24,7 @@ _QUANTITY: Final = re.compile(
 _UNIT: Final = re.compile(r"[A-Za-z%][\w%./^*-]*(?: radii)?")
 
 TARGET: Final = "orbital_period"
-_TIMES: Final = {
+_TIME_UNITS: Final = {
     **dict.fromkeys(("", "d", "day", "days"), 1.0),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 1 / 24),
     **dict.fromkeys(("min", "minute", "minutes"), 1 / 1440),
@@ -32,16 +32,16 @@ _TIMES: Final = {
     **dict.fromkeys(("yr", "year", "years"), 365.25),
 }
 _RADII: Final = dict.fromkeys(("", "rjup", "r_jup", "jupiter radii"), 1.0)
-_SECONDS: Final = {unit: factor * 86400 for unit, factor in _TIMES.items() if unit} | {"": 1.0}
-_PURE: Final = {"": 1.0}
+_SECONDS: Final = {unit: factor * 86400 for unit, factor in _TIME_UNITS.items() if unit} | {"": 1.0}
+_DIMENSIONLESS: Final = {"": 1.0}
 NUMBERS: Final[dict[str, tuple[str, Mapping[str, float]]]] = {
-    **dict.fromkeys((TARGET, "duration", "t0"), ("days", _TIMES)),
+    **dict.fromkeys((TARGET, "duration", "t0"), ("days", _TIME_UNITS)),
     **dict.fromkeys(("star_radius", "planet_radius"), ("Jupiter radii", _RADII)),
     "semi_major_axis": ("AU", {"": 1.0, "au": 1.0}),
     "orbital_angle": ("degrees", dict.fromkeys(("", "deg", "degree", "degrees"), 1.0)),
     "sampling_cadence": ("s", _SECONDS),
-    **dict.fromkeys(("eccentricity", "impact_parameter", "noise", "mes_assume_noise", "mes"), ("", _PURE)),
-    **dict.fromkeys(("integrated_transit_power", "pixels_in_transit", "pixels_out_of_transit"), ("", _PURE)),
+    **dict.fromkeys(("eccentricity", "impact_parameter", "noise", "mes_assume_noise", "mes"), ("", _DIMENSIONLESS)),
+    **dict.fromkeys(("integrated_transit_power", "pixels_in_transit", "pixels_out_of_transit"), ("", _DIMENSIONLESS)),
 }
 """Metadata that must be numbers: name to unit, and the conversion factors of accepted units."""
 
@@ -88,14 +88,14 @@ def collect(lines: Iterable[str]) -> tuple[dict[str, Scalar], list[str]]:
             if _name(line.strip("# \t").partition("=")[0].partition(":")[0]) == TARGET:
                 warnings.append(f"the comment {line.strip()[:60]!r} is not metadata: write '# #{TARGET}=3' for 3 days")
             continue
-        name, value = typed(*pair, warnings)
+        name, value = convert(*pair, warnings)
         if name in found and found[name] != value:
             warnings.append(f"{name} is given twice: {found[name]!r} and {value!r}, which counts")
         found[name] = value
     return found, warnings
 
 
-def typed(name: str, value: Scalar, warnings: list[str]) -> tuple[str, Scalar]:
+def convert(name: str, value: Scalar, warnings: list[str]) -> tuple[str, Scalar]:
     """Return name and value converted to the required type; append changes to ``warnings``."""
     known = _name(name)
     if known not in NUMBERS:
@@ -121,20 +121,20 @@ def _name(name: str) -> str:
 
 
 def _quantity(text: str, units: Mapping[str, float]) -> float | None:
-    matched = _matched(text.strip())
+    matched = _match_quantity(text.strip())
     if not matched:
         return None
     factor = units.get((matched[2] or matched[3] or "").strip().lower())
     return None if factor is None else float(matched[1].replace(",", ".")) * factor
 
 
-def _matched(text: str) -> re.Match[str] | None:
+def _match_quantity(text: str) -> re.Match[str] | None:
     """Match a number with a unit. The length is limited, because matching long texts is slow."""
     return _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_QUANTITY else None
 
 
 def _is_quantity(text: str) -> bool:
-    matched = _matched(text.strip())
+    matched = _match_quantity(text.strip())
     if not matched:
         return False
     unit = matched[2] or matched[3]

@@ -16,8 +16,8 @@ from eas.lightcurves.lightcurve import FloatArray, LightCurveError
 SEPARATORS: Final = (";", "\t", ",", "|")
 MISSING: Final = ("", "nan", "na", "n/a", "#n/a", "null", "none", "--", "-")
 """Cells that mean "no value", in lower case."""
-TRUTHS: Final = {"true": 1.0, "false": 0.0}
-SHOWN: Final = 40
+BOOLEANS: Final = {"true": 1.0, "false": 0.0}
+MAX_SHOWN_CHARS: Final = 40
 
 
 class Table(NamedTuple):
@@ -42,14 +42,14 @@ def split(row: str, separator: str | None) -> list[str]:
 def read_table(
     name: str,
     rows: Sequence[str],
-    numbers: Sequence[int],
+    line_numbers: Sequence[int],
     headings: Sequence[str],
-    places: Mapping[str, int],
+    column_indices: Mapping[str, int],
     expected: str,
 ) -> Table:
-    """Return the columns at ``places`` of ``rows``, which have as many values as ``headings``.
+    """Return the columns at ``column_indices`` of ``rows``, which have as many values as ``headings``.
 
-    Missing values are NaN; times and flags are required. ``numbers`` are the rows' line numbers in the file
+    Missing values are NaN; times and flags are required. ``line_numbers`` are the rows' line numbers in the file
     ``name``, and ``expected`` is the hint, both for errors.
 
     Raises
@@ -62,9 +62,9 @@ def read_table(
         table = np.loadtxt(io.StringIO("\n".join(rows)), np.float64, delimiter=separator, ndmin=2, comments=None)
     except ValueError:
         table = np.empty((0, 0))
-    if table.shape == (len(rows), len(headings)) and (np.abs(table[:, places[TIME]]) < LATEST).all():
-        return Table({role: np.ascontiguousarray(table[:, place]) for role, place in places.items()})
-    return _read_slowly(name, rows, numbers, len(headings), places, expected)
+    if table.shape == (len(rows), len(headings)) and (np.abs(table[:, column_indices[TIME]]) < LATEST).all():
+        return Table({role: np.ascontiguousarray(table[:, place]) for role, place in column_indices.items()})
+    return _read_slowly(name, rows, line_numbers, len(headings), column_indices, expected)
 
 
 def _read_slowly(
@@ -97,14 +97,14 @@ def _read_slowly(
 
 def _number(role: str, text: str) -> float:
     lower = text.lower()
-    if role == FLAG and lower in TRUTHS:
-        return TRUTHS[lower]
+    if role == FLAG and lower in BOOLEANS:
+        return BOOLEANS[lower]
     if lower in MISSING and role not in (TIME, FLAG):
         return math.nan
     try:
         number = float(text)
     except ValueError:
-        raise ValueError(f"the {role} {text[:SHOWN]!r} is not a number") from None
+        raise ValueError(f"the {role} {text[:MAX_SHOWN_CHARS]!r} is not a number") from None
     if role == TIME and not abs(number) < LATEST:
         raise ValueError(f"the time is {text}")
     return number

@@ -28,7 +28,7 @@ Reader: TypeAlias = Callable[[Path], LightCurve]
 COLUMNS: Final = (columns.TIME, columns.FLUX, columns.FLAG)
 GZIP: Final = b"\x1f\x8b"
 EXPECTED: Final = "each line has three values: time [days], relative flux, flag (0 good)"
-LONGEST: Final = 10_000
+MAX_LINE_CHARS: Final = 10_000
 """Longest row [characters]."""
 BYTE_ORDER_MARKS: Final = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 OTHER_FORMATS: Final = {
@@ -64,8 +64,10 @@ def read(path: Path) -> LightCurve:
     content = _content(path)
     lines = _lines(_text(path, content))
     for row, number in zip(lines.rows, lines.numbers, strict=True):
-        if len(row) > LONGEST:
-            raise LightCurveError(f"{path.name}, line {number}: is longer than {LONGEST:,} characters", hint=EXPECTED)
+        if len(row) > MAX_LINE_CHARS:
+            raise LightCurveError(
+                f"{path.name}, line {number}: is longer than {MAX_LINE_CHARS:,} characters", hint=EXPECTED
+            )
     metadata, warnings = comments.collect(lines.comments)
     if not lines.rows:
         raise LightCurveError(f"{path.name}: holds no samples", hint=EXPECTED)

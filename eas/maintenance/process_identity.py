@@ -19,7 +19,7 @@ from eas.taskdb.workers import Process
 
 
 @cache
-def machine() -> str:
+def machine_id() -> str:
     """Return an identifier of this boot of this machine and this process namespace."""
     parts = [socket.gethostname()]
     try:
@@ -32,30 +32,30 @@ def machine() -> str:
 
 def this_process() -> Process:
     """Return the identity of this process, by which other processes on this machine can check it."""
-    return Process(machine(), os.getpid(), _started(psutil.Process()))
+    return Process(machine_id(), os.getpid(), _started(psutil.Process()))
 
 
 def process_name() -> str:
-    """Return a unique name for this process as the owner of a lease; ``is_gone`` tests such names.
+    """Return a unique name for this process as the owner of a lease; ``is_dead_here`` tests such names.
 
     At most 60 characters: the machine (hashed), process number and start, and something random.
     """
-    return f"{_own_prefix()}:{uuid.uuid4().hex[:12]}"
+    return f"{_process_prefix()}:{uuid.uuid4().hex[:12]}"
 
 
 def reservation() -> str:
     """Return the name under which this process reserves a lease for one of its threads or children."""
-    return f"{_own_prefix()}:reserved"
+    return f"{_process_prefix()}:reserved"
 
 
-def is_gone(name: str) -> bool:
+def is_dead_here(name: str) -> bool:
     """Return whether ``name``, made by ``process_name``, belongs to a dead process of this machine."""
     place, _, rest = name.partition(":")
     pid, _, rest = rest.partition(":")
     started, _, _ = rest.partition(":")
-    if place != _short(machine()):
+    if place != _hashed(machine_id()):
         return False  # the process can only be checked on its own machine
-    return not is_alive(Process(machine(), int(pid), float(started)))
+    return not is_alive(Process(machine_id(), int(pid), float(started)))
 
 
 def _started(process: psutil.Process) -> float:
@@ -70,12 +70,12 @@ def _started(process: psutil.Process) -> float:
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def _own_prefix() -> str:
+def _process_prefix() -> str:
     process = this_process()
-    return f"{_short(process.machine)}:{process.pid}:{process.started:.2f}"
+    return f"{_hashed(process.machine)}:{process.pid}:{process.started:.2f}"
 
 
-def _short(place: str) -> str:
+def _hashed(place: str) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 

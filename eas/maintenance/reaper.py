@@ -10,7 +10,7 @@ from eas.queues.base import JobQueue
 from eas.taskdb import periodic_locks, stalls, workers
 from eas.taskdb.engine import TaskDatabase
 
-LONGEST_INTERVAL = 10.0
+MAX_REAP_INTERVAL = 10.0
 """Maximum time [s] between two searches for stalled and lost attempts, by any process."""
 
 
@@ -19,15 +19,15 @@ def run_due(database: TaskDatabase, queue: JobQueue, lease: float, store: FileSt
 
     With a file store it also publishes the products of killed workers.
     """
-    interval = min(lease / 2, LONGEST_INTERVAL)
+    interval = min(lease / 2, MAX_REAP_INTERVAL)
     if periodic_locks.acquire(database, "reap", interval):
         reap(database, queue, lease)
     if periodic_locks.acquire(database, "sweep", interval):
-        queue.sweep()
+        queue.republish_lost()
     if store is not None and periodic_locks.acquire(database, "show names", interval):
         publish.republish(database, store)
     if periodic_locks.acquire(database, "forget commits", 60.0):
-        periodic_locks.forget_commits(database)
+        periodic_locks.delete_old_tokens(database)
 
 
 def reap(database: TaskDatabase, queue: JobQueue, lease: float) -> int:
@@ -43,7 +43,7 @@ def reap(database: TaskDatabase, queue: JobQueue, lease: float) -> int:
     since = now - lease if uptime is None or uptime > lease else 0.0
 
     def look(connection: Connection) -> tuple[list[str], bool]:
-        here = workers.alive_on(connection, process_identity.machine())
+        here = workers.alive_on(connection, process_identity.machine_id())
         gone = [worker for worker, process in here.items() if not process_identity.is_alive(process)]
         return gone, stalls.silent(connection, since)
 

@@ -72,10 +72,10 @@ def _cancel(connection: Connection, job_id: int, now: float) -> tuple[Cancelled,
     ended = job.state if JobState(job.state).final else job_changes.final_root_state(connection, job_id)
     if ended is not None:
         raise RequestError(f"job {job_id} ({job.name}) has already ended: {ended}", hint="there is nothing to cancel")
-    rows = job_changes.open_attempts(connection, job_id, attempts.OPEN)
-    job_changes.take_off(connection, rows, now)
+    rows = job_changes.open_attempts(connection, job_id, attempts.UNFINISHED_STATES)
+    job_changes.withdraw_attempts(connection, rows, now)
     count = job_changes.cancel_tasks(connection, job_id, now)
-    job_changes.changed(connection, job_id)
+    job_changes.increment_revision(connection, job_id)
     queued = [row for row in rows if row.state == AttemptState.QUEUED]
     outcome = Cancelled(job_id, job.name, len(queued), len(rows) - len(queued), count)
     return outcome, sorted({row.task_type for row in queued})

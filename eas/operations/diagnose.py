@@ -55,7 +55,7 @@ def check_database(settings: Settings) -> list[Finding]:
         if not os.access(folder, os.W_OK | os.X_OK):
             return [problem(f"the folder {folder} cannot be written", "choose another one: EAS_HOME")]
         return [note(f"there is no database yet: {url.database}", "`eas db init`, or the first `eas run`, creates it")]
-    with closing(TaskDatabase(settings.database(), patience=0)) as database:
+    with closing(TaskDatabase(settings.database(), timeout=0)) as database:
         with database.read() as connection:
             schema = migrate.current_revision(connection)
         newest = migrate.head_revision()

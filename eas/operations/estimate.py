@@ -25,7 +25,7 @@ from eas.taskdb.queries.recorded_usage import Recorded, Usage, recorded
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Quantiles:
     """Median of a quantity, with its 10 % and 90 % quantiles ``low`` and ``high``."""
 
     low: float
@@ -33,7 +33,7 @@ class Span:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Span:
+    def of(cls, values: Sequence[float]) -> Quantiles:
         """Return the quantiles of one or more values."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
@@ -63,10 +63,10 @@ class TaskTypeEstimate:
     tasks: int
     attempts: int
     same_name: bool
-    wall: Span
-    cpu: Span
-    memory: Span
-    disk: Span
+    wall: Quantiles
+    cpu: Quantiles
+    memory: Quantiles
+    disk: Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ class WorkerTypeEstimate:
     worker_type: str
     tasks: int
     attempts: int
-    busy: Span
-    cpu: Span
-    memory: Span
-    disk: Span
+    busy: Quantiles
+    cpu: Quantiles
+    memory: Quantiles
+    disk: Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Estimate:
     """
 
     workers: int
-    wall: Span
+    wall: Quantiles
     worker_types: tuple[WorkerTypeEstimate, ...]
     task_types: tuple[TaskTypeEstimate, ...]
     guesses: tuple[str, ...]
@@ -132,7 +132,7 @@ class Estimate:
 
 HEADER = ("worker type", "tasks", "CPU time", "range", "memory", "disk", "attempts")
 """Columns of `worker_type_rows`; the range is that of the CPU time."""
-IMPORTANT = ("worker type", "tasks", "CPU time", "memory", "disk")
+COLUMN_PRECEDENCE = ("worker type", "tasks", "CPU time", "memory", "disk")
 """Columns that are kept on narrow terminals, most important first."""
 
 
@@ -159,11 +159,11 @@ def worker_type_rows(estimate: Estimate) -> list[tuple[str, ...]]:
     ]
 
 
-def _times(span: Span) -> str:
+def _times(span: Quantiles) -> str:
     return f"{duration_text(span.median)} ({_range(span)})" if span.low != span.high else duration_text(span.median)
 
 
-def _range(span: Span) -> str:
+def _range(span: Quantiles) -> str:
     return f"{duration_text(span.low)} to {duration_text(span.high)}"
 
 
@@ -216,12 +216,12 @@ def _counted(groups: Iterable[TaskGroup]) -> Counter[str]:
     return counts
 
 
-def _wall_clock(groups: Sequence[TaskGroup], walls: Mapping[str, Span], workers: int) -> Span:
+def _wall_clock(groups: Sequence[TaskGroup], walls: Mapping[str, Quantiles], workers: int) -> Quantiles:
     """Return the simulated wall time with the low, median and high durations of all tasks."""
     low = [walls[each.task_type].low if each.task_type and each.certain else None for each in groups]
     median = [walls[each.task_type].median if each.task_type else None for each in groups]
     high = [walls[each.task_type].high if each.task_type else None for each in groups]
-    return Span(*(makespan(groups, durations, workers) for durations in (low, median, high)))
+    return Quantiles(*(makespan(groups, durations, workers) for durations in (low, median, high)))
 
 
 def _of_type(name: str, least: int, most: int, found: Mapping[str, Recorded], registry: Registry) -> TaskTypeEstimate:
@@ -235,7 +235,7 @@ def _of_type(name: str, least: int, most: int, found: Mapping[str, Recorded], re
         most,
         len(known.attempts) if known else 0,
         known is not None and known.same_name,
-        *(Span.of([each[place] for each in used]) for place in range(len(Usage._fields))),
+        *(Quantiles.of([each[place] for each in used]) for place in range(len(Usage._fields))),
     )
 
 
@@ -263,10 +263,10 @@ def _of_worker_type(name: str, types: Iterable[TaskTypeEstimate]) -> WorkerTypeE
     )
 
 
-def _total(spans: Iterable[tuple[TaskTypeEstimate, Span]]) -> Span:
+def _total(spans: Iterable[tuple[TaskTypeEstimate, Quantiles]]) -> Quantiles:
     """Return the sum over all tasks; ``low`` leaves out tasks that may not run."""
     parts = [(each.least * span.low, each.tasks * span.median, each.tasks * span.high) for each, span in spans]
-    return Span(*(sum(column) for column in zip(*parts, strict=True)))
+    return Quantiles(*(sum(column) for column in zip(*parts, strict=True)))
 
 
 def _guesses(types: Sequence[TaskTypeEstimate], leaves: Bounds) -> Iterator[str]:

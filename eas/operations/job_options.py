@@ -51,13 +51,13 @@ class SubmitOptions:
 
     def __post_init__(self) -> None:
         if self.if_exists not in CHOICES:
-            raise RequestError(f"unknown choice {self.if_exists!r}", hint=f"choose one of {', '.join(CHOICES)}")
+            raise RequestError(f"the job's if_exists is {self.if_exists!r}", hint=f"give one of {', '.join(CHOICES)}")
         for name, (least, most) in BOUNDS.items():
             if not least <= getattr(self, name) <= most:
                 what = f"the job's {name} is {getattr(self, name)!r}"
                 raise RequestError(what, hint=f"give a number from {least} to {most}")
 
     @property
-    def known_seed(self) -> str:
+    def planning_seed(self) -> str:
         """The seed, or ``PLANNING_SEED`` if none is given."""
         return PLANNING_SEED if self.seed is None else self.seed

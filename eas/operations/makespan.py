@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-ROUNDS = 200
+MIN_ROUNDS = 200
 """Minimum number of rounds in which the workers run a large group: limits the error to 1/200 of its duration."""
 
 
@@ -46,7 +46,7 @@ def makespan(groups: Sequence[Group], durations: Sequence[float | None], workers
 
 
 @dataclass(slots=True)
-class _State:
+class _GroupProgress:
     """A group's tasks: how many are ready or further, how many are done, and what they wait for."""
 
     count: int
@@ -60,13 +60,13 @@ class _State:
 
 class _Simulation:
     def __init__(self, groups: Sequence[Group], durations: Sequence[float | None], workers: int) -> None:
-        self._states = [_State(each.count, each.waits_for) for each in groups]
+        self._states = [_GroupProgress(each.count, each.waits_for) for each in groups]
         for number, each in enumerate(self._states):
             for before in each.waits_for:
                 self._states[before].followers.append(number)
         self._durations = durations
         self._free = workers
-        self._at_once = [max(1, each.count // (ROUNDS * workers)) for each in groups]
+        self._tasks_per_worker = [max(1, each.count // (MIN_ROUNDS * workers)) for each in groups]
         self._ready: deque[tuple[int, int]] = deque()
         self._running: list[tuple[float, int, int, int]] = []
 
@@ -92,7 +92,7 @@ class _Simulation:
             number, count = self._ready.popleft()
             duration = self._durations[number]
             assert duration is not None
-            each = min(self._at_once[number], -(-count // self._free))
+            each = min(self._tasks_per_worker[number], -(-count // self._free))
             tasks = min(count, each * self._free)
             workers = -(-tasks // each)
             if tasks < count:
@@ -111,7 +111,7 @@ class _Simulation:
                 if state.waits_for[state.slowest] == number and (more := self._newly_ready(state)):
                     finished += self._release(follower, more)
 
-    def _newly_ready(self, state: _State) -> int:
+    def _newly_ready(self, state: _GroupProgress) -> int:
         """Return how many more tasks of a group have become ready; update ``slowest``."""
         least, first, places = 2.0, state.slowest, len(state.waits_for)
         for step in range(places):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import Connection, select
 
 from eas.errors import ServiceError, UnknownTaskTypeError
-from eas.names import nearest
+from eas.names import closest_names
 from eas.queues.base import JobQueue
 from eas.taskdb import queue_settings, tables
 from eas.taskdb.engine import TaskDatabase
@@ -44,9 +44,11 @@ def resume(database: TaskDatabase, queue: JobQueue, task_types: Iterable[str] | 
     resumed = database.transact(work)
     if resumed:
         try:
-            queue.sweep()
+            queue.republish_lost()
         except ServiceError as error:
-            LOG.warning("workers were not notified; they find queued attempts at the next sweep: %s", error.what)
+            LOG.warning(
+                "workers were not notified; they find queued attempts after the next maintenance pass: %s", error.what
+            )
     return resumed
 
 
@@ -62,6 +64,6 @@ def _known(connection: Connection, wanted: Collection[str] | None) -> list[str]:
         return known
     for name in wanted:
         if name not in known:
-            near = nearest(name, known, cutoff=0.5) or known
+            near = closest_names(name, known, cutoff=0.5) or known
             raise UnknownTaskTypeError(f"there is no queue of the task type {name!r}", hint=f"e.g. {', '.join(near)}")
     return sorted(set(wanted))

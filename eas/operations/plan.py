@@ -8,12 +8,12 @@ from pathlib import PurePath
 from sqlalchemy import Connection
 
 from eas import column_sizes
-from eas.chains.bounds import check_option
 from eas.chains.expansion import Expander
-from eas.chains.folded_plan import Folded, folded
+from eas.chains.folded_plan import FoldedPlan, fold
 from eas.chains.grammar import Chain, parse_chain
 from eas.chains.paths import check_relative_path
 from eas.chains.plan import Plan, plan
+from eas.chains.text_limits import check_option
 from eas.errors import ChainError, Problem, RequestError, StorePathError
 from eas.operations.job_options import SubmitOptions
 from eas.registry import Registry
@@ -29,8 +29,8 @@ def names_of(chain: Chain, registry: Registry, options: SubmitOptions) -> tuple[
     Raises ChainError if the chain gives an expression that cannot be evaluated, RequestError for an option
     that the job cannot hold.
     """
-    check_option(options.known_seed, "seed", "--seed")
-    given, directory = Expander(chain, registry, options.known_seed).names()
+    check_option(options.planning_seed, "seed", "--seed")
+    given, directory = Expander(chain, registry, options.planning_seed).names()
     if options.job_name is not None:
         given = check_option(options.job_name, "job_name", "--job-name")
     name = given or PurePath(chain.source).stem.strip()[: column_sizes.NAME] or "job"
@@ -47,14 +47,14 @@ def plan_chain(chain: Chain, registry: Registry, options: SubmitOptions | None =
     """Return the plan of a chain. Raises ChainError with all problems of the chain as a whole."""
     options = options or SubmitOptions()
     job_name, working_directory = names_of(chain, registry, options)
-    return plan(chain, registry, options.known_seed, job_name=job_name, working_directory=working_directory)
+    return plan(chain, registry, options.planning_seed, job_name=job_name, working_directory=working_directory)
 
 
-def fold_chain(chain: Chain, registry: Registry) -> Folded:
+def fold_chain(chain: Chain, registry: Registry) -> FoldedPlan:
     """Return the folded plan of a chain, for its diagram. Raises ChainError as `plan_chain` does."""
     options = SubmitOptions()
     job_name, working_directory = names_of(chain, registry, options)
-    return folded(chain, registry, options.known_seed, job_name=job_name, working_directory=working_directory)
+    return fold(chain, registry, options.planning_seed, job_name=job_name, working_directory=working_directory)
 
 
 def require_no_warnings(chain: Chain, planned: Plan) -> None:

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from eas.filestore import FileStore
 from eas.model import NewVersion
 from eas.taskdb import prune as statements
 from eas.taskdb.engine import TaskDatabase
-from eas.taskdb.prune import Extent, RemovedVersion
+from eas.taskdb.prune import RemovedVersion, RowCounts
 
-PAUSE = 0.02
+WRITE_PAUSE = 0.02
 """Pause [s] after each transaction, so that other processes can write: sqlite allows one writer at a time."""
-CLOCK_MARGIN = 3600.0
+MAX_CLOCK_SKEW = 3600.0
 """Maximum clock difference between machines, and minimum age of a staging folder that is removed [s]."""
 
 
@@ -41,7 +42,7 @@ class Pruned:
 
     jobs: list[int] = field(default_factory=list)
     reduced: list[int] = field(default_factory=list)
-    removed: Extent = field(default_factory=Extent)
+    removed: RowCounts = field(default_factory=RowCounts)
     leftovers: list[str] = field(default_factory=list)
 
     @property
@@ -69,19 +70,19 @@ def plan(database: TaskDatabase, store: FileStore, before: float, *, products: b
         found = Pruned()
         for job_id in old:  # newest first, so that a job whose products only removed jobs have read can be removed, too
             made = extents[job_id].versions
-            kept = made and (not products or statements.in_busy_directory(connection, job_id))
+            kept = made and (not products or statements.directory_in_use(connection, job_id))
             if not kept and not readers.get(job_id, set()) - set(found.jobs):
                 found.jobs.append(job_id)
                 found.removed += extents[job_id]
                 continue
-            less = Extent(0, len(statements.superseded(connection, job_id)), extents[job_id].log_entries)
+            less = RowCounts(0, len(statements.superseded_attempts(connection, job_id)), extents[job_id].log_entries)
             if any(less):
                 found.reduced.append(job_id)
                 found.removed += less
         return found
 
     found = database.fetch(look)
-    found.leftovers = [str(folder) for folder in leftovers(database, store)]
+    found.leftovers = [str(folder) for folder in orphaned_staging_folders(database, store)]
     return found
 
 
@@ -100,21 +101,22 @@ def prune(database: TaskDatabase, store: FileStore, before: float, *, products: 
     done = Pruned()
     for job_id in chosen.jobs:
         now = database.now()
-        if database.transact(lambda c, j=job_id, t=now: statements.reserve(c, j, before, t, products=products)):  # type: ignore[misc]
+        mark = partial(statements.mark_for_removal, job_id=job_id, before=before, now=now, products=products)
+        if database.transact(mark):
             done.removed += _remove(database, store, job_id)
             done.jobs.append(job_id)
     for job_id in chosen.reduced:
         log = _in_chunks(database, statements.remove_log, job_id)
         attempts = _in_chunks(database, statements.remove_superseded, job_id)
-        done.removed += Extent(0, attempts, log)
+        done.removed += RowCounts(0, attempts, log)
         done.reduced.append(job_id)
-    for folder in leftovers(database, store):
+    for folder in orphaned_staging_folders(database, store):
         shutil.rmtree(folder, ignore_errors=True)
         done.leftovers.append(str(folder))
     return done
 
 
-def _remove(database: TaskDatabase, store: FileStore, job_id: int) -> Extent:
+def _remove(database: TaskDatabase, store: FileStore, job_id: int) -> RowCounts:
     extent = database.fetch(lambda c: statements.extent(c, job_id))
     _in_chunks(database, statements.remove_log, job_id)
     _in_chunks(database, statements.remove_inputs, job_id)
@@ -125,7 +127,7 @@ def _remove(database: TaskDatabase, store: FileStore, job_id: int) -> Extent:
             _remove_file(store, version)
         if not count:
             break
-        time.sleep(PAUSE)
+        time.sleep(WRITE_PAUSE)
     _in_chunks(database, statements.remove_tasks, job_id)
     database.transact(lambda c: statements.remove_job(c, job_id))
     return extent
@@ -135,7 +137,7 @@ def _in_chunks(database: TaskDatabase, remove: Callable[[Connection, int], int],
     total = 0
     while count := database.transact(lambda c: remove(c, job_id)):
         total += count
-        time.sleep(PAUSE)
+        time.sleep(WRITE_PAUSE)
     return total
 
 
@@ -148,14 +150,14 @@ def _remove_file(store: FileStore, version: RemovedVersion) -> None:
     store.discard(NewVersion("", version.file_name, version.store_path, 0, ""))
 
 
-def leftovers(database: TaskDatabase, store: FileStore) -> list[Path]:
+def orphaned_staging_folders(database: TaskDatabase, store: FileStore) -> list[Path]:
     """Return the staging folders of this file store that no living worker can have made.
 
     A worker creates its staging folder after it has started. A folder that was last changed before the oldest
     living worker started, allowing for clock differences, therefore belongs to no living worker.
     """
     oldest = database.fetch(statements.oldest_worker)
-    limit = min(time.time(), database.now() if oldest is None else oldest) - CLOCK_MARGIN
+    limit = min(time.time(), database.now() if oldest is None else oldest) - MAX_CLOCK_SKEW
     found = []
     for folder in sorted(store.scratch.iterdir()) if store.scratch.is_dir() else []:
         try:

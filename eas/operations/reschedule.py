@@ -27,7 +27,7 @@ class Rescheduled:
     Attributes
     ----------
     jobs:
-        Job id to former state to number of tasks. The state *emptied* means that a task had been withdrawn from
+        Job id to former state to number of tasks. The state *withdrawn* means that a task had been withdrawn from
         the queue. Control tasks count only if they had not expanded, or if a cancelled job has no other task.
     names:
         Job id to job name.
@@ -103,7 +103,7 @@ class _Rescheduling:
                 todo.append(each)
         while todo:
             for other in sorted(self._blocked_by(todo.popleft())):
-                if self._put_back(other, (TaskState.BLOCKED,), emptied=False):
+                if self._reschedule_tasks(other, (TaskState.BLOCKED,), withdrawn=False):
                     todo.append(other)
         counts = {job: job_changes.by_state(former) for job, former in sorted(self.former.items())}
         return Rescheduled(counts, {job: self.names[job] for job in counts})
@@ -121,13 +121,13 @@ class _Rescheduling:
         if not explicit and (job.state == JobState.CANCELLED or not job_selection.has_failed(self.connection, job_id)):
             return False
         states = (*_FAILED, TaskState.CANCELLED) if job.state == JobState.CANCELLED else _FAILED
-        return self._put_back(job_id, states, emptied=True)
+        return self._reschedule_tasks(job_id, states, withdrawn=True)
 
-    def _put_back(self, job_id: int, states: tuple[TaskState, ...], *, emptied: bool) -> bool:
+    def _reschedule_tasks(self, job_id: int, states: tuple[TaskState, ...], *, withdrawn: bool) -> bool:
         job = job_changes.lock(self.connection, job_id)
         if job.driver == job_changes.PRUNING or (job.state == JobState.CANCELLED and TaskState.CANCELLED not in states):
             return False
-        former = job_changes.put_back(self.connection, job, states, emptied=emptied)
+        former = job_changes.reschedule_tasks(self.connection, job, states, withdrawn=withdrawn)
         if former:
             self.former.setdefault(job_id, {}).update(former)
             self.names[job_id] = job.name

@@ -107,7 +107,7 @@ def _write(
         working_directory=working_directory,
         chain=chain.text,
         source=chain.source[-500:],
-        seed=options.known_seed,
+        seed=options.planning_seed,
         if_exists=options.if_exists,
         retries=options.retries,
         backoff=options.backoff,
@@ -116,7 +116,7 @@ def _write(
         driver=driver,
         driver_seen_at=now if driver else None,
     )
-    root = Expander(chain, registry, options.known_seed).root(job_name, working_directory)
+    root = Expander(chain, registry, options.planning_seed).root(job_name, working_directory)
     task_id = tasks.reserve(connection, 1)
     new = {task_id: tasks.NewTask(None, root)}
     tasks.add(connection, job_id, new, retries=options.retries, max_stalls=options.max_stalls, now=now)

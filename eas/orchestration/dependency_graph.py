@@ -28,7 +28,7 @@ class Node:
     ----------
     spec:
         Description of the task; reduced to a ``BriefSpec`` once the task is configured and expanded.
-    waits:
+    open_dependencies:
         Number of unfinished dependencies: makers of its inputs, and siblings whose metadata it needs.
     dependants:
         Tasks that wait for this one.
@@ -36,9 +36,9 @@ class Node:
         Tasks that it depends on; kept for the edges that Prefect draws.
     open_children, bad_children:
         Number of children that are not settled, and of those that settled without success.
-    number:
+    attempt_number:
         Number of its newest attempt, 0 before the first.
-    held:
+    withdrawn:
         Whether an operator withdrew it from the queue: it stays *waiting* until it is rescheduled.
     """
 
@@ -47,14 +47,14 @@ class Node:
     spec: TaskSpec | BriefSpec
     state: TaskState = TaskState.WAITING
     reason: str | None = None
-    waits: int = 0
+    open_dependencies: int = 0
     dependants: Sequence[int] = ()
     makers: Sequence[int] = ()
     children: Sequence[int] = ()
     open_children: int = 0
     bad_children: int = 0
-    number: int = 0
-    held: bool = False
+    attempt_number: int = 0
+    withdrawn: bool = False
 
     @property
     def details(self) -> TaskSpec:
@@ -102,7 +102,7 @@ class DependencyGraph:
         tasks before their expansion, and tasks that wait for requested metadata.
     settled:
         Tasks that settled since the last ``take_settled``.
-    held:
+    withdrawn:
         Waiting tasks that an operator withdrew from the queue.
     """
 
@@ -114,7 +114,7 @@ class DependencyGraph:
         self.settled: deque[int] = deque()
         self.counts: dict[tuple[str, TaskState], int] = {}
         self.unexpanded = 0
-        self.held: set[int] = set()
+        self.withdrawn: set[int] = set()
         self._named: dict[tuple[int | None, str], list[int]] = {}
 
     def clear(self) -> None:
@@ -126,17 +126,17 @@ class DependencyGraph:
             self.ready,
             self.settled,
             self.counts,
-            self.held,
+            self.withdrawn,
         ):
             part.clear()
         self._named.clear()
         self.unexpanded = 0
 
     def add(self, node: Node) -> None:
-        """Add a task. Its dependencies are added later (``make``, ``read``, ``require``), after all new tasks."""
+        """Add a task; add its outputs, inputs and sibling dependencies after all new tasks."""
         self.nodes[node.task_id] = node
-        if node.held:
-            self.held.add(node.task_id)
+        if node.withdrawn:
+            self.withdrawn.add(node.task_id)
         self._count(node, 1)
         if node.spec.name is not None:
             self._named.setdefault((node.parent_id, node.spec.name), []).append(node.task_id)
@@ -150,7 +150,7 @@ class DependencyGraph:
         if self._may_expand(node):
             self.unexpanded += 1
 
-    def make(self, task_id: int, product_id: int) -> int | None:
+    def add_output(self, task_id: int, product_id: int) -> int | None:
         """Record that a task makes a product; return another task that makes the same one, if there is one.
 
         Each iteration of a do-while loop may make the products of the previous one again, as new versions.
@@ -165,17 +165,17 @@ class DependencyGraph:
             self._depend(self.nodes[reader], self.nodes[task_id], counted=True)
         return None
 
-    def read(self, task_id: int, product_id: int) -> None:
+    def add_input(self, task_id: int, product_id: int) -> None:
         """Record that a task reads a product; its maker may be added before or after this call."""
         node = self.nodes[task_id]
         maker = self.maker_of.get(product_id)
         if maker is not None:
             self._depend(node, self.nodes[maker])
         else:
-            node.waits += 1
+            node.open_dependencies += 1
             self.unresolved_inputs.setdefault(product_id, []).append(task_id)
 
-    def require(self, task_id: int, names: Iterable[str]) -> str | None:
+    def add_sibling_dependencies(self, task_id: int, names: Iterable[str]) -> str | None:
         """Record which earlier siblings a task depends on; return the first name that no sibling has, if any."""
         node = self.nodes[task_id]
         for name in names:
@@ -200,7 +200,7 @@ class DependencyGraph:
     def mark_ready(self, task_id: int) -> None:
         """Mark a task as ready if it has no unfinished dependency and is not withdrawn."""
         node = self.nodes[task_id]
-        if node.state is TaskState.WAITING and node.waits == 0 and not node.held:
+        if node.state is TaskState.WAITING and node.open_dependencies == 0 and not node.withdrawn:
             self.ready.append(task_id)
 
     def input_available(self, product_id: int) -> None:
@@ -223,7 +223,7 @@ class DependencyGraph:
         self.unexpanded += self._may_expand(node)
         self._count(node, 1)
 
-    def move(self, task_id: int, state: TaskState) -> None:
+    def set_state(self, task_id: int, state: TaskState) -> None:
         """Move a task to a state that is not final."""
         node = self.nodes[task_id]
         if self._may_expand(node):
@@ -231,7 +231,7 @@ class DependencyGraph:
         self._count(node, -1)
         node.state = state
         self._count(node, 1)
-        self.held.discard(task_id)
+        self.withdrawn.discard(task_id)
 
     def settle(self, task_id: int, state: TaskState, reason: str | None = None) -> None:
         """Move a task to a final state, and update its dependants and its parent."""
@@ -241,7 +241,7 @@ class DependencyGraph:
             node = self.nodes[current]
             if node.state.final:
                 continue
-            self.move(current, outcome)
+            self.set_state(current, outcome)
             node.reason = why
             self.settled.append(current)
             if outcome is TaskState.DONE:
@@ -355,11 +355,11 @@ class DependencyGraph:
                 self.settle(node.task_id, TaskState.BLOCKED, blocked_by(on))
         else:
             on.dependants = _appended(on.dependants, node.task_id)
-            node.waits += not counted
+            node.open_dependencies += not counted
 
     def _count_down(self, node: Node) -> None:
-        node.waits -= 1
-        if node.waits == 0 and node.state is TaskState.WAITING and not node.held:
+        node.open_dependencies -= 1
+        if node.open_dependencies == 0 and node.state is TaskState.WAITING and not node.withdrawn:
             self.ready.append(node.task_id)
 
     def _may_expand(self, node: Node) -> bool:

@@ -16,9 +16,9 @@ from typing import NamedTuple, Self
 from eas.orchestration.orchestrator import Event, Orchestrator
 from eas.wakeups import Listener, channel_of
 
-FIRST_WAIT, LONGEST_WAIT = 0.02, 0.25
+MIN_IDLE_WAIT, MAX_IDLE_WAIT = 0.02, 0.25
 """Wait between two steps [s]: the first after a step with events, growing to the longest while there are none."""
-SHORTEST_WAIT = 0.005
+COALESCE_WAIT = 0.005
 """Minimum wait [s] even if a wake-up reports an ended task, so that one step handles several ended tasks."""
 
 RunJob = Callable[[int, threading.Event], None]
@@ -47,7 +47,7 @@ class Driver:
     def __init__(self, orchestrator: Orchestrator, stop: threading.Event | None = None) -> None:
         self.orchestrator = orchestrator
         self.stop = stop or threading.Event()
-        self._wait = FIRST_WAIT
+        self._wait = MIN_IDLE_WAIT
         self._listener: Listener | None = None
 
     def open(self) -> None:
@@ -65,18 +65,18 @@ class Driver:
     def step(self) -> Step | None:
         """Advance the job once; None when it has ended, paused on withdrawn tasks, or ``stop`` is set."""
         job = self.orchestrator
-        if job.finished or job.paused_on_held_tasks or self.stop.is_set():
+        if job.finished or job.paused_on_withdrawn_tasks or self.stop.is_set():
             return None
         events = job.step()
-        self._wait = FIRST_WAIT if events else min(self._wait * 1.5, LONGEST_WAIT)
+        self._wait = MIN_IDLE_WAIT if events else min(self._wait * 1.5, MAX_IDLE_WAIT)
         return Step(events, 0.0 if job.finished or job.busy else self._wait)
 
     def wait(self, step: Step) -> None:
         """Wait until the next step is due; return earlier if a worker on this machine reports an ended task."""
         if step.wait > 0:
             listener = self.listener
-            time.sleep(SHORTEST_WAIT)
-            listener.wait(step.wait - SHORTEST_WAIT)
+            time.sleep(COALESCE_WAIT)
+            listener.wait(step.wait - COALESCE_WAIT)
 
     def wake(self) -> None:
         """End a ``wait`` in another thread."""
@@ -90,13 +90,13 @@ class Driver:
             raise RuntimeError("the driver is not open")
         return self._listener
 
-    def run(self, between: Callable[[Step], bool | None] = lambda step: None) -> bool:
-        """Advance the job until ``step`` returns None, or ``between``, called after each step, returns True.
+    def run(self, on_step: Callable[[Step], bool | None] = lambda step: None) -> bool:
+        """Advance the job until ``step`` returns None, or ``on_step``, called after each step, returns True.
 
-        Returns whether ``between`` ended the loop.
+        Returns whether ``on_step`` ended the loop.
         """
         while (step := self.step()) is not None:
-            if between(step):
+            if on_step(step):
                 return True
             self.wait(step)
         return False

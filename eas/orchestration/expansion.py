@@ -25,7 +25,7 @@ from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.product_claims import Registered
 from eas.taskdb.queries import job_state
 
-CHUNK = 5_000
+TASKS_PER_TRANSACTION = 5_000
 """Approximate number of tasks inserted in one transaction; the children of one control task are never split."""
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class JobExpander:
         """Rebuild the graph from the task database."""
         job = self.job.id
         rows, links, numbers = self.database.fetch(
-            lambda c: (job_state.of_job(c, job), job_state.product_links(c, job), job_state.last_numbers(c, job))
+            lambda c: (job_state.tasks_of_job(c, job), job_state.product_links(c, job), job_state.last_numbers(c, job))
         )
         files: dict[int, dict[str, dict[str, str]]] = {}
         for link in links:
@@ -64,19 +64,19 @@ class JobExpander:
             spec = _spec(row, files.get(row.id, {}), shared)
             state = TaskState(row.state)
             node = Node(row.id, row.parent_id, spec, state, row.reason)
-            node.number = numbers.get(row.id, 0)
-            node.held = row.held_at is not None and state is TaskState.WAITING
+            node.attempt_number = numbers.get(row.id, 0)
+            node.withdrawn = row.held_at is not None and state is TaskState.WAITING
             self.graph.add(node)
             if not _expands_again(node):
                 node.forget_details()
         self.root_id = rows[0].id
         directories = {row.id: row.working_directory for row in rows}
-        for link in sorted(links, key=lambda link: (_rank(self.graph.nodes[link.task_id]), link.task_id)):
+        for link in sorted(links, key=lambda link: (_maker_rank(self.graph.nodes[link.task_id]), link.task_id)):
             if link.direction == "out":
                 self._make(link.task_id, link.product_id, (directories[link.task_id], link.name))
         for link in links:
             if link.direction == "in":
-                self.graph.read(link.task_id, link.product_id)
+                self.graph.add_input(link.task_id, link.product_id)
         for row in rows:
             if row.requires != "[]":
                 self._require(self.graph.nodes[row.id], json.loads(row.requires))
@@ -93,25 +93,25 @@ class JobExpander:
         size = taken = 0
         for control in controls:
             taken += 1
-            children = self._attempt(control, self._first_children)
+            children = self._or_fail(control, self._first_children)
             if children is not None:
                 batch.append((control, children))
                 size += len(children) + 1
-            if size >= CHUNK:
+            if size >= TASKS_PER_TRANSACTION:
                 break
         return self._insert(batch), controls[taken:]
 
     def configure(self, pending: Sequence[Node]) -> None:
         """Configure tasks whose requested metadata have become available."""
         for node in pending:
-            spec = self._attempt(node, self._reconfigured)
+            spec = self._or_fail(node, self._reconfigured)
             if spec is None:
                 continue
             registered = self._write_configured(node.task_id, spec)
             self.graph.configured(node.task_id, spec)
             self._connect([node], registered, requires=False)
 
-    def repeats(self, loop: Node) -> bool:
+    def add_iteration_if_repeated(self, loop: Node) -> bool:
         """After an iteration of a do-while loop: add the next one and return True, or return False.
 
         Where the criterion cannot be evaluated, the loop is settled as failed.
@@ -122,12 +122,12 @@ class JobExpander:
         names = self.expander.repeat_names(spec)
 
         def criterion(_: Node) -> bool:
-            requested = self._requested(body, names, children=True)
+            requested = self._requested_metadata(body, names, children=True)
             return self.expander.repeat(spec, iteration, requested)
 
-        if not self._attempt(loop, criterion):
+        if not self._or_fail(loop, criterion):
             return False
-        children = self._attempt(loop, lambda _: list(self.expander.children(spec, iteration=iteration + 1)))
+        children = self._or_fail(loop, lambda _: list(self.expander.children(spec, iteration=iteration + 1)))
         return bool(children and self._insert([(loop, children)]))
 
     def _first_children(self, control: Node) -> list[TaskSpec]:
@@ -137,7 +137,7 @@ class JobExpander:
         return list(self.expander.children(spec, iteration=1 if spec.task_type == DO_WHILE else None))
 
     def _reconfigured(self, node: Node) -> TaskSpec:
-        return self.expander.reconfigure(node.details, self._requested(node, node.details.requires))
+        return self.expander.reconfigure(node.details, self._requested_metadata(node, node.details.requires))
 
     def _write_configured(self, task_id: int, spec: TaskSpec) -> Registered:
         described = fingerprint(spec, self.expander.registry, self.job.seed)
@@ -148,7 +148,7 @@ class JobExpander:
 
         return self.database.transact(work)
 
-    def _requested(
+    def _requested_metadata(
         self, node: Node, names: Sequence[str], *, children: bool = False
     ) -> dict[str, Mapping[str, object]]:
         """Return the output metadata of the siblings (or children) that a task asks for."""
@@ -163,7 +163,7 @@ class JobExpander:
         outputs = self.database.fetch(lambda c: job_state.outputs_of(c, found.values()))
         return {name: outputs.get(task_id, {}) for name, task_id in found.items()}
 
-    def _attempt(self, node: Node, work: Callable[[Node], T]) -> T | None:
+    def _or_fail(self, node: Node, work: Callable[[Node], T]) -> T | None:
         """Return what ``work`` returns for a task, or settle the task as failed and return None."""
         try:
             return work(node)
@@ -199,7 +199,7 @@ class JobExpander:
             self.graph.add(node)
         for control, _ in batch:
             if control.state is TaskState.WAITING:
-                self.graph.move(control.task_id, TaskState.RUNNING)
+                self.graph.set_state(control.task_id, TaskState.RUNNING)
             if not _expands_again(control):
                 control.forget_details()
         self._connect(nodes, registered)
@@ -207,10 +207,10 @@ class JobExpander:
 
     def _connect(self, nodes: Sequence[Node], registered: Registered, *, requires: bool = True) -> None:
         """Record dependencies of new tasks: all products made first, so that readers find them in any order."""
-        for node, product in _files(nodes, "outputs"):
+        for node, product in _task_products(nodes, "outputs"):
             self._make(node.task_id, registered.ids[product], product)
-        for node, product in _files(nodes, "inputs"):
-            self.graph.read(node.task_id, registered.ids[product])
+        for node, product in _task_products(nodes, "inputs"):
+            self.graph.add_input(node.task_id, registered.ids[product])
         for node in nodes:
             if requires:
                 self._require(node, node.details.requires)
@@ -222,7 +222,7 @@ class JobExpander:
 
     def _make(self, task_id: int, product_id: int, product: products.Product) -> None:
         """Record the maker of a product; a second maker is settled as failed."""
-        other = self.graph.make(task_id, product_id)
+        other = self.graph.add_output(task_id, product_id)
         if other is not None and self.graph.nodes[task_id].state is TaskState.WAITING:
             maker = self.graph.nodes[other]
             reason = f"two tasks make {product[1]!r} in {product[0]!r}: this one and {maker.label} (task {other})"
@@ -230,13 +230,13 @@ class JobExpander:
 
     def _require(self, node: Node, names: Sequence[str]) -> None:
         """Record which siblings a task needs; one that names an unknown sibling is settled as failed."""
-        unknown = self.graph.require(node.task_id, names)
+        unknown = self.graph.add_sibling_dependencies(node.task_id, names)
         if unknown is not None and not node.state.final:
             reason = f"requires_metadata_from names {unknown!r}, but no earlier sibling is called that"
             self.graph.settle(node.task_id, TaskState.FAILED, reason)
 
 
-def _rank(node: Node) -> int:
+def _maker_rank(node: Node) -> int:
     """Return the rank of a task among several makers of one product: tasks that have run or are in flight first."""
     if node.state in (TaskState.DONE, TaskState.QUEUED, TaskState.RUNNING):
         return 0
@@ -250,7 +250,7 @@ def _expands_again(node: Node) -> bool:
     return node.task_type == DO_WHILE and not node.state.final
 
 
-def _files(nodes: Iterable[Node], side: str) -> Iterator[tuple[Node, products.Product]]:
+def _task_products(nodes: Iterable[Node], side: str) -> Iterator[tuple[Node, products.Product]]:
     for node in nodes:
         if not node.spec.pending:
             for name in getattr(node.details, side).values():

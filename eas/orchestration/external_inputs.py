@@ -12,7 +12,7 @@ from eas.taskdb import products
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import product_status, unfinished_jobs
 
-INTERVAL = 1.0
+QUERY_INTERVAL = 1.0
 """Minimum time [s] between two queries for products of other jobs."""
 
 
@@ -21,45 +21,45 @@ class ExternalInputs:
 
     Parameters
     ----------
-    open_types:
+    dynamic_output_types:
         Task types whose products are known only once they have run.
     """
 
     def __init__(
-        self, database: TaskDatabase, graph: DependencyGraph, job_id: int, open_types: Collection[str]
+        self, database: TaskDatabase, graph: DependencyGraph, job_id: int, dynamic_output_types: Collection[str]
     ) -> None:
         self.database = database
         self.graph = graph
         self.job_id = job_id
-        self._open_types = open_types
+        self._open_types = dynamic_output_types
         self._looked = 0.0
         self._known: set[int] = set()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Reset the state after the graph was loaded again."""
         self._known.clear()
 
-    def look(self, *, idle: bool) -> bool:
+    def resolve(self, *, idle: bool) -> bool:
         """If a query is due, resolve inputs or mark them as unavailable; return whether any was settled.
 
         ``idle``: no task of the job is in flight or ready, so that none of them can make the inputs.
         """
-        due = time.monotonic() - self._looked >= INTERVAL
+        due = time.monotonic() - self._looked >= QUERY_INTERVAL
         if not due and self._known >= self.graph.unresolved_inputs.keys():
             return False
         self._looked = time.monotonic()
         self._known = set(self.graph.unresolved_inputs)
         certain = self.graph.unexpanded == 0 or idle
-        return certain and self._ask()
+        return certain and self._query()
 
-    def _ask(self) -> bool:
+    def _query(self) -> bool:
         before = len(self.graph.unresolved_inputs)
         # Evaluated before the query, so that tasks of this job which end in between are in its result.
         opening = any(node.task_type in self._open_types for node in self.graph.nodes.values() if not node.state.final)
         known, growing, names = self.database.fetch(
             lambda c: (
                 product_status.status_by_id(c, self.graph.unresolved_inputs, except_job=self.job_id),
-                unfinished_jobs.other_jobs_may_grow(c, self.job_id, self._open_types),
+                unfinished_jobs.other_jobs_may_add_products(c, self.job_id, self._open_types),
                 product_status.names(c, self.graph.unresolved_inputs),
             )
         )

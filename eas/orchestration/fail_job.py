@@ -29,11 +29,11 @@ def fail_job(database: TaskDatabase, queue: JobQueue, job_id: int, reason: str, 
 def _fail(connection: Connection, job_id: int, reason: str, revision: int, now: float) -> list[str] | None:
     # The job's row is locked before its attempts, in the order of every other writer: see ``taskdb.job_changes``.
     job = job_changes.lock(connection, job_id)
-    driven = job.driver not in (None, process_identity.process_name()) and not process_identity.is_gone(job.driver)
+    driven = job.driver not in (None, process_identity.process_name()) and not process_identity.is_dead_here(job.driver)
     if JobState(job.state).final or job.revision != revision or driven:
         return None
-    rows = job_changes.open_attempts(connection, job_id, attempts.OPEN)
-    job_changes.take_off(connection, rows, now, why=f"the job failed: {reason}")
+    rows = job_changes.open_attempts(connection, job_id, attempts.UNFINISHED_STATES)
+    job_changes.withdraw_attempts(connection, rows, now, why=f"the job failed: {reason}")
     job_changes.fail(connection, job_id, reason, now)
-    job_changes.changed(connection, job_id)
+    job_changes.increment_revision(connection, job_id)
     return sorted({row.task_type for row in rows})

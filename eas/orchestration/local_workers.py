@@ -118,8 +118,8 @@ class LocalWorkers:
                 hint=f"see {self.log_file} for the reason, then resume the job: tasks that are done do not run again",
             )
 
-    def stop(self, patience: float = 10.0) -> None:
-        """Stop the workers with SIGTERM; kill those that still run after ``patience`` seconds."""
+    def stop(self, timeout: float = 10.0) -> None:
+        """Stop the workers with SIGTERM; kill those that still run after ``timeout`` seconds."""
         self._stopping.set()
         if self._watcher.is_alive():
             self._watcher.join()
@@ -128,7 +128,7 @@ class LocalWorkers:
                 process.send_signal(signal.SIGTERM)
         for process in self.processes:
             try:
-                process.wait(patience)
+                process.wait(timeout)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

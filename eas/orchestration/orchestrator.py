@@ -39,13 +39,13 @@ from eas.taskdb import attempts, job_lease, jobs, product_claims, tasks
 from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.queries import job_state
 
-QUEUE_CHUNK = 5_000
+MAX_QUEUED_PER_TRANSACTION = 5_000
 """Maximum number of attempts queued in one transaction."""
-QUEUE_EARLY = 1_000
+QUEUE_BEFORE_EXPANSION = 1_000
 """Number of ready leaf tasks that are queued before further control tasks are expanded, so that workers start."""
-ROUND = 5_000
+MAX_READY_PER_PASS = 5_000
 """Maximum number of ready tasks handled between two writes."""
-STEP = 20_000
+MAX_QUEUED_PER_STEP = 20_000
 """Approximate number of leaf tasks queued in one step. Each step collects ended attempts and renews the lease."""
 
 
@@ -77,7 +77,7 @@ class Orchestrator:
         registry: Registry,
         job_id: int,
         *,
-        lease: float = job_lease.DURATION,
+        lease: float = job_lease.LEASE_DURATION,
     ) -> None:
         self.database = database
         self.queue = queue
@@ -93,7 +93,7 @@ class Orchestrator:
         self._written: set[int] = set()
         self._leaves: list[int] = []
         self._loops: list[int] = []
-        self._external_inputs = ExternalInputs(database, self.graph, job_id, registry.open_types())
+        self._external_inputs = ExternalInputs(database, self.graph, job_id, registry.dynamic_output_types())
 
     def open(self) -> None:
         """Take the job's lease and load the job. Raises LostLeaseError while another process drives it."""
@@ -110,7 +110,7 @@ class Orchestrator:
             self._expander = Expander(chain, self.registry, self.job.seed)
             self._load()
             if not self.finished:
-                self.queue.sweep()
+                self.queue.republish_lost()
         except BaseException:
             with contextlib.suppress(EASError):  # the lease expires by itself
                 self.close()
@@ -126,10 +126,10 @@ class Orchestrator:
         return JobState(self.job.state).final
 
     @property
-    def paused_on_held_tasks(self) -> bool:
+    def paused_on_withdrawn_tasks(self) -> bool:
         """Whether only withdrawn tasks remain: the job pauses until an operator reschedules them."""
         moving = self.graph.in_flight or self._leaves or self.graph.ready or self._settled or self.graph.settled
-        return bool(self.graph.held) and not (moving or self._loops or self.graph.unresolved_inputs)
+        return bool(self.graph.withdrawn) and not (moving or self._loops or self.graph.unresolved_inputs)
 
     @property
     def busy(self) -> bool:
@@ -144,13 +144,13 @@ class Orchestrator:
         if self.finished:
             return []
         try:
-            self._collect()
+            self._apply_ended_attempts()
             self._keep_lease()
             queued = 0
-            while queued < STEP:
+            while queued < MAX_QUEUED_PER_STEP:
                 self._advance()
-                queued += min(len(self._leaves), QUEUE_CHUNK)
-                if not self._write() and not self.graph.ready and not self._loops:
+                queued += min(len(self._leaves), MAX_QUEUED_PER_TRANSACTION)
+                if not self._commit_decisions() and not self.graph.ready and not self._loops:
                     break
             self._finish()
         except JobChangedError:
@@ -178,14 +178,14 @@ class Orchestrator:
         self.graph.clear()
         for part in (self._seen, self._settled, self._written, self._leaves, self._loops):
             part.clear()
-        self._external_inputs.forget()
+        self._external_inputs.reset()
         self.expander = JobExpander(self.database, self.graph, self._expander, self.job, driver=self.driver)
         self.expander.load()
         if self.finished:
             return
         for node in list(self.graph.nodes.values()):
             if node.is_control and node.state is TaskState.RUNNING and node.open_children == 0:
-                self._control_is_empty(node)
+                self._settle_if_empty(node)
 
     def _reload(self) -> None:
         """Load the job again after an operator changed its tasks, and report the outcome of those in flight."""
@@ -197,7 +197,7 @@ class Orchestrator:
         decided_now = set(self.graph.settled)
         for task_id in before:
             node = self.graph.nodes[task_id]
-            if node.held:
+            if node.withdrawn:
                 self._events.append(Event(EventKind.WITHDRAWN, node, now))
             elif node.state.final and task_id not in decided_now:
                 self._events.append(Event(EventKind.SETTLED, node, now))
@@ -207,17 +207,17 @@ class Orchestrator:
     def _take_over(self, connection: Connection, now: float) -> bool:
         """Take the job's lease; without waiting if its last driver was a process of this host that is gone."""
         last = jobs.get(connection, self.job_id).driver
-        if last is not None and (last == process_identity.reservation() or process_identity.is_gone(last)):
+        if last is not None and (last == process_identity.reservation() or process_identity.is_dead_here(last)):
             job_lease.release(connection, self.job_id, last)
         return job_lease.take(connection, self.job_id, self.driver, self.lease, now)
 
     def _mark_running(self, connection: Connection) -> AnyRow:
-        self._require(connection)
+        self._lock_job(connection)
         started = self.job.started_at or self.database.now()
         jobs.set_state(connection, self.job_id, JobState.RUNNING, started_at=started)
         return jobs.get(connection, self.job_id)
 
-    def _require(self, connection: Connection) -> None:
+    def _lock_job(self, connection: Connection) -> None:
         """Lock the job's row until the commit, and check that this process drives the job, as it was loaded."""
         job_lease.require_driver(connection, self.job_id, self.driver, self.job.revision)
 
@@ -229,9 +229,9 @@ class Orchestrator:
             raise LostLeaseError(f"job {self.job_id} was taken over by another process", hint="leave it to that one")
         self._lease_renewed = time.monotonic()
 
-    def _collect(self) -> None:
+    def _apply_ended_attempts(self) -> None:
         """Apply the attempts that ended since the last step: one query for all."""
-        revision, ended = self.database.fetch(lambda c: job_state.news(c, self.job_id))
+        revision, ended = self.database.fetch(lambda c: job_state.ended_attempts(c, self.job_id))
         if revision != self.job.revision:
             raise JobChangedError(f"the tasks of job {self.job_id} were changed", hint="load the job again")
         for row in ended:
@@ -243,11 +243,11 @@ class Orchestrator:
 
     def _advance(self) -> None:
         """Expand and configure ready tasks until enough leaf tasks can be queued, or nothing more is ready."""
-        while len(self._leaves) < QUEUE_EARLY:
+        while len(self._leaves) < QUEUE_BEFORE_EXPANSION:
             self._close_parents()
             loops, self._loops = self._loops, []
             for loop in loops:
-                self._control_result(self.graph.nodes[loop])
+                self._end_iteration(self.graph.nodes[loop])
             self._handle_ready()
             if not self.graph.ready and not self._loops and not self._check_external_inputs():
                 self._close_parents()
@@ -260,7 +260,7 @@ class Orchestrator:
         This way the first iterations of nested loops run while later ones are still being expanded.
         """
         ready = self.graph.ready
-        nodes = [self.graph.nodes[ready.popleft()] for _ in range(min(len(ready), ROUND))]
+        nodes = [self.graph.nodes[ready.popleft()] for _ in range(min(len(ready), MAX_READY_PER_PASS))]
         nodes = [node for node in nodes if node.state is TaskState.WAITING]
         others = len(ready)
         self._leaves.extend(node.task_id for node in nodes if not node.spec.pending and not node.is_control)
@@ -276,26 +276,26 @@ class Orchestrator:
         self._events.extend(Event(EventKind.EXPANDED, node, now) for node in expanded)
         for node in expanded:
             if node.open_children == 0:
-                self._control_is_empty(node)
+                self._settle_if_empty(node)
         return left
 
     def _close_parents(self) -> None:
-        self._settled.extend(self.graph.take_settled(self._decide))
+        self._settled.extend(self.graph.take_settled(self._has_ended))
 
-    def _decide(self, control: Node) -> bool:
+    def _has_ended(self, control: Node) -> bool:
         if control.task_type == DO_WHILE and not control.bad_children:
             self._loops.append(control.task_id)
             return False
         return True
 
-    def _control_is_empty(self, control: Node) -> None:
+    def _settle_if_empty(self, control: Node) -> None:
         """Settle an expanded control task that has no open child (or decide its next iteration)."""
-        if self._decide(control):
+        if self._has_ended(control):
             self.graph.settle(control.task_id, self.graph.outcome_of(control))
 
-    def _control_result(self, loop: Node) -> None:
+    def _end_iteration(self, loop: Node) -> None:
         """After an iteration of a do-while loop: add the next one, or settle the loop."""
-        if self.expander.repeats(loop):
+        if self.expander.add_iteration_if_repeated(loop):
             self._events.append(Event(EventKind.EXPANDED, loop, self.database.now()))
         elif not loop.state.final:
             self.graph.settle(loop.task_id, TaskState.DONE)
@@ -304,9 +304,9 @@ class Orchestrator:
         """Look for inputs that no task of this job makes; return whether anything changed."""
         moving = self.graph.in_flight or self._leaves or self.graph.ready or self._settled
         # A withdrawn task may still make the inputs of others once it is rescheduled.
-        idle = not moving and not self.graph.held
+        idle = not moving and not self.graph.withdrawn
         if self.graph.unresolved_inputs:
-            return self._external_inputs.look(idle=idle)
+            return self._external_inputs.resolve(idle=idle)
         return idle and self._break_deadlock()
 
     def _break_deadlock(self) -> bool:
@@ -322,20 +322,20 @@ class Orchestrator:
                 self.graph.settle(node.task_id, TaskState.FAILED if node in cycle else TaskState.BLOCKED, reason)
         return True
 
-    def _write(self) -> bool:
+    def _commit_decisions(self) -> bool:
         """Write decisions and queue leaf tasks in one transaction; return whether to advance again.
 
         The commit is the boundary between this process and the next one: states, the marks of seen
         attempts and the queued attempts become visible together. After a crash before it, the
         next orchestrator makes the same decisions; after a crash after it, only the messages to
-        workers are missing, and the next sweep publishes them.
+        workers are missing, and the next maintenance pass publishes them.
         """
-        leaves, self._leaves = self._leaves[:QUEUE_CHUNK], self._leaves[QUEUE_CHUNK:]
+        leaves, self._leaves = self._leaves[:MAX_QUEUED_PER_TRANSACTION], self._leaves[MAX_QUEUED_PER_TRANSACTION:]
         settled = self._settled
         if not (leaves or settled or self._seen):
             return False
         nodes = [self.graph.nodes[leaf] for leaf in leaves]
-        unwritten = {
+        states_to_write = {
             node: (self.graph.nodes[node].state, self.graph.nodes[node].reason)
             for node in settled
             if node not in self._written
@@ -345,14 +345,14 @@ class Orchestrator:
 
         def work(connection: Connection) -> tuple[list[QueuedAttempt], reuse.Decision]:
             # If this process was stopped for longer than the lease lasts, another one drives the job now.
-            self._require(connection)
-            tasks.settle(connection, unwritten, now)
+            self._lock_job(connection)
+            tasks.settle(connection, states_to_write, now)
             attempts.mark_seen(connection, self._seen)
             decision = reuse.decide(connection, self.job, leaves)
             wanted = [leaf for leaf in leaves if leaf not in decision]
             decision.refused.update(product_claims.reclaim_outputs(connection, self.job_id, wanted))
             tasks.accept(connection, list(decision.kept.items()), now)
-            items = [self._item(node) for node in nodes if node.task_id not in decision]
+            items = [self._queue_item(node) for node in nodes if node.task_id not in decision]
             return attempts.queue(connection, items, now), decision
 
         queued, decision = self.database.transact(work)
@@ -372,13 +372,13 @@ class Orchestrator:
             elif node.task_id in decision.refused:
                 self.graph.settle(node.task_id, TaskState.FAILED, decision.refused[node.task_id])
             else:
-                node.number += 1
-                self.graph.move(node.task_id, TaskState.QUEUED)
+                node.attempt_number += 1
+                self.graph.set_state(node.task_id, TaskState.QUEUED)
                 self._events.append(Event(EventKind.QUEUED, node, now))
 
-    def _item(self, node: Node) -> attempts.QueueItem:
+    def _queue_item(self, node: Node) -> attempts.QueueItem:
         assert node.task_type is not None
-        return attempts.QueueItem(node.task_id, self.job_id, node.task_type, node.number + 1, self.job.priority)
+        return attempts.QueueItem(node.task_id, self.job_id, node.task_type, node.attempt_number + 1, self.job.priority)
 
     def _finish(self) -> None:
         root = self.graph.nodes[self.expander.root_id]
@@ -391,7 +391,7 @@ class Orchestrator:
         now = self.database.now()
 
         def work(connection: Connection) -> AnyRow:
-            self._require(connection)
+            self._lock_job(connection)
             jobs.set_state(connection, self.job_id, state, ended_at=now)
             job_lease.release(connection, self.job_id, self.driver)
             return jobs.get(connection, self.job_id)

@@ -33,7 +33,7 @@ class Reservation:
         is renewed four times as often.
     """
 
-    def __init__(self, database: TaskDatabase, job_id: int, *, lease: float = job_lease.DURATION) -> None:
+    def __init__(self, database: TaskDatabase, job_id: int, *, lease: float = job_lease.LEASE_DURATION) -> None:
         self.database = database
         self.job_id = job_id
         self._interval = lease / 4

@@ -13,18 +13,18 @@ from eas.registry import BASE_WORKER_TYPE, Registry
 from eas.taskdb.engine import AnyRow, TaskDatabase
 from eas.taskdb.queries import scaling as sql
 
-STARTUP = 15.0
+STARTUP_COST = 15.0
 """Cost of starting a worker [s]: a process, or a container, and the imports of its tasks."""
-PENDING = 4
+MAX_STARTING = 4
 """Number of workers that may be starting at a time, or as many as are alive if that is more."""
-STUCK = 45.0
+STUCK_AFTER = 45.0
 """Time [s] after which a starting worker counts as stuck: the cluster has no room, or is still pulling the image."""
-FULL_FOR = 120.0
+FULL_BACKOFF = 120.0
 """Time [s] after the cluster was full during which only one worker at a time is started."""
 
 
 @dataclass(frozen=True)
-class Load:
+class WorkerTypeLoad:
     """The work of one worker type, and its workers.
 
     Attributes
@@ -41,7 +41,7 @@ class Load:
     starting:
         Workers that were started and are not alive yet.
     stuck:
-        Starting workers for which the cluster has had no room for ``STUCK`` seconds.
+        Starting workers for which the cluster has had no room for ``STUCK_AFTER`` seconds.
     seconds:
         Estimated duration of the queued attempts on one worker [s], from recent attempts of each job and type.
     unmeasured:
@@ -75,13 +75,13 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Decision:
+class ScalingDecision:
     """How many workers of a type to start now, the reason, and how many stuck ones to stop (``cancel_stuck``)."""
 
     worker_type: str
     start: int
     reason: str
-    load: Load
+    load: WorkerTypeLoad
     cancel_stuck: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -112,9 +112,9 @@ class QueueSnapshot(NamedTuple):
     now: float
 
 
-def survey(
+def read_loads(
     database: TaskDatabase, registry: Registry, starting: Mapping[str, Starting] | None = None, *, lease: float
-) -> list[Load]:
+) -> list[WorkerTypeLoad]:
     """Return the load of each worker type that runs some task type, by name.
 
     A worker without a heartbeat for ``lease`` seconds is not alive, even if it is not marked as lost yet.
@@ -123,7 +123,7 @@ def survey(
     queues, ended, alive = database.fetch(
         lambda c: (
             sql.queues(c, now),
-            sql.paces(c, now, now - waiting_work.RECENT, waiting_work.INTERVAL),
+            sql.recent_durations(c, now, now - waiting_work.MAX_AGE, waiting_work.SLOT),
             sql.responsive_workers(c, now - lease),
         )
     )
@@ -131,12 +131,15 @@ def survey(
     for each in registry.task_types.values():
         if each.implementation:
             types.setdefault(each.worker_type, []).append(each.name)
-    return loads_of(types, QueueSnapshot(queues, ended, alive, now), starting or {})
+    return compute_loads(types, QueueSnapshot(queues, ended, alive, now), starting or {})
 
 
-def loads_of(
-    types: Mapping[str, Sequence[str]], seen: QueueSnapshot, starting: Mapping[str, Starting], startup: float = STARTUP
-) -> list[Load]:
+def compute_loads(
+    types: Mapping[str, Sequence[str]],
+    seen: QueueSnapshot,
+    starting: Mapping[str, Starting],
+    startup: float = STARTUP_COST,
+) -> list[WorkerTypeLoad]:
     """Return the load of each worker type, by name; ``types`` maps it to the task types that it runs. Pure."""
     found = []
     for worker_type in sorted(types):
@@ -149,13 +152,13 @@ def loads_of(
     return found
 
 
-def _load(worker_type: str, names: Set[str], seen: QueueSnapshot, startup: float) -> Load:
+def _load(worker_type: str, names: Set[str], seen: QueueSnapshot, startup: float) -> WorkerTypeLoad:
     """Return the work of a worker type, without its workers."""
     rows = [row for row in seen.queues if row.task_type in names]
     serving = [row for row in rows if not row.paused]
     work = waiting_work.waiting(rows, [row for row in seen.paces if row.task_type in names], seen.now, startup)
     oldest = [row.oldest for row in serving if row.oldest is not None]
-    return Load(
+    return WorkerTypeLoad(
         worker_type,
         queued=sum(int(row.due) for row in serving),
         oldest=max(0.0, seen.now - min(oldest)) if oldest else None,
@@ -170,8 +173,13 @@ def _load(worker_type: str, names: Set[str], seen: QueueSnapshot, startup: float
 
 
 def decide(
-    loads: Sequence[Load], minimum: int, maximum: int, *, startup: float = STARTUP, pending: int = PENDING
-) -> list[Decision]:
+    loads: Sequence[WorkerTypeLoad],
+    minimum: int,
+    maximum: int,
+    *,
+    startup: float = STARTUP_COST,
+    pending: int = MAX_STARTING,
+) -> list[ScalingDecision]:
     """Return how many workers of each type to start.
 
     Starting a worker takes ``startup`` seconds. One worker is justified for each ``startup`` seconds of queued
@@ -197,7 +205,7 @@ def decide(
     if full:
         _wait_for_room(demands)
     else:
-        _share_out(demands, max(pending, sum(load.workers for load in loads) if pending >= PENDING else 0))
+        _share_out(demands, max(pending, sum(load.workers for load in loads) if pending >= MAX_STARTING else 0))
     return [each.decision(startup, full=full) for each in demands]
 
 
@@ -208,20 +216,20 @@ class CapacityMemory:
         self._full_at: float | None = None
 
     def decide(
-        self, loads: Sequence[Load], minimum: int, maximum: int, now: float, *, startup: float = STARTUP
-    ) -> list[Decision]:
+        self, loads: Sequence[WorkerTypeLoad], minimum: int, maximum: int, now: float, *, startup: float = STARTUP_COST
+    ) -> list[ScalingDecision]:
         """Return what to start; ``now`` is any clock [s]."""
         if any(load.stuck for load in loads):
             self._full_at = now
-        full_lately = self._full_at is not None and now - self._full_at < FULL_FOR
-        return decide(loads, minimum, maximum, startup=startup, pending=1 if full_lately else PENDING)
+        full_lately = self._full_at is not None and now - self._full_at < FULL_BACKOFF
+        return decide(loads, minimum, maximum, startup=startup, pending=1 if full_lately else MAX_STARTING)
 
 
 @dataclass
 class _Demand:
     """The number of workers that one type needs, and the number to start."""
 
-    load: Load
+    load: WorkerTypeLoad
     needed: int
     wanted: int
     least: int
@@ -232,7 +240,7 @@ class _Demand:
     cancel_stuck: int = 0
 
     @classmethod
-    def of(cls, load: Load, minimum: int, maximum: int, startup: float) -> _Demand:
+    def of(cls, load: WorkerTypeLoad, minimum: int, maximum: int, startup: float) -> _Demand:
         there = load.workers + load.starting
         needed = _needed(load, startup)
         wanted = max(needed - load.idle - load.starting, 0)
@@ -246,8 +254,8 @@ class _Demand:
         waits = there == 0 and self.load.stuck > 0
         return there == 0, waits, (self.load.seconds + self.load.unmeasured) / (there + 1)
 
-    def decision(self, startup: float, *, full: bool) -> Decision:
-        return Decision(
+    def decision(self, startup: float, *, full: bool) -> ScalingDecision:
+        return ScalingDecision(
             self.load.worker_type, self.start, _reason(self, startup, full=full), self.load, self.cancel_stuck
         )
 
@@ -279,7 +287,7 @@ def _wait_for_room(demands: Sequence[_Demand]) -> None:
         first.start = 1
 
 
-def _needed(load: Load, startup: float) -> int:
+def _needed(load: WorkerTypeLoad, startup: float) -> int:
     """Return how many workers the queued tasks justify, idle and starting ones included."""
     if not load.queued:
         return 0

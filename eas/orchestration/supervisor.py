@@ -35,17 +35,17 @@ from eas.wakeups import JOBS, Listener
 
 LOG = logging.getLogger("eas.supervisor")
 
-LOOK_INTERVAL = 0.5
+POLL_INTERVAL = 0.5
 """Interval [s] between two queries for jobs to adopt; a submission on this machine triggers one earlier."""
-LARGEST_SHARE = 0.05
+MAX_POLL_SHARE = 0.05
 """Maximum share of the time spent on these queries: with 10^4 unfinished jobs one takes 50 ms or more."""
-LONGEST_INTERVAL = 5.0
+MAX_POLL_INTERVAL = 5.0
 """Upper limit [s] of the interval between two queries: one that an outage delayed must not delay the next."""
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
+MIN_RETRY_DELAY, MAX_RETRY_DELAY = 2.0, 300.0
 """Pause before a job is run again after its orchestrator failed, doubled each time [s]."""
-FAILURES_LIMIT = 5
+MAX_EQUAL_FAILURES = 5
 """Number of equal consecutive failures without progress after which a job is marked as *failed*."""
-LONGEST_REASON = 2_000
+MAX_REASON_CHARS = 2_000
 """Length of a stored reason [characters]."""
 LOG_INTERVAL = 60.0
 """Interval [s] at which the log lists the driven jobs."""
@@ -61,7 +61,7 @@ class SupervisorOptions:
 
     Attributes
     ----------
-    most_jobs:
+    max_jobs:
         Maximum number of jobs that run at once, chosen by priority, then age.
     until_idle:
         Exit after this time without a job to run [s]; None to keep running. A job that is paused
@@ -76,16 +76,16 @@ class SupervisorOptions:
         Run no job while another supervisor is alive.
     """
 
-    most_jobs: int = 8
+    max_jobs: int = 8
     until_idle: float | None = None
     time_limit: float | None = None
-    lease: float = job_lease.DURATION
+    lease: float = job_lease.LEASE_DURATION
     heartbeat_lease: float = 300.0
     stand_by: bool = False
 
 
 @dataclass
-class RunStats:
+class JobRunStats:
     """Number of jobs that ended under a supervisor, by outcome, and of errors while running jobs."""
 
     done: int = 0
@@ -156,13 +156,13 @@ class Supervisor:
         self.options = options or SupervisorOptions()
         self.stop = stop or threading.Event()
         self.check = check
-        self.stats = RunStats()
+        self.stats = JobRunStats()
         self.active = False
         self._leave = threading.Event()
         self._running: dict[int, threading.Thread] = {}
         self._ended: SimpleQueue[int] = SimpleQueue()
         self._adoptable_jobs: deque[AnyRow] = deque()
-        self._look_due = self._look_allowed = 0.0
+        self._next_poll = self._earliest_poll = 0.0
         self._busy = False
         self._listener: Listener | None = None
         self._failures: dict[int, _Failures] = {}
@@ -171,7 +171,7 @@ class Supervisor:
         self._lease = ServiceLease(database, SUPERVISOR)
         self._lease_due = 0.0
 
-    def run(self) -> RunStats:
+    def run(self) -> JobRunStats:
         """Run jobs until there is a reason to exit.
 
         Raises ServiceError if the task database cannot be reached at the start; later outages are waited out.
@@ -218,7 +218,7 @@ class Supervisor:
             while not self.stop.is_set():
                 now = time.monotonic()
                 self.check()
-                if self._pass(now):
+                if self._poll(now):
                     busy = now
                 if options.until_idle is not None and now - busy >= options.until_idle:
                     LOG.info("no job to run for %g s: exiting", options.until_idle)
@@ -229,17 +229,17 @@ class Supervisor:
                 self._wait(self._listener)
         LOG.info("stop requested: exiting")
 
-    def _pass(self, now: float) -> bool:
+    def _poll(self, now: float) -> bool:
         """Query for jobs if that is due and adopt as many as may run; return whether any job is open."""
         while not self._ended.empty():
             self._running.pop(self._ended.get()).join()
-        looked = now >= self._look_due
+        looked = now >= self._next_poll
         if looked:
-            self._busy = self._look()
+            self._busy = self._find_jobs()
             over = time.monotonic()
-            self._look_allowed = over + min((over - now) / LARGEST_SHARE, LONGEST_INTERVAL)
-            self._look_due = max(now + LOOK_INTERVAL, self._look_allowed)
-        while self._adoptable_jobs and len(self._running) < self.options.most_jobs:
+            self._earliest_poll = over + min((over - now) / MAX_POLL_SHARE, MAX_POLL_INTERVAL)
+            self._next_poll = max(now + POLL_INTERVAL, self._earliest_poll)
+        while self._adoptable_jobs and len(self._running) < self.options.max_jobs:
             row = self._adoptable_jobs.popleft()
             if looked or self._still_adoptable(row):
                 self._adopt(row)
@@ -254,12 +254,12 @@ class Supervisor:
         return any(self._adoptable(each) for each in now)
 
     def _wait(self, listener: Listener) -> None:
-        """Wait for the next look, the end of a job, or the announcement of a submission; at most ``LOOK_INTERVAL``."""
-        woken = listener.wait(min(LOOK_INTERVAL, max(0.0, self._look_due - time.monotonic())))
+        """Wait for the next look, the end of a job, or the announcement of a submission; at most ``POLL_INTERVAL``."""
+        woken = listener.wait(min(POLL_INTERVAL, max(0.0, self._next_poll - time.monotonic())))
         if woken and self._ended.empty():
-            self._look_due = self._look_allowed
+            self._next_poll = self._earliest_poll
 
-    def _look(self) -> bool:
+    def _find_jobs(self) -> bool:
         """Find jobs that no process drives; return whether any job is unfinished, here or elsewhere."""
         try:
             self._renew_lease()
@@ -267,14 +267,14 @@ class Supervisor:
         except EASError as error:
             LOG.warning("the jobs cannot be read: %s", error)
             return True
-        self._forget({row.id for row in unfinished})
+        self._drop_ended({row.id for row in unfinished})
         open_jobs = [row for row in unfinished if self._paused.get(row.id) != row.revision]
         self._log_state(len(open_jobs))
         adoptable = filter(self._adoptable, open_jobs)
         self._adoptable_jobs = deque(sorted(adoptable, key=lambda row: (row.priority, row.id)))
         return bool(open_jobs or self._running)
 
-    def _forget(self, unfinished: set[int]) -> None:
+    def _drop_ended(self, unfinished: set[int]) -> None:
         for memory in (self._failures, self._paused):
             for job_id in memory.keys() - unfinished - self._running.keys():
                 del memory[job_id]
@@ -285,7 +285,7 @@ class Supervisor:
         if row.id in self._running or (failures is not None and time.monotonic() < failures.retry_at):
             return False
         driven = job_lease.is_driven(row, self.database.now(), self.options.lease)
-        return not driven or process_identity.is_gone(row.driver)
+        return not driven or process_identity.is_dead_here(row.driver)
 
     def _adopt(self, row: AnyRow) -> None:
         LOG.info("job %d (%s): adopted", row.id, row.name)
@@ -297,22 +297,22 @@ class Supervisor:
         """Run one job in its thread; catch all its errors, because they must not affect other jobs."""
         try:
             self.run_job(job_id, self._leave)
-            self._after(job_id, revision)
+            self._record_outcome(job_id, revision)
         except LostLeaseError as error:
             LOG.info("job %d: left to another process: %s", job_id, error.what)
-            self._failures.setdefault(job_id, _Failures()).retry_at = time.monotonic() + FIRST_PAUSE
+            self._failures.setdefault(job_id, _Failures()).retry_at = time.monotonic() + MIN_RETRY_DELAY
         except Exception as error:
             self.stats.errors += 1
-            self._failed(job_id, revision, error)
+            self._record_failure(job_id, revision, error)
         finally:
             self._ended.put(job_id)
             if self._listener is not None:
                 self._listener.wake()
 
-    def _failed(self, job_id: int, revision: int, error: Exception) -> None:
+    def _record_failure(self, job_id: int, revision: int, error: Exception) -> None:
         """Decide after an error whether a job is tried again later, or has failed permanently."""
         failures = self._failures.setdefault(job_id, _Failures())
-        pause = min(FIRST_PAUSE * 2**failures.total, LONGEST_PAUSE)
+        pause = min(MIN_RETRY_DELAY * 2**failures.total, MAX_RETRY_DELAY)
         failures.total += 1
         failures.retry_at = time.monotonic() + pause
         # EAS errors need no traceback, and that of an SQL error would show users' values.
@@ -323,15 +323,15 @@ class Supervisor:
             return  # an outage is no fault of the job, however long it lasts
         try:
             counts = self.database.fetch(lambda c: progress.counts(c, [job_id])[job_id])
-            if failures.count(reason, sorted(map(str, counts.items()))) >= FAILURES_LIMIT:
-                why = f"its orchestrator failed {FAILURES_LIMIT} times without progress: {reason}"
-                if fail_job(self.database, self.queue, job_id, why[:LONGEST_REASON], revision):
+            if failures.count(reason, sorted(map(str, counts.items()))) >= MAX_EQUAL_FAILURES:
+                why = f"its orchestrator failed {MAX_EQUAL_FAILURES} times without progress: {reason}"
+                if fail_job(self.database, self.queue, job_id, why[:MAX_REASON_CHARS], revision):
                     LOG.error("job %d failed: %s", job_id, why)
                     self.stats.failed += 1
         except Exception as second:  # database unreachable, or another driver has the job: count the next failure
             LOG.warning("job %d: its failure was not recorded: %s", job_id, second)
 
-    def _after(self, job_id: int, revision: int) -> None:
+    def _record_outcome(self, job_id: int, revision: int) -> None:
         """Record how a run ended: job ended, paused or released; raise EASError if it is none of these."""
         summary = summarise(self.database, job_id)
         state = JobState(summary.state)
@@ -340,7 +340,7 @@ class Supervisor:
             self._failures.pop(job_id, None)
             counted = {JobState.DONE: "done", JobState.CANCELLED: "cancelled"}.get(state, "failed")
             setattr(self.stats, counted, getattr(self.stats, counted) + 1)
-        elif (held := self.database.fetch(lambda c: job_selection.held(c, job_id))).tasks:
+        elif (held := self.database.fetch(lambda c: job_selection.withdrawn_tasks(c, job_id))).tasks:
             self._paused[job_id] = held.revision
             LOG.info("job %d is paused: %d of its tasks were withdrawn (eas reschedule)", job_id, held.tasks)
         elif not self._leave.is_set() and held.revision == revision:
@@ -361,7 +361,7 @@ class Supervisor:
     def _run_maintenance(self) -> None:
         """Run maintenance in a separate thread: a broker that does not answer must not delay jobs."""
         lease = self.options.heartbeat_lease
-        while not self._leave.wait(min(lease / 2, reaper.LONGEST_INTERVAL) / 2):
+        while not self._leave.wait(min(lease / 2, reaper.MAX_REAP_INTERVAL) / 2):
             try:
                 reaper.run_due(self.database, self.queue, lease)
             except Exception as error:

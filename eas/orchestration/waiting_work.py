@@ -13,19 +13,19 @@ from typing import NamedTuple
 
 from eas.taskdb.engine import AnyRow
 
-RECENT = 21_600.0
+MAX_AGE = 21_600.0
 """Maximum age [s] of the attempts from which durations are estimated."""
-INTERVAL = 30.0
+SLOT = 30.0
 """Length [s] of the intervals by which ended attempts are grouped; attempts of one interval have the same weight."""
-HALF_LIFE = 60.0
+WEIGHT_HALF_LIFE = 60.0
 """Age difference [s] that halves the weight of an attempt."""
 RATE_WINDOW = 900.0
 """Maximum age [s] of the attempts that count for the rate."""
-Kind = tuple[int, str]
+JobTaskType = tuple[int, str]
 """A job and a task type."""
 
 
-class Pace(NamedTuple):
+class DurationEstimate(NamedTuple):
     """Mean duration of attempts [s], and the total weight of the attempts that it is based on."""
 
     wall: float
@@ -46,18 +46,18 @@ class WorkWaiting(NamedTuple):
     rate: float
 
 
-def paces(rows: Iterable[AnyRow]) -> dict[Kind, Pace]:
+def duration_estimates(rows: Iterable[AnyRow]) -> dict[JobTaskType, DurationEstimate]:
     """Return the pace of each job and task type.
 
     ``rows``: ``(job_id, task_type, slot, ended, wall)``, with the age in intervals and the sum of durations.
     """
-    weights: defaultdict[Kind, float] = defaultdict(float)
-    sums: defaultdict[Kind, float] = defaultdict(float)
+    weights: defaultdict[JobTaskType, float] = defaultdict(float)
+    sums: defaultdict[JobTaskType, float] = defaultdict(float)
     for row in rows:
-        factor = 0.5 ** (max(int(row.slot), 0) * INTERVAL / HALF_LIFE)
+        factor = 0.5 ** (max(int(row.slot), 0) * SLOT / WEIGHT_HALF_LIFE)
         weights[row.job_id, row.task_type] += factor * int(row.ended)
         sums[row.job_id, row.task_type] += factor * float(row.wall)
-    return {kind: Pace(sums[kind] / weight, weight) for kind, weight in weights.items() if weight > 0}
+    return {kind: DurationEstimate(sums[kind] / weight, weight) for kind, weight in weights.items() if weight > 0}
 
 
 def waiting(queues: Iterable[AnyRow], ended: Iterable[AnyRow], now: float, startup: float) -> WorkWaiting:
@@ -67,7 +67,7 @@ def waiting(queues: Iterable[AnyRow], ended: Iterable[AnyRow], now: float, start
     startup time of a worker.
     """
     ended = list(ended)
-    known = paces(ended)
+    known = duration_estimates(ended)
     by_type = _by_type(known)
     seconds, unmeasured = 0.0, 0
     for row in queues:
@@ -82,12 +82,12 @@ def waiting(queues: Iterable[AnyRow], ended: Iterable[AnyRow], now: float, start
         else:
             unmeasured += due
     count = sum(int(row.ended) for row in ended)
-    lately = sum(int(row.ended) for row in ended if int(row.slot) * INTERVAL < RATE_WINDOW)
+    lately = sum(int(row.ended) for row in ended if int(row.slot) * SLOT < RATE_WINDOW)
     wall = sum(float(row.wall) for row in ended)
     return WorkWaiting(seconds, unmeasured, wall / count if count else None, lately / RATE_WINDOW)
 
 
-def _with_running(pace: Pace | None, row: AnyRow, now: float) -> float | None:
+def _with_running(pace: DurationEstimate | None, row: AnyRow, now: float) -> float | None:
     """Return the mean duration, corrected by the running attempts; None if nothing is known.
 
     A running attempt only gives a lower bound of its duration. Without ended attempts, twice its elapsed time is
@@ -102,7 +102,7 @@ def _with_running(pace: Pace | None, row: AnyRow, now: float) -> float | None:
     return (pace.weight * pace.wall + running * elapsed) / (pace.weight + running)
 
 
-def _by_type(known: Mapping[Kind, Pace]) -> dict[str, float]:
+def _by_type(known: Mapping[JobTaskType, DurationEstimate]) -> dict[str, float]:
     found: defaultdict[str, list[float]] = defaultdict(list)
     for (_, task_type), pace in known.items():
         found[task_type].append(pace.wall)

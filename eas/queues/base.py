@@ -41,7 +41,7 @@ class AttemptStore(Protocol):
     def due(self) -> dict[str, int]:
         """Return how many attempts could be claimed now, by task type."""
 
-    def first_type(self, task_types: Sequence[str]) -> str | None:
+    def next_task_type(self, task_types: Sequence[str]) -> str | None:
         """Return the task type of the attempt that would be claimed next."""
 
 
@@ -63,7 +63,7 @@ class JobQueue(ABC):
         """
 
     @abstractmethod
-    def sweep(self) -> int:
+    def republish_lost(self) -> int:
         """Publish messages again for queued attempts whose messages may have been lost; return their number."""
 
     def purge(self, task_types: Sequence[str]) -> None:  # noqa: B027 - nor has every queue messages
@@ -89,7 +89,7 @@ class JobQueue(ABC):
 
     def most_urgent(self, task_types: Sequence[str]) -> str | None:
         """Return the task type of the attempt to claim next; None where there is none."""
-        return self.store.first_type(task_types)
+        return self.store.next_task_type(task_types)
 
     def wake(self) -> None:  # noqa: B027 - a queue that never waits has nothing to wake
         """Interrupt the wait of ``claim`` in other threads of this process."""

@@ -18,20 +18,20 @@ import pika
 import pika.exceptions
 
 from eas.errors import ServiceError, SettingsError
-from eas.queues.session import Outgoing, Session, Token
+from eas.queues.session import Delivery, Outgoing, Session
 from eas.queues.tls import without_tls
 
 T = TypeVar("T")
 LOG = logging.getLogger("eas.queues")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+MIN_RECONNECT_DELAY, MAX_RECONNECT_DELAY = 0.1, 5.0
 """Minimum and maximum wait [s] before connecting again."""
 
-ANSWER = 60.0
+ANSWER_TIMEOUT = 60.0
 """Timeout [s] for the answer of a connected broker."""
 
 
-class BrokerGoneError(Exception):
+class BrokerDisconnectedError(Exception):
     """There is no connection now; the broker thread tries to reopen it."""
 
 
@@ -40,7 +40,7 @@ class Broker:
 
     Attributes
     ----------
-    reached:
+    was_connected:
         Whether there ever was a connection.
     """
 
@@ -50,9 +50,9 @@ class Broker:
         self._changed = threading.Condition()
         self._session: Session | None = None
         self._trying: Session | None = None
-        self.reached = False
+        self.was_connected = False
         self._failure: str | None = None
-        self._tokens: dict[str, deque[Token]] = {}
+        self._tokens: dict[str, deque[Delivery]] = {}
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._wakes = 0
@@ -62,9 +62,9 @@ class Broker:
     # -- the connection ------------------------------------------------------------------------
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause = MIN_RECONNECT_DELAY
         while not self._closing.is_set():
-            session = Session(self.parameters, self._up, self._deliver)
+            session = Session(self.parameters, self._on_open, self._deliver)
             self._trying = session
             if self._closing.is_set():
                 return  # ``close`` came before it could see this session
@@ -77,62 +77,62 @@ class Broker:
                 self._changed.notify_all()
             if was_up and not self._closing.is_set():
                 LOG.warning("the connection to RabbitMQ at %s was lost: %s", self.safe_url, self._failure)
-                pause = FIRST_PAUSE
+                pause = MIN_RECONNECT_DELAY
             self._closing.wait(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, MAX_RECONNECT_DELAY)
 
-    def _up(self, session: Session) -> None:
+    def _on_open(self, session: Session) -> None:
         with self._changed:
-            self._session, self.reached, self._failure = session, True, None
+            self._session, self.was_connected, self._failure = session, True, None
             self._changed.notify_all()
 
-    def _deliver(self, token: Token) -> None:
+    def _deliver(self, token: Delivery) -> None:
         with self._changed:
             self._tokens.setdefault(token.queue, deque()).append(token)
             self._changed.notify_all()
 
-    def session(self, patience: float) -> Session:
-        """Return the open session; wait up to ``patience`` seconds for it.
+    def session(self, timeout: float) -> Session:
+        """Return the open session; wait up to ``timeout`` seconds for it.
 
-        Raises ServiceError if the broker was never reached, BrokerGoneError if the connection was lost.
+        Raises ServiceError if the broker was never reached, BrokerDisconnectedError if the connection was lost.
         """
         with self._changed:
             if self._closing.is_set():
-                raise BrokerGoneError("the queue is closed")
+                raise BrokerDisconnectedError("the queue is closed")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
                 self._thread.start()
-            self._changed.wait_for(lambda: self._session or (self._failure and not self.reached), timeout=patience)
+            self._changed.wait_for(lambda: self._session or (self._failure and not self.was_connected), timeout=timeout)
             if self._session is not None:
                 return self._session
-            if self.reached or self._closing.is_set():
-                raise BrokerGoneError(self._failure or "no connection")
+            if self.was_connected or self._closing.is_set():
+                raise BrokerDisconnectedError(self._failure or "no connection")
             raise ServiceError(
                 f"RabbitMQ at {self.safe_url} cannot be reached: {self._failure or 'no answer'}",
                 hint="check that it runs and that EAS_QUEUE_URL (or `eas queue init`) names it, with user and password",
             )
 
     @property
-    def up(self) -> bool:
+    def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._session is not None
 
-    def after(self, seconds: float, work: Callable[[], None]) -> None:
+    def call_later(self, seconds: float, work: Callable[[], None]) -> None:
         """Run ``work`` in the connection's thread after ``seconds``, if the connection is still open."""
         session = self._session
         if session is not None:
             session.call(lambda: session.later(seconds, work))
 
-    def ask(self, work: Callable[[Session, Future[T]], None], patience: float) -> T:
+    def call(self, work: Callable[[Session, Future[T]], None], timeout: float) -> T:
         """Run ``work`` in the session's thread and return its result. Raises as ``session`` does."""
-        session = self.session(patience)
+        session = self.session(timeout)
         answer: Future[T] = Future()
         session.track(answer)
         session.call(lambda: work(session, answer))
         try:
-            return answer.result(ANSWER)
+            return answer.result(ANSWER_TIMEOUT)
         except (ConnectionError, TimeoutError, pika.exceptions.AMQPError) as error:
-            raise BrokerGoneError(str(error) or "no answer") from error
+            raise BrokerDisconnectedError(str(error) or "no answer") from error
 
     def close(self) -> None:
         """Close the connection; unacknowledged messages go back to the broker."""
@@ -146,29 +146,29 @@ class Broker:
 
     # -- verbs ---------------------------------------------------------------------------------
 
-    def publish(self, messages: Sequence[Outgoing], patience: float) -> list[Outgoing]:
+    def publish(self, messages: Sequence[Outgoing], timeout: float) -> list[Outgoing]:
         """Publish and wait for the confirmations; return the messages that no queue accepted."""
-        return self.ask(lambda session, done: session.publish(messages, done), patience)
+        return self.call(lambda session, done: session.publish(messages, done), timeout)
 
-    def count(self, queues: Sequence[str], patience: float) -> dict[str, int]:
+    def count(self, queues: Sequence[str], timeout: float) -> dict[str, int]:
         """Return how many messages wait in each queue, delivered ones not counted."""
-        return self.ask(lambda session, done: session.count(queues, {}, done), patience)
+        return self.call(lambda session, done: session.count(queues, {}, done), timeout)
 
-    def declare(self, queues: Sequence[str], patience: float) -> None:
+    def declare(self, queues: Sequence[str], timeout: float) -> None:
         """Declare queues."""
 
         def work(session: Session, done: Future[None]) -> None:
             session.declare(queues, lambda: done.set_result(None), done)
 
-        self.ask(work, patience)
+        self.call(work, timeout)
 
-    def purge(self, queues: Sequence[str], patience: float) -> None:
+    def purge(self, queues: Sequence[str], timeout: float) -> None:
         """Drop all waiting messages of these queues, but not those already delivered."""
-        self.ask(lambda session, done: session.purge(queues, done), patience)
+        self.call(lambda session, done: session.purge(queues, done), timeout)
 
-    def get(self, queue: str, count: int, patience: float) -> list[Token]:
+    def get(self, queue: str, count: int, timeout: float) -> list[Delivery]:
         """Take messages off a queue, to be settled."""
-        return self.ask(lambda session, done: session.get(queue, count, done), patience)
+        return self.call(lambda session, done: session.get(queue, count, done), timeout)
 
     def listen(self, queues: frozenset[str], prefetch: int) -> None:
         """Start deliveries from these queues, if connected."""
@@ -177,7 +177,7 @@ class Broker:
         if session is not None:
             session.call(lambda: session.listen(queues, prefetch))
 
-    def rest(self) -> None:
+    def stop_consuming(self) -> None:
         """Stop deliveries, and return the messages that were not taken."""
         with self._changed:
             session = self._session
@@ -187,9 +187,9 @@ class Broker:
             session.call(lambda: session.listen(frozenset(), 0))
             session.call(lambda: session.settle(left, requeue=True))
 
-    def settle(self, tokens: Iterable[Token], *, requeue: bool = False) -> None:
+    def settle(self, tokens: Iterable[Delivery], *, requeue: bool = False) -> None:
         """Acknowledge or requeue messages; messages of an earlier connection are ignored."""
-        by_session: dict[int, tuple[Session, list[Token]]] = {}
+        by_session: dict[int, tuple[Session, list[Delivery]]] = {}
         for token in tokens:
             by_session.setdefault(id(token.session), (token.session, []))[1].append(token)
         for session, mine in by_session.values():
@@ -199,17 +199,17 @@ class Broker:
         """Wait for messages; return the queues that have some. Empty after ``wake`` or a lost connection."""
         wanted = list(queues)
 
-        def here() -> list[str]:
+        def non_empty() -> list[str]:
             return [queue for queue in wanted if self._tokens.get(queue)]
 
         with self._changed:
             wakes = self._wakes
             self._changed.wait_for(
-                lambda: here() or self._wakes != wakes or self._session is None, timeout=max(timeout, 0.0)
+                lambda: non_empty() or self._wakes != wakes or self._session is None, timeout=max(timeout, 0.0)
             )
-            return here()
+            return non_empty()
 
-    def take(self, queue: str, limit: int) -> list[Token]:
+    def take(self, queue: str, limit: int) -> list[Delivery]:
         """Take up to ``limit`` delivered messages of a queue, to be settled."""
         with self._changed:
             tokens = self._tokens.get(queue) or deque()
@@ -222,7 +222,7 @@ class Broker:
             self._changed.notify_all()
 
 
-def _settling(session: Session, tokens: Sequence[Token], requeue: bool) -> Callable[[], None]:
+def _settling(session: Session, tokens: Sequence[Delivery], requeue: bool) -> Callable[[], None]:
     return lambda: session.settle(tokens, requeue=requeue)
 
 

@@ -7,7 +7,7 @@ import heapq
 from eas.model import QueuedAttempt
 
 
-class Delayed:
+class DelayedMessages:
     """A heap of messages by due time, at most one for each attempt. Not thread-safe."""
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ Outgoing = tuple[str, bytes]
 """Queue and body of a message to publish."""
 
 
-class Token(NamedTuple):
+class Delivery(NamedTuple):
     """A message that was delivered and is not acknowledged yet."""
 
     session: Session
@@ -49,7 +49,7 @@ class Session:
     """Declares, publishes with confirms, and consumes; ``run`` serves it until the connection ends."""
 
     def __init__(
-        self, parameters: pika.URLParameters, ready: Callable[[Session], None], deliver: Callable[[Token], None]
+        self, parameters: pika.URLParameters, ready: Callable[[Session], None], deliver: Callable[[Delivery], None]
     ) -> None:
         self._ready = ready
         self._deliver = deliver
@@ -62,10 +62,10 @@ class Session:
         self._unsettled: set[int] = set()
         self._unconfirmed: dict[int, tuple[_Batch, Outgoing]] = {}
         self._open: set[Future[Any]] = set()
-        self._none_left: Callable[[], None] = lambda: None
+        self._on_get_empty: Callable[[], None] = lambda: None
         # Serialises calls with the end of the session: a closed event loop must not be called.
-        self._calling = threading.Lock()
-        self._leaving = False
+        self._call_lock = threading.Lock()
+        self._closing = False
         self.ended = False
         self.error: BaseException | None = None
         self._connection = SelectConnection(
@@ -86,7 +86,7 @@ class Session:
             self._close_all()
         finally:
             self._end(self.error or ConnectionError("the connection ended"))
-            with self._calling:
+            with self._call_lock:
                 self._connection.ioloop.close()
 
     def _close_all(self) -> None:
@@ -99,7 +99,7 @@ class Session:
 
     def call(self, work: Callable[[], None]) -> None:
         """Run ``work`` in the session's thread. Thread-safe."""
-        with self._calling:
+        with self._call_lock:
             if not self.ended:
                 self._connection.ioloop.add_callback_threadsafe(lambda: self._do(work))
 
@@ -119,7 +119,7 @@ class Session:
 
     def track(self, future: Future[Any]) -> None:
         """Make sure that a future gets an error if the connection ends. Thread-safe."""
-        with self._calling:
+        with self._call_lock:
             if not self.ended:
                 self._open.add(future)
                 future.add_done_callback(self._open.discard)
@@ -128,12 +128,12 @@ class Session:
 
     def close(self) -> None:
         """Close the connection, also one that is being opened; ``run`` then returns."""
-        self._leaving = True
+        self._closing = True
         if not (self._connection.is_closing or self._connection.is_closed):
             self._connection.close()
 
     def _opened(self, _: Any) -> None:
-        if self._leaving:
+        if self._closing:
             self._connection.close()
         else:
             self._connection.channel(on_open_callback=self._out_opened)
@@ -149,7 +149,7 @@ class Session:
         self._in = channel
         channel.add_on_close_callback(self._channel_lost)
         channel.add_on_cancel_callback(self._cancelled)
-        channel.add_callback(lambda _: self._none_left(), [pika.spec.Basic.GetEmpty], one_shot=False)
+        channel.add_callback(lambda _: self._on_get_empty(), [pika.spec.Basic.GetEmpty], one_shot=False)
         self._ready(self)
 
     def _channel_lost(self, _: Channel, reason: BaseException) -> None:
@@ -165,7 +165,7 @@ class Session:
         self._connection.ioloop.call_later(0.02, self._connection.ioloop.stop)
 
     def _end(self, error: BaseException) -> None:
-        with self._calling:
+        with self._call_lock:
             if self.ended:
                 return
             self.ended, self.error = True, error
@@ -326,7 +326,7 @@ class Session:
         if queue not in self._consumers:  # it was delivered after the consumer was cancelled
             self._answer([method.delivery_tag], requeue=True)
         else:
-            self._deliver(Token(self, method.delivery_tag, queue, body))
+            self._deliver(Delivery(self, method.delivery_tag, queue, body))
 
     def _cancelled(self, frame: Any) -> None:
         """The broker ended a consumer: its queue was deleted."""
@@ -334,7 +334,7 @@ class Session:
         self._consumers.pop(queue, None)
         self._declared.discard(queue)
 
-    def settle(self, tokens: Iterable[Token], *, requeue: bool = False) -> None:
+    def settle(self, tokens: Iterable[Delivery], *, requeue: bool = False) -> None:
         """Acknowledge or requeue messages."""
         if self._in.is_open:
             self._answer([token.delivery_tag for token in tokens if token.session is self], requeue=requeue)
@@ -353,17 +353,17 @@ class Session:
             else:
                 self._in.basic_ack(tag, multiple=multiple)
 
-    def get(self, queue: str, count: int, done: Future[list[Token]]) -> None:
+    def get(self, queue: str, count: int, done: Future[list[Delivery]]) -> None:
         """Take up to ``count`` messages that wait in a queue; one call at a time."""
-        got: list[Token] = []
+        got: list[Delivery] = []
 
         def message(_: Channel, method: Any, __: Any, body: bytes) -> None:
             self._unsettled.add(method.delivery_tag)
-            got.append(Token(self, method.delivery_tag, queue, body))
+            got.append(Delivery(self, method.delivery_tag, queue, body))
             if len(got) < count and method.message_count:
                 self._in.basic_get(queue, message)
             else:
                 done.set_result(got)
 
-        self._none_left = partial(done.set_result, got)
+        self._on_get_empty = partial(done.set_result, got)
         self._in.basic_get(queue, message)

@@ -11,8 +11,8 @@ from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.queues.base import AttemptStore, JobQueue
 from eas.wakeups import Listener
 
-FIRST_WAIT = 0.01
-LONGEST_WAIT = 2.0
+MIN_POLL_INTERVAL = 0.01
+MAX_POLL_INTERVAL = 2.0
 """Minimum and maximum wait [s] between two polls of an idle worker; doubled after each poll without result.
 
 Processes of this machine end the wait by a wake-up. Attempts queued on other machines, and retries that become
@@ -21,22 +21,22 @@ due, are found by polling: quickly after the worker was busy, otherwise with up 
 CHANNEL = "queue"
 
 
-class _Idle:
+class _PollState:
     """State of a waiting thread: its listener, and the time of its next poll [monotonic time, s]."""
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        self.next_look = 0.0
-        self._wait = FIRST_WAIT
+        self.next_poll = 0.0
+        self._wait = MIN_POLL_INTERVAL
 
-    def found(self) -> None:
+    def record_success(self) -> None:
         """Record a successful poll: poll again at once, then at short intervals."""
-        self.next_look, self._wait = 0.0, FIRST_WAIT
+        self.next_poll, self._wait = 0.0, MIN_POLL_INTERVAL
 
-    def found_nothing(self, *, woken: bool) -> None:
+    def record_empty(self, *, woken: bool) -> None:
         """Record a poll without result; after a wake-up poll again soon."""
-        self._wait = FIRST_WAIT if woken else min(self._wait * 2, LONGEST_WAIT)
-        self.next_look = time.monotonic() + self._wait
+        self._wait = MIN_POLL_INTERVAL if woken else min(self._wait * 2, MAX_POLL_INTERVAL)
+        self.next_poll = time.monotonic() + self._wait
 
 
 class SQLQueue(JobQueue):
@@ -45,7 +45,7 @@ class SQLQueue(JobQueue):
     def __init__(self, store: AttemptStore) -> None:
         self.store = store
         self._lock = threading.Lock()
-        self._unused: list[_Idle] = []
+        self._unused: list[_PollState] = []
         self._listeners: set[Listener] = set()
         self._wakes = 0
 
@@ -63,22 +63,22 @@ class SQLQueue(JobQueue):
         with self._idle() as idle:
             woken = idle.listener.clear()
             while True:
-                if woken or time.monotonic() >= idle.next_look:
+                if woken or time.monotonic() >= idle.next_poll:
                     if claimed := self.store.claim_next(worker_id, task_types, limit):
-                        idle.found()
+                        idle.record_success()
                         return claimed
-                    idle.found_nothing(woken=woken)
+                    idle.record_empty(woken=woken)
                 now = time.monotonic()
                 if now >= deadline or self._wakes != wakes:
                     return []
-                woken = idle.listener.wait(min(deadline, idle.next_look) - now)
+                woken = idle.listener.wait(min(deadline, idle.next_poll) - now)
 
     def wake(self) -> None:
         """End the wait of each ``claim``."""
         self._wakes += 1
         self._wake_those(lambda _: True)
 
-    def sweep(self) -> int:
+    def republish_lost(self) -> int:
         """Return 0: there are no messages that could be lost."""
         return 0
 
@@ -91,13 +91,13 @@ class SQLQueue(JobQueue):
             self._unused.clear()
 
     @contextmanager
-    def _idle(self) -> Iterator[_Idle]:
+    def _idle(self) -> Iterator[_PollState]:
         """Provide the state of a waiting thread; it is reused by later calls."""
         with self._lock:
             if self._unused:
                 idle = self._unused.pop()
             else:
-                idle = _Idle(self.store.wakeups.listen(CHANNEL))
+                idle = _PollState(self.store.wakeups.listen(CHANNEL))
                 self._listeners.add(idle.listener)
         try:
             yield idle

@@ -90,12 +90,12 @@ class AttemptClaims:
 
         def look(connection: Connection) -> dict[str, int]:
             stopped = queue_settings.paused_since(connection)
-            counts = attempts.depths(connection, now)
+            counts = attempts.queue_lengths(connection, now)
             return {task_type: count for task_type, count in counts.items() if task_type not in stopped}
 
         return self.database.fetch(look)
 
-    def first_type(self, task_types: Sequence[str]) -> str | None:
+    def next_task_type(self, task_types: Sequence[str]) -> str | None:
         """Return the task type of the attempt that would be claimed next."""
         now = self.database.now()
         first = self.database.fetch(lambda connection: next_queued(connection, task_types, 1, now))
@@ -103,20 +103,20 @@ class AttemptClaims:
 
     def depths(self) -> dict[str, int]:
         """Return how many attempts are queued, by task type."""
-        return self.database.fetch(attempts.depths)
+        return self.database.fetch(attempts.queue_lengths)
 
 
 def _claim(
     connection: Connection, worker_id: str, seen: Sequence[AnyRow], limit: int, now: float
 ) -> list[ClaimedAttempt]:
-    free = lock(connection, [row.id for row in seen], now)
-    if len(free) < len(seen):
+    locked = lock_attempts(connection, [row.id for row in seen], now)
+    if len(locked) < len(seen):
         # Other workers have claimed some of them: claim the next ones of the same types.
         task_types = dict.fromkeys(row.task_type for row in seen)
-        held = {each.attempt_id for each in free}
-        more = lock_next(connection, task_types, limit, now)
-        free += [each for each in more if each.attempt_id not in held]
-    return describe(connection, claim(connection, worker_id, sorted(free)[:limit], now))
+        held = {each.attempt_id for each in locked}
+        more = lock_next_attempts(connection, task_types, limit, now)
+        locked += [each for each in more if each.attempt_id not in held]
+    return load_claimed(connection, claim(connection, worker_id, sorted(locked)[:limit], now))
 
 
 def _rows(connection: Connection, attempt_ids: Sequence[int]) -> list[AnyRow]:
@@ -170,7 +170,7 @@ def _next_queued(task_types: tuple[str, ...]) -> AnySelect:
     return found.limit(bindparam("most", type_=Integer))
 
 
-class Free(NamedTuple):
+class LockedAttempt(NamedTuple):
     """An attempt that is locked for a claim; sorts by priority, then age."""
 
     priority: int
@@ -187,43 +187,45 @@ def _is_queued() -> ColumnElement[bool]:
     return func.coalesce(ATTEMPTS.c.state, "") == AttemptState.QUEUED
 
 
-def lock(connection: Connection, attempt_ids: Sequence[int], now: float) -> list[Free]:
+def lock_attempts(connection: Connection, attempt_ids: Sequence[int], now: float) -> list[LockedAttempt]:
     """Lock those of ``attempt_ids`` that are queued and due.
 
     Rows that another worker is claiming at this moment are skipped, not waited for (where the
     engine can; sqlite has one writer at a time anyway).
     """
-    found: list[Free] = []
+    found: list[LockedAttempt] = []
     for part in chunks(attempt_ids):
         free = and_(ATTEMPTS.c.id.in_(part), _is_queued(), ATTEMPTS.c.available_at <= now)
         query = select(ATTEMPTS.c.priority, ATTEMPTS.c.id, ATTEMPTS.c.task_id).where(free)
-        found += [Free(*row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+        found += [LockedAttempt(*row) for row in connection.execute(query.with_for_update(skip_locked=True))]
     return found
 
 
-def lock_next(connection: Connection, task_types: Iterable[str], limit: int, now: float) -> list[Free]:
+def lock_next_attempts(
+    connection: Connection, task_types: Iterable[str], limit: int, now: float
+) -> list[LockedAttempt]:
     """Lock the next attempts of the task types, one type after the other, that no other transaction has locked."""
-    found: list[Free] = []
+    found: list[LockedAttempt] = []
     for task_type in task_types:
         query = claimable(task_type, limit - len(found), now).with_only_columns(
             ATTEMPTS.c.priority, ATTEMPTS.c.id, ATTEMPTS.c.task_id
         )
-        found += [Free(*row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+        found += [LockedAttempt(*row) for row in connection.execute(query.with_for_update(skip_locked=True))]
         if len(found) >= limit:
             break
     return found
 
 
-def claim(connection: Connection, worker_id: str, free: Iterable[Free], now: float) -> list[int]:
+def claim(connection: Connection, worker_id: str, locked: Iterable[LockedAttempt], now: float) -> list[int]:
     """Assign locked attempts to a worker; return their ids by priority, then age."""
-    taken = sorted(free)
+    taken = sorted(locked)
     values = {"state": AttemptState.RUNNING, "worker_id": worker_id, "claimed_at": now, "heartbeat_at": now}
-    attempts.change(connection, (each.attempt_id for each in taken), _is_queued(), **values)
+    attempts.guarded_update(connection, (each.attempt_id for each in taken), _is_queued(), **values)
     attempts.set_task_states(connection, (each.task_id for each in taken), TaskState.RUNNING)
     return [each.attempt_id for each in taken]
 
 
-def describe(connection: Connection, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
+def load_claimed(connection: Connection, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
     """Return everything that a worker needs to run the claimed ``attempt_ids``, in order.
 
     Records which version of each input the attempt reads.
@@ -314,7 +316,7 @@ def _files(
     return inputs, outputs
 
 
-def hand_back(connection: Connection, worker_id: str, attempt_ids: Sequence[int]) -> list[QueuedAttempt]:
+def return_to_queue(connection: Connection, worker_id: str, attempt_ids: Sequence[int]) -> list[QueuedAttempt]:
     """Return claimed attempts whose code was never started to the queue; return those that were still held."""
     held = attempts.still_held(connection, worker_id, attempt_ids)
     if not held:

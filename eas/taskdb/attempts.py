@@ -28,7 +28,7 @@ from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow, reserve_ids
 
 ATTEMPTS = tables.attempts
-OPEN = (AttemptState.QUEUED, AttemptState.RUNNING)
+UNFINISHED_STATES = (AttemptState.QUEUED, AttemptState.RUNNING)
 
 
 class QueueItem(NamedTuple):
@@ -101,7 +101,9 @@ def still_held(connection: Connection, worker_id: str, attempt_ids: Sequence[int
     return held
 
 
-def change(connection: Connection, attempt_ids: Iterable[int], expected: ColumnElement[bool], **values: Any) -> None:
+def guarded_update(
+    connection: Connection, attempt_ids: Iterable[int], expected: ColumnElement[bool], **values: Any
+) -> None:
     """Set columns of attempts that this transaction has locked and that satisfy ``expected``.
 
     Raises RuntimeError if one of them does not: the lock did not hold, so the transaction must not be committed.
@@ -113,9 +115,9 @@ def change(connection: Connection, attempt_ids: Iterable[int], expected: ColumnE
 
 
 def end_running(connection: Connection, attempt_ids: Iterable[int], state: AttemptState, now: float) -> None:
-    """Close locked attempts that run, so that their jobs' orchestrators notice. Raises as ``change``."""
+    """Close locked attempts that run, so that their jobs' orchestrators notice. Raises as ``guarded_update``."""
     values = {"state": state, "ended_at": now, "unseen_by": ATTEMPTS.c.job_id}
-    change(connection, attempt_ids, ATTEMPTS.c.state == AttemptState.RUNNING, **values)
+    guarded_update(connection, attempt_ids, ATTEMPTS.c.state == AttemptState.RUNNING, **values)
 
 
 def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:
@@ -124,7 +126,7 @@ def mark_seen(connection: Connection, attempt_ids: Iterable[int]) -> None:
         connection.execute(update(ATTEMPTS).where(ATTEMPTS.c.id.in_(part)).values(unseen_by=None))
 
 
-def depths(connection: Connection, due: float | None = None) -> dict[str, int]:
+def queue_lengths(connection: Connection, due: float | None = None) -> dict[str, int]:
     """Return how many attempts are queued, by task type; with ``due``, only those to be run by then."""
     query = (
         select(ATTEMPTS.c.task_type, func.count())

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-CHUNK = 500
+MAX_IN_VALUES = 500
 """Values in one IN list."""
 
 
-def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+def chunks(items: Iterable[T], size: int = MAX_IN_VALUES) -> Iterator[list[T]]:
     """Yield ``items`` in lists of at most ``size``."""
     chunk: list[T] = []
     for item in items:

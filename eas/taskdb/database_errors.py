@@ -15,16 +15,16 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from eas.errors import EASError, RequestError, ServiceError
 
 # Deadlock, lock wait timeout: both roll back and ask to try again.
-COLLISIONS = {1213, 1205}
+DEADLOCK_CODES = {1213, 1205}
 # Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting;
 # closed by MySQL 8 after being idle for too long.
-AWAY = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
+UNREACHABLE_CODES = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
 NO_SUCH_DATABASE = 1049
 TOO_LARGE = 1153
 _LOST_WHILE_SENDING = {2006, 2013}
 _NO_SUCH_TABLE = ("no such table", "no such column", "has no column named")
 _NOT_OUR_SCHEMA = {1146, 1054}
-_NO_ROOM = ("database or disk is full", "disk I/O error", "unable to open database file", "readonly database")
+_DISK_FULL = ("database or disk is full", "disk I/O error", "unable to open database file", "readonly database")
 _DAMAGED = ("file is not a database", "database disk image is malformed", "file is encrypted", "malformed database")
 
 SMALLEST_PACKET = 1_000_000
@@ -39,15 +39,15 @@ def code(error: DBAPIError) -> int | None:
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
 
 
-def collided(error: DBAPIError) -> bool:
+def is_deadlock_or_timeout(error: DBAPIError) -> bool:
     """Return whether the transaction failed by a deadlock or lock timeout, and may succeed when retried."""
-    return code(error) in COLLISIONS or "database is locked" in str(error.orig)
+    return code(error) in DEADLOCK_CODES or "database is locked" in str(error.orig)
 
 
-def is_away(error: DBAPIError) -> bool:
+def is_outage(error: DBAPIError) -> bool:
     """Return whether the server could not be reached, or the connection was lost."""
     closed_by_driver = isinstance(error, InterfaceError) and code(error) == 0
-    return error.connection_invalidated or code(error) in AWAY or closed_by_driver
+    return error.connection_invalidated or code(error) in UNREACHABLE_CODES or closed_by_driver
 
 
 def root_error(error: DBAPIError) -> DBAPIError:
@@ -104,7 +104,7 @@ def too_large_number(error: OverflowError, safe_url: str) -> Exception:
     )
 
 
-def explained(error: DBAPIError, safe_url: str) -> EASError:
+def to_eas_error(error: DBAPIError, safe_url: str) -> EASError:
     """Return an error of this package that says what an engine's error means and what to do."""
     number, said = code(error), str(error.orig)
     if (of_file := _file_error(said, safe_url)) is not None:
@@ -117,12 +117,13 @@ def explained(error: DBAPIError, safe_url: str) -> EASError:
         )
     if isinstance(error, DataError):
         return RequestError(
-            f"the task database {safe_url} refuses a value{_place(said)}: it is too long, or not of the column's type",
+            f"the task database {safe_url} refuses a value{_column_or_key(said)}: "
+            "it is too long, or not of the column's type",
             hint="shorten the names, numbers or texts of the chain",
         )
     if isinstance(error, IntegrityError):
         return EASError(
-            f"the task database {safe_url} refuses a row{_place(said)}: it contradicts another one",
+            f"the task database {safe_url} refuses a row{_column_or_key(said)}: it contradicts another one",
             hint="try again; if the error persists, save the database (`eas db save`) and report the problem",
         )
     return ServiceError(
@@ -139,7 +140,7 @@ def _file_error(said: str, safe_url: str) -> EASError | None:
             hint="move it away and restore a save (`eas db restore FILE` reads what `eas db save` wrote), "
             "or use another EAS_HOME",
         )
-    if any(text in said for text in _NO_ROOM):
+    if any(text in said for text in _DISK_FULL):
         return ServiceError(
             f"the file of the task database {safe_url} cannot be used: {said}",
             hint="free disk space; check that this user may write to its folder, and the limit on file sizes "
@@ -148,7 +149,7 @@ def _file_error(said: str, safe_url: str) -> EASError | None:
     return None
 
 
-def _place(said: str) -> str:
+def _column_or_key(said: str) -> str:
     """Return only the column or key that the server's message names, because the rest may quote values."""
     found = re.search(r"(?:for (column|key)|constraint failed:) ['`\"]?([\w.]+)", said)
     return f" of {found[2]}" if found else ""

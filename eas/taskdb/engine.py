@@ -27,13 +27,13 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 AnySelect: TypeAlias = Select[Any]
 """A query for whatever columns."""
 
-RETRIES = 8
+MAX_TRIES = 8
 """Maximum number of tries of a transaction that fails by deadlocks or lock timeouts."""
 
-PATIENCE = 60.0
+OUTAGE_TIMEOUT = 60.0
 """Maximum time [s] to wait for a database that was reachable before."""
 
-CLOCK_INTERVAL = 60.0
+CLOCK_SYNC_INTERVAL = 60.0
 """Interval [s] at which the server's time is read."""
 
 
@@ -42,10 +42,10 @@ class TaskDatabase:
 
     Transactions are short: ``read`` and ``fetch`` give a consistent snapshot, ``transact`` runs a
     function in one writing transaction. ``fetch`` and ``transact`` retry after deadlocks and lock timeouts,
-    and wait up to ``patience`` seconds for a server that restarts, but not for a server that was never reached.
+    and wait up to ``timeout`` seconds for a server that restarts, but not for a server that was never reached.
     """
 
-    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
+    def __init__(self, url: str, *, timeout: float = OUTAGE_TIMEOUT) -> None:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         if backend in dialects.MYSQL and "+" not in parsed.drivername:
@@ -56,7 +56,7 @@ class TaskDatabase:
             )
         self.url = parsed.render_as_string(hide_password=False)
         self.safe_url = safe_url(url)
-        self.patience = patience
+        self.timeout = timeout
         self.is_sqlite = backend == "sqlite"
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class TaskDatabase:
             self.engine = dialects.mysql_engine(self.url, "READ COMMITTED")
             self._reader = dialects.mysql_engine(self.url, "REPEATABLE READ")
         self.wakeups = Wakeups(_wakeup_key(parsed))
-        self._reached = False
+        self._was_reached = False
         self._clock: tuple[float, float] | None = None
 
     def create(self) -> bool:
@@ -77,7 +77,7 @@ class TaskDatabase:
         try:
             return dialects.create_database(self.url)
         except DBAPIError as error:
-            raise database_errors.explained(error, self.safe_url) from error
+            raise database_errors.to_eas_error(error, self.safe_url) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -93,7 +93,7 @@ class TaskDatabase:
         """
         if self.is_sqlite:
             return time.time()
-        if self._clock is None or time.monotonic() - self._clock[1] > CLOCK_INTERVAL:
+        if self._clock is None or time.monotonic() - self._clock[1] > CLOCK_SYNC_INTERVAL:
             asked = time.monotonic()
             server = float(
                 self.fetch(lambda connection: connection.execute(select(dialects.SERVER_CLOCK)).scalar_one())
@@ -112,7 +112,7 @@ class TaskDatabase:
             with self._connect(self._reader) as connection, connection.begin():
                 yield connection
         except DBAPIError as error:
-            raise database_errors.explained(error, self.safe_url) from error
+            raise database_errors.to_eas_error(error, self.safe_url) from error
         except OverflowError as error:
             raise database_errors.too_large_number(error, self.safe_url) from error
 
@@ -123,7 +123,7 @@ class TaskDatabase:
             with self._writing() as connection:
                 yield connection
         except DBAPIError as error:
-            raise database_errors.explained(error, self.safe_url) from error
+            raise database_errors.to_eas_error(error, self.safe_url) from error
         except OverflowError as error:
             raise database_errors.too_large_number(error, self.safe_url) from error
 
@@ -143,7 +143,7 @@ class TaskDatabase:
             with self._connect(self._reader) as connection, connection.begin():
                 return work(connection)
 
-        return self._persist(once)
+        return self._with_retries(once)
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one writing transaction and return its result.
@@ -158,11 +158,11 @@ class TaskDatabase:
 
         def once() -> T:
             with self._writing() as connection:
-                if token is None or _mark(connection, token):
+                if token is None or _record_token(connection, token):
                     results.append(work(connection))
             return results[-1]
 
-        return self._persist(once)
+        return self._with_retries(once)
 
     def ping(self) -> None:
         """Raise ServiceError unless the database answers."""
@@ -175,22 +175,22 @@ class TaskDatabase:
             return None
         return float(self.fetch(lambda c: c.execute(text("SHOW GLOBAL STATUS LIKE 'Uptime'")).one()[1]))
 
-    def _persist(self, once: Callable[[], T]) -> T:
+    def _with_retries(self, once: Callable[[], T]) -> T:
         collisions, pause, began = 0, 0.05, time.monotonic()
         while True:
             try:
                 return once()
             except DBAPIError as last:
                 error = database_errors.root_error(last)
-                if database_errors.collided(error):
+                if database_errors.is_deadlock_or_timeout(error):
                     collisions += 1
-                    again = collisions < RETRIES
+                    again = collisions < MAX_TRIES
                 else:
-                    away = database_errors.is_away(error) and self._reached
+                    away = database_errors.is_outage(error) and self._was_reached
                     self._refuse_too_large(error)
-                    again = away and time.monotonic() - began < self.patience
+                    again = away and time.monotonic() - began < self.timeout
                 if not again:
-                    raise database_errors.explained(error, self.safe_url) from error
+                    raise database_errors.to_eas_error(error, self.safe_url) from error
             except OverflowError as error:
                 raise database_errors.too_large_number(error, self.safe_url) from error
             time.sleep(pause * random.uniform(0.5, 1.0))
@@ -199,7 +199,7 @@ class TaskDatabase:
     @contextmanager
     def _connect(self, engine: Engine) -> Iterator[Connection]:
         with engine.connect() as connection:
-            self._reached = True
+            self._was_reached = True
             yield connection
 
     def _refuse_too_large(self, error: DBAPIError) -> None:
@@ -223,7 +223,7 @@ def _wakeup_key(url: URL) -> str:
     return f"{url.host}:{url.port}/{url.database}"
 
 
-def _mark(connection: Connection, token: str) -> bool:
+def _record_token(connection: Connection, token: str) -> bool:
     """Record the token of a transaction; return False if an earlier try has committed it.
 
     If the earlier try is still committing, the unique key makes the insert wait for it.

@@ -20,16 +20,16 @@ from eas.taskdb.engine import AnyRow
 
 ATTEMPTS, JOBS, TASKS = tables.attempts, tables.jobs, tables.tasks
 
-EMPTIED = "emptied"
+WITHDRAWN = "withdrawn"
 """Reason of a waiting task that an operator withdrew from the queue."""
 
-TAKEN_OFF = "taken off the queue by an operator; `eas reschedule` puts it back"
+WITHDRAWN_REASON = "withdrawn from the queue by an operator; `eas reschedule` queues it again"
 CANCELLED = "cancelled by an operator"
 
 PRUNING = "eas db prune"
 """Driver of a job that is being removed."""
 
-_OVER = (TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED)
+_UNSUCCESSFUL_STATES = (TaskState.FAILED, TaskState.STALLED, TaskState.BLOCKED)
 
 
 def lock(connection: Connection, job_id: int) -> AnyRow:
@@ -38,7 +38,7 @@ def lock(connection: Connection, job_id: int) -> AnyRow:
     return connection.execute(select(JOBS).where(JOBS.c.id == job_id).with_for_update()).one()
 
 
-def changed(connection: Connection, job_id: int) -> None:
+def increment_revision(connection: Connection, job_id: int) -> None:
     """Increment the revision of the job, so that its orchestrator reloads it."""
     connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(revision=JOBS.c.revision + 1))
 
@@ -52,10 +52,12 @@ def open_attempts(connection: Connection, job_id: int, states: Collection[Attemp
     return list(connection.execute(query.order_by(ATTEMPTS.c.id).with_for_update()).all())
 
 
-def take_off(connection: Connection, rows: Sequence[AnyRow], now: float, *, why: str = CANCELLED) -> None:
+def withdraw_attempts(connection: Connection, rows: Sequence[AnyRow], now: float, *, why: str = CANCELLED) -> None:
     """Close locked attempts as cancelled; running ones get a result with the reason ``why``."""
     closed = {"state": AttemptState.CANCELLED, "ended_at": now}
-    attempts.change(connection, (row.id for row in rows), ATTEMPTS.c.state.in_(attempts.OPEN), **closed)
+    attempts.guarded_update(
+        connection, (row.id for row in rows), ATTEMPTS.c.state.in_(attempts.UNFINISHED_STATES), **closed
+    )
     ran = [results.aborted_result(row, why, now) for row in rows if row.state == AttemptState.RUNNING]
     if ran:
         connection.execute(insert(tables.attempt_results), ran)
@@ -63,7 +65,7 @@ def take_off(connection: Connection, rows: Sequence[AnyRow], now: float, *, why:
 
 def hold(connection: Connection, task_ids: Iterable[int], now: float) -> None:
     """Set withdrawn tasks to *waiting*; no orchestrator queues them until an operator reschedules them."""
-    attempts.set_task_states(connection, task_ids, TaskState.WAITING, held_at=now, reason=TAKEN_OFF)
+    attempts.set_task_states(connection, task_ids, TaskState.WAITING, held_at=now, reason=WITHDRAWN_REASON)
 
 
 def final_root_state(connection: Connection, job_id: int) -> str | None:
@@ -99,18 +101,18 @@ def fail(connection: Connection, job_id: int, reason: str, now: float) -> None:
 # -- putting tasks back ------------------------------------------------------------------------
 
 
-def put_back(
-    connection: Connection, job: AnyRow, states: Collection[TaskState], *, emptied: bool = True
+def reschedule_tasks(
+    connection: Connection, job: AnyRow, states: Collection[TaskState], *, withdrawn: bool = True
 ) -> dict[int, str]:
-    """Set tasks in ``states``, and with ``emptied`` withdrawn tasks, back to *waiting*.
+    """Set tasks in ``states``, and with ``withdrawn`` withdrawn tasks, back to *waiting*.
 
     Returns the former states by task id. The retries of these tasks are reset to the number given at submission.
     Control tasks above them become *running* again, and an ended job *submitted*. Writes nothing if there is no
     such task.
     """
-    rows = _to_put_back(connection, job.id, states, emptied=emptied)
+    rows = _tasks_to_reschedule(connection, job.id, states, withdrawn=withdrawn)
     grown = _with_children(connection, [row.id for row in rows if row.task_type in CONTROL_TASKS])
-    waiting = {row.id: EMPTIED if row.held_at is not None else str(row.state) for row in rows if row.id not in grown}
+    waiting = {row.id: WITHDRAWN if row.held_at is not None else str(row.state) for row in rows if row.id not in grown}
     # A loop whose criterion could not be evaluated has failed itself, although its children have not.
     undecided = {row.id: str(row.state) for row in rows if row.id in grown and row.reason is not None}
     former = waiting | undecided
@@ -126,17 +128,21 @@ def put_back(
     if JobState(job.state).final:
         values = {"ended_at": None, "cancel_requested_at": None, "driver": None, "driver_seen_at": None}
         jobs.set_state(connection, job.id, JobState.SUBMITTED, **values)
-    changed(connection, job.id)
+    increment_revision(connection, job.id)
     return former
 
 
-def _to_put_back(connection: Connection, job_id: int, states: Collection[TaskState], *, emptied: bool) -> list[AnyRow]:
+def _tasks_to_reschedule(
+    connection: Connection, job_id: int, states: Collection[TaskState], *, withdrawn: bool
+) -> list[AnyRow]:
     """Return the tasks to reschedule, and unsuccessful control tasks that may be their ancestors."""
     which: list[ColumnElement[bool]] = [TASKS.c.state.in_(states)]
-    if emptied:
+    if withdrawn:
         which.append(conditions.withdrawn())
     # A control task with its own reason failed itself: it is rescheduled only if ``states`` include its state.
-    above = and_(TASKS.c.state.in_(_OVER), TASKS.c.task_type.in_(sorted(CONTROL_TASKS)), TASKS.c.reason.is_(None))
+    above = and_(
+        TASKS.c.state.in_(_UNSUCCESSFUL_STATES), TASKS.c.task_type.in_(sorted(CONTROL_TASKS)), TASKS.c.reason.is_(None)
+    )
     query = select(TASKS.c.id, TASKS.c.state, TASKS.c.task_type, TASKS.c.held_at, TASKS.c.reason)
     return list(connection.execute(query.where(TASKS.c.job_id == job_id, or_(*which, above))).all())
 

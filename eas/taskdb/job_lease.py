@@ -13,23 +13,23 @@ from eas.taskdb import tables
 from eas.taskdb.engine import AnyRow
 
 JOBS = tables.jobs
-DURATION = 60.0
+LEASE_DURATION = 60.0
 """Time [s] after which a lease that is not renewed expires."""
 
 
-def undriven(now: float, lease: float = DURATION) -> ColumnElement[bool]:
+def has_no_driver(now: float, lease: float = LEASE_DURATION) -> ColumnElement[bool]:
     """Return the condition that no process drives a job at ``now`` [database time, s]."""
     return or_(JOBS.c.driver.is_(None), JOBS.c.driver_seen_at < now - lease)
 
 
-def is_driven(job: AnyRow, now: float, lease: float = DURATION) -> bool:
+def is_driven(job: AnyRow, now: float, lease: float = LEASE_DURATION) -> bool:
     """Return whether a process drives the job of this row at ``now`` [database time, s]."""
     return job.driver is not None and job.driver_seen_at >= now - lease
 
 
 def take(connection: Connection, job_id: int, driver: str, lease: float, now: float) -> bool:
     """Take or renew the lease of a job for ``driver``; return False while another driver's lease is valid."""
-    free = or_(undriven(now, lease), JOBS.c.driver == driver)
+    free = or_(has_no_driver(now, lease), JOBS.c.driver == driver)
     guarded = update(JOBS).where(JOBS.c.id == job_id, free).values(driver=driver, driver_seen_at=now)
     return connection.execute(guarded).rowcount == 1
 

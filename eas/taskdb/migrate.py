@@ -57,7 +57,7 @@ def initialise(database: TaskDatabase, registry: Registry) -> str:
     Returns *created*, *migrated* or *unchanged*. Raises RequestError for a database that a later release has
     migrated.
     """
-    with _alone(database), database.write() as connection:
+    with _migration_lock(database), database.write() as connection:
         before = current_revision(connection)
         if before is not None and before not in _known_revisions():
             raise RequestError(
@@ -95,7 +95,7 @@ def downgrade(connection: Connection, revision: str) -> None:
 
 
 @contextmanager
-def _alone(database: TaskDatabase) -> Iterator[None]:
+def _migration_lock(database: TaskDatabase) -> Iterator[None]:
     """Exclude other processes from migrating; with sqlite, its write lock does so."""
     if database.is_sqlite:
         yield

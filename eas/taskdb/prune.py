@@ -11,14 +11,14 @@ from eas.chains import json_reader
 from eas.chains.syntax import is_expression
 from eas.states import FINAL_JOB_STATES, JobState, WorkerState
 from eas.taskdb import job_changes, tables
-from eas.taskdb.chunks import CHUNK, chunks
+from eas.taskdb.chunks import MAX_IN_VALUES, chunks
 from eas.taskdb.engine import AnyRow
 
 ATTEMPTS, JOBS, LINKS, LOG = tables.attempts, tables.jobs, tables.task_products, tables.log_entries
 PRODUCTS, TASKS, VERSIONS = tables.products, tables.tasks, tables.product_versions
 
 
-class Extent(NamedTuple):
+class RowCounts(NamedTuple):
     """Numbers of rows and of versions of file products, and the size of the versions [bytes]."""
 
     tasks: int = 0
@@ -27,9 +27,9 @@ class Extent(NamedTuple):
     versions: int = 0
     size: int = 0
 
-    def __add__(self, other: Extent) -> Extent:  # type: ignore[override]
+    def __add__(self, other: RowCounts) -> RowCounts:  # type: ignore[override]
         """Return the sum of both."""
-        return Extent(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return RowCounts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 class RemovedVersion(NamedTuple):
@@ -45,9 +45,9 @@ class RemovedVersion(NamedTuple):
     successor: str | None
 
 
-def ended_before(connection: Connection, moment: float) -> list[AnyRow]:
-    """Return id, name and state of the jobs that ended before ``moment`` [Unix s], newest first."""
-    old = and_(JOBS.c.state.in_(FINAL_JOB_STATES), JOBS.c.ended_at < moment)
+def ended_before(connection: Connection, before: float) -> list[AnyRow]:
+    """Return id, name and state of the jobs that ended before ``before`` [Unix s], newest first."""
+    old = and_(JOBS.c.state.in_(FINAL_JOB_STATES), JOBS.c.ended_at < before)
     return list(connection.execute(select(JOBS.c.id, JOBS.c.name, JOBS.c.state).where(old).order_by(JOBS.c.id.desc())))
 
 
@@ -80,7 +80,7 @@ def readers(connection: Connection, job_ids: Iterable[int]) -> dict[int, set[int
     return found
 
 
-def in_busy_directory(connection: Connection, job_id: int) -> bool:
+def directory_in_use(connection: Connection, job_id: int) -> bool:
     """Return whether an unfinished job works in a directory that a job's file products are in.
 
     Which products a job reads is known only after its expansion. A directory given by an expression, or a chain that
@@ -105,7 +105,7 @@ def in_busy_directory(connection: Connection, job_id: int) -> bool:
     return False
 
 
-def extent(connection: Connection, job_id: int) -> Extent:
+def extent(connection: Connection, job_id: int) -> RowCounts:
     """Return the numbers of rows and versions of a job."""
     versions = select(func.count(), func.coalesce(func.sum(VERSIONS.c.size), 0)).join(
         ATTEMPTS, ATTEMPTS.c.id == VERSIONS.c.attempt_id
@@ -115,10 +115,10 @@ def extent(connection: Connection, job_id: int) -> Extent:
         int(connection.execute(select(func.count()).select_from(table).where(table.c.job_id == job_id)).scalar_one())
         for table in (TASKS, ATTEMPTS, LOG)
     )
-    return Extent(tasks, attempts, log, int(number), int(size))
+    return RowCounts(tasks, attempts, log, int(number), int(size))
 
 
-def superseded(connection: Connection, job_id: int, limit: int | None = None) -> list[int]:
+def superseded_attempts(connection: Connection, job_id: int, limit: int | None = None) -> list[int]:
     """Return superseded attempts: neither accepted nor the last of their task, and without versions."""
     later, other = ATTEMPTS.alias(), TASKS.alias()
     query = (
@@ -145,25 +145,25 @@ def superseded(connection: Connection, job_id: int, limit: int | None = None) ->
     return [each for each in found if each not in kept]
 
 
-def reserve(connection: Connection, job_id: int, moment: float, now: float, *, products: bool) -> bool:
+def mark_for_removal(connection: Connection, job_id: int, before: float, now: float, *, products: bool) -> bool:
     """Mark a job as being removed; return False if it has been rescheduled or another job needs it.
 
     Until the job is removed, no process drives it and `eas reschedule` ignores it.
     """
     job = job_changes.lock(connection, job_id)
     if job.driver != job_changes.PRUNING:
-        if not JobState(job.state).final or job.ended_at is None or job.ended_at >= moment:
+        if not JobState(job.state).final or job.ended_at is None or job.ended_at >= before:
             return False
         if readers(connection, [job_id]) or (extent(connection, job_id).versions and not products):
             return False
-        if in_busy_directory(connection, job_id):
+        if directory_in_use(connection, job_id):
             return False
     marked = update(JOBS).where(JOBS.c.id == job_id)
     connection.execute(marked.values(driver=job_changes.PRUNING, driver_seen_at=now, revision=JOBS.c.revision + 1))
     return True
 
 
-def remove_log(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+def remove_log(connection: Connection, job_id: int, limit: int = MAX_IN_VALUES) -> int:
     """Remove log entries of a job; return how many."""
     ids = list(connection.execute(select(LOG.c.id).where(LOG.c.job_id == job_id).limit(limit)).scalars())
     for part in chunks(ids):
@@ -171,14 +171,14 @@ def remove_log(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
     return len(ids)
 
 
-def remove_superseded(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+def remove_superseded(connection: Connection, job_id: int, limit: int = MAX_IN_VALUES) -> int:
     """Remove superseded attempts of a job, with their results; return how many."""
-    ids = superseded(connection, job_id, limit)
+    ids = superseded_attempts(connection, job_id, limit)
     _remove_attempts(connection, ids)
     return len(ids)
 
 
-def remove_inputs(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+def remove_inputs(connection: Connection, job_id: int, limit: int = MAX_IN_VALUES) -> int:
     """Remove the records of what attempts of a job have read, because they refer to versions."""
     used = tables.attempt_inputs
     query = select(used.c.attempt_id).join(ATTEMPTS, ATTEMPTS.c.id == used.c.attempt_id)
@@ -188,7 +188,9 @@ def remove_inputs(connection: Connection, job_id: int, limit: int = CHUNK) -> in
     return len(ids)
 
 
-def remove_attempts(connection: Connection, job_id: int, limit: int = CHUNK) -> tuple[int, list[RemovedVersion]]:
+def remove_attempts(
+    connection: Connection, job_id: int, limit: int = MAX_IN_VALUES
+) -> tuple[int, list[RemovedVersion]]:
     """Remove attempts of a job with their results and versions; return how many, and the versions."""
     ids = list(connection.execute(select(ATTEMPTS.c.id).where(ATTEMPTS.c.job_id == job_id).limit(limit)).scalars())
     removed = _remove_versions(connection, ids)
@@ -235,7 +237,7 @@ def _successors(connection: Connection, product_ids: Iterable[int], gone: set[in
     return found
 
 
-def remove_tasks(connection: Connection, job_id: int, limit: int = CHUNK) -> int:
+def remove_tasks(connection: Connection, job_id: int, limit: int = MAX_IN_VALUES) -> int:
     """Remove tasks of a job, children before parents, and products that no remaining task makes or reads."""
     query = select(TASKS.c.id).where(TASKS.c.job_id == job_id).order_by(TASKS.c.id.desc()).limit(limit)
     ids = list(connection.execute(query).scalars())

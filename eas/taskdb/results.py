@@ -22,7 +22,7 @@ from eas.taskdb.products import add_versions
 ATTEMPTS = tables.attempts
 
 
-class Closed(NamedTuple):
+class ClosedAttempts(NamedTuple):
     """Outcome of closing attempts: ids of accepted results, retries that were queued, and the jobs concerned."""
 
     accepted: frozenset[int]
@@ -30,7 +30,7 @@ class Closed(NamedTuple):
     jobs: frozenset[int] = frozenset()
 
 
-def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResult], now: float) -> Closed:
+def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResult], now: float) -> ClosedAttempts:
     """Record results of attempts that this worker still holds; others are ignored.
 
     One transaction holds the state, metadata, timings, QC, log, file versions and, where the
@@ -40,7 +40,7 @@ def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResu
     held = attempts.still_held(connection, worker_id, list(by_id))
     accepted = [by_id[attempt] for attempt in held]
     if not accepted:
-        return Closed(frozenset(), ())
+        return ClosedAttempts(frozenset(), ())
     done: list[AnyRow] = []
     failed: list[AnyRow] = []
     for each in accepted:
@@ -51,8 +51,8 @@ def finish(connection: Connection, worker_id: str, results: Sequence[AttemptResu
     _record_versions(connection, held, accepted, now)
     _record_log(connection, held, accepted)
     _tasks_done(connection, done, now)
-    requeued = retry.retry_or_give_up(connection, failed, TaskState.FAILED, now)
-    return Closed(frozenset(held), tuple(requeued), frozenset(row.job_id for row in held.values()))
+    requeued = retry.queue_retries(connection, failed, TaskState.FAILED, now)
+    return ClosedAttempts(frozenset(held), tuple(requeued), frozenset(row.job_id for row in held.values()))
 
 
 def _result_row(result: AttemptResult) -> dict[str, object]:

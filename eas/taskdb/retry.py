@@ -12,11 +12,11 @@ from eas.taskdb import attempts, tables
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnyRow
 
-LONGEST_BACKOFF = 600.0
+MAX_BACKOFF = 600.0
 """Maximum wait before a retry [s], unless the job's initial backoff is longer."""
 
 
-def retry_or_give_up(
+def queue_retries(
     connection: Connection, ended: Sequence[AnyRow], given_up: TaskState, now: float
 ) -> list[QueuedAttempt]:
     """Queue another attempt of tasks that have retries left, and move the others to the state ``given_up``.
@@ -62,6 +62,6 @@ def _hold_jobs(connection: Connection, job_ids: Iterable[int]) -> None:
 
 
 def delay(task: AnyRow) -> float:
-    """Return how long to wait before the next attempt [s]: doubled each time, at most ``LONGEST_BACKOFF``."""
+    """Return how long to wait before the next attempt [s]: doubled each time, at most ``MAX_BACKOFF``."""
     used = task.retries - task.left
-    return float(min(task.backoff * 2**used, max(task.backoff, LONGEST_BACKOFF)))
+    return float(min(task.backoff * 2**used, max(task.backoff, MAX_BACKOFF)))

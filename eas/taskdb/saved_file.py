@@ -28,7 +28,9 @@ FORMAT = "eas-task-database"
 VERSION = 1
 MAX_LINE = 400_000_000
 """Longest line [bytes]: a chain of 50 MB, each character of it escaped, fits."""
-OTHER = "give a file that `eas db save` wrote; a database of the prototype cannot be restored: run its chains again"
+WRONG_FILE_HINT = (
+    "give a file that `eas db save` wrote; a database of the prototype cannot be restored: run its chains again"
+)
 
 EPHEMERAL = {tables.commits.name, tables.periodic_locks.name}
 """Tables whose contents are meaningless in another database."""
@@ -102,29 +104,31 @@ class SavedFile:
                     checks = [_check_of(column) for column in table.columns]
                     continue
                 if table is None or not isinstance(value, list):
-                    self._damaged("it is neither a table nor a row of one")
+                    self._raise_damaged("it is neither a table nor a row of one")
                 self._check_row(table, checks, value)
                 yield table, columns, value
-        self._damaged("its end is missing")
+        self._raise_damaged("its end is missing")
 
     def contents(self) -> Contents:
         """Return what the file holds, after its last row was read."""
         header = self._header
         return Contents(self._counted, header["schema"], header["saved_at"], self._digest.hexdigest())
 
-    def _damaged(self, why: str) -> NoReturn:
+    def _raise_damaged(self, why: str) -> NoReturn:
         raise damaged(self._path, f"line {self._number}: {why}")
 
     def _parse(self, text: bytes) -> Any:
         try:
-            return json.loads(text, parse_constant=_no_constant)
+            return json.loads(text, parse_constant=_reject_constant)
         except (ValueError, RecursionError):
-            self._damaged("it is not JSON, or nested too deeply")
+            self._raise_damaged("it is not JSON, or nested too deeply")
 
     def _read_header(self, text: bytes) -> None:
         path = self._path
         if kind := _kind_of(text):
-            raise RequestError(f"{path} is {kind}, not a saved task database; nothing was changed", hint=OTHER)
+            raise RequestError(
+                f"{path} is {kind}, not a saved task database; nothing was changed", hint=WRONG_FILE_HINT
+            )
         header = self._parse(text) if text else None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise RequestError(f"{path} is not a saved task database", hint="give a file that `eas db save` wrote")
@@ -135,7 +139,7 @@ class SavedFile:
                 hint=f"use the release that wrote it ({header.get('release')}), or a later one",
             )
         if type(version) is not int or not isinstance(schema, str) or not _is_number(header.get("saved_at")):
-            self._damaged("its header lacks version, schema or time")
+            self._raise_damaged("its header lacks version, schema or time")
         if schema != head_revision():
             raise RequestError(
                 f"{path} has schema {schema}, and this release needs {head_revision()}",
@@ -145,7 +149,7 @@ class SavedFile:
         rows = header.get("rows")
         names = {table.name for table in saved_tables()}
         if not isinstance(rows, dict) or rows.keys() != names or not all(type(each) is int for each in rows.values()):
-            self._damaged("its header does not have the number of rows of each table")
+            self._raise_damaged("its header does not have the number of rows of each table")
         self._header = header
         self._digest.update(text)
 
@@ -153,26 +157,26 @@ class SavedFile:
         name, columns = value.get("table"), value.get("columns")
         expected = [each for each in saved_tables() if each.name not in self._counted]
         if not expected or name != expected[0].name:
-            self._damaged("its tables are not in the expected order")
+            self._raise_damaged("its tables are not in the expected order")
         table = expected[0]
         if columns != [column.name for column in table.columns]:
-            self._damaged(f"its columns are not those of {table.name}")
+            self._raise_damaged(f"its columns are not those of {table.name}")
         self._counted[table.name] = 0
         return table
 
     def _check_row(self, table: Table, checks: list[Callable[[Any], bool]], row: list[Any]) -> None:
         if len(row) != len(checks):
-            self._damaged(f"it has {len(row)} values for the {len(checks)} columns of {table.name}")
-        for column, fits, value in zip(table.columns, checks, row, strict=True):
-            if not (column.nullable if value is None else fits(value)):
-                self._damaged(f"its value of {table.name}.{column.name} is not one that the column holds")
+            self._raise_damaged(f"it has {len(row)} values for the {len(checks)} columns of {table.name}")
+        for column, is_valid, value in zip(table.columns, checks, row, strict=True):
+            if not (column.nullable if value is None else is_valid(value)):
+                self._raise_damaged(f"its value of {table.name}.{column.name} is not one that the column holds")
         self._counted[table.name] += 1
         if self._counted[table.name] > self._header["rows"][table.name]:
-            self._damaged(f"it is a row of {table.name} more than the header numbers")
+            self._raise_damaged(f"it is a row of {table.name} more than the header numbers")
 
     def _check_end(self, trailer: dict[str, Any], after: bytes) -> None:
         if after:
-            self._damaged("there is something after its end")
+            self._raise_damaged("there is something after its end")
         if trailer["sha256"] != self._digest.hexdigest() or self._counted != self._header["rows"]:
             raise damaged(self._path, "its checksum is wrong")
 
@@ -187,7 +191,7 @@ class SavedFile:
                 raise RequestError(f"there is no file {path}", hint="give a file that `eas db save` wrote") from error
             if kind := _other_kind(path):
                 raise RequestError(
-                    f"{path} is {kind}, not a saved task database; nothing was changed", hint=OTHER
+                    f"{path} is {kind}, not a saved task database; nothing was changed", hint=WRONG_FILE_HINT
                 ) from error
             raise damaged(path, f"it cannot be unpacked ({error})") from error
 
@@ -195,7 +199,7 @@ class SavedFile:
         while text := stream.readline(MAX_LINE + 1):
             self._number += 1
             if len(text) > MAX_LINE:
-                self._damaged(f"it is longer than {MAX_LINE:,} bytes")
+                self._raise_damaged(f"it is longer than {MAX_LINE:,} bytes")
             yield text
 
 
@@ -226,7 +230,7 @@ def _is_text(value: str) -> bool:
     return value.isascii() or not re.search("[\ud800-\udfff]", value)
 
 
-def _no_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 

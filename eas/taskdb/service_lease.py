@@ -18,14 +18,14 @@ from eas.taskdb.periodic_locks import TABLE
 
 SUPERVISOR = "supervisor"
 SCALER = "scale-workers"
-DURATION = 60.0
+SERVICE_LEASE_DURATION = 60.0
 """Time [s] after which a lease that is not renewed expires."""
 
 
 class ServiceLease:
     """The lease of one service, for one process. Not thread-safe."""
 
-    def __init__(self, database: TaskDatabase, name: str, duration: float = DURATION) -> None:
+    def __init__(self, database: TaskDatabase, name: str, duration: float = SERVICE_LEASE_DURATION) -> None:
         self.database = database
         self.name = name
         self.duration = duration
@@ -64,15 +64,15 @@ class ServiceLease:
         last = last_renewal(connection, self.name)
         if last is not None and last != self._renewed_at and now - self.duration < last <= now + self.duration:
             return False
-        return periodic_locks.replace(connection, self.name, last, now)
+        return periodic_locks.compare_and_set(connection, self.name, last, now)
 
 
 def last_renewal(connection: Connection, name: str) -> float | None:
     """Return when a service's lease was last renewed [database time, s]; None where no process holds it."""
-    return periodic_locks.value(connection, name)
+    return periodic_locks.last_time(connection, name)
 
 
-def is_alive(connection: Connection, name: str, now: float, duration: float = DURATION) -> bool:
+def is_alive(connection: Connection, name: str, now: float, duration: float = SERVICE_LEASE_DURATION) -> bool:
     """Return whether a process holds the lease of a service."""
     last = last_renewal(connection, name)
     return last is not None and last > now - duration

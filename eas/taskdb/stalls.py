@@ -28,7 +28,7 @@ class Stalled(NamedTuple):
 def silent(connection: Connection, since: float) -> bool:
     """Return whether a living worker or a running attempt has had no heartbeat since ``since`` [Unix time, s]."""
     found = select(ATTEMPTS.c.id).where(_unheard(since)).limit(1)
-    return connection.execute(found).first() is not None or bool(workers.silent(connection, since))
+    return connection.execute(found).first() is not None or bool(workers.without_heartbeat(connection, since))
 
 
 def _unheard(since: float) -> ColumnElement[bool]:
@@ -37,13 +37,13 @@ def _unheard(since: float) -> ColumnElement[bool]:
 
 def reap(connection: Connection, since: float, now: float) -> Stalled:
     """Close running attempts without a heartbeat since ``since`` as stalled. Both are Unix times [s]."""
-    workers.lose(connection, workers.silent(connection, since), SILENT, now)
+    workers.mark_lost(connection, workers.without_heartbeat(connection, since), SILENT, now)
     return _close_stalled(connection, _unheard(since), SILENT, now)
 
 
 def reap_workers(connection: Connection, worker_ids: Sequence[str], now: float, why: str = GONE) -> Stalled:
     """Close the running attempts of these workers, whose processes have ended, as stalled with the reason ``why``."""
-    workers.lose(connection, worker_ids, why, now)
+    workers.mark_lost(connection, worker_ids, why, now)
     held = (ATTEMPTS.c.state == AttemptState.RUNNING) & ATTEMPTS.c.worker_id.in_(worker_ids)
     return _close_stalled(connection, held, why, now)
 
@@ -55,8 +55,8 @@ def _close_stalled(connection: Connection, which: ColumnElement[bool], why: str,
     attempts.end_running(connection, (row.id for row in rows), AttemptState.STALLED, now)
     ends = [aborted_result(row, _why_stalled(row, why, now), now) for row in rows]
     connection.execute(insert(tables.attempt_results), ends)
-    workers.lose(connection, sorted({row.worker_id for row in rows}), why, now)
-    requeued = retry.retry_or_give_up(connection, rows, TaskState.STALLED, now)
+    workers.mark_lost(connection, sorted({row.worker_id for row in rows}), why, now)
+    requeued = retry.queue_retries(connection, rows, TaskState.STALLED, now)
     return Stalled(tuple(row.id for row in rows), tuple(requeued))
 
 

@@ -77,7 +77,7 @@ def record_heartbeat(connection: Connection, worker_id: str, now: float) -> None
     )
 
 
-def leave(connection: Connection, worker_id: str, reason: str, now: float) -> None:
+def mark_left(connection: Connection, worker_id: str, reason: str, now: float) -> None:
     """Record that a worker exited by itself, and why."""
     worker = tables.workers
     values = {"state": WorkerState.LEFT, "ended_at": now, "reason": reason}
@@ -91,21 +91,21 @@ def alive_on(connection: Connection, machine: str) -> dict[str, Process]:
     return {row.id: Process(row.machine, row.pid, row.process_started) for row in connection.execute(query)}
 
 
-def lose(connection: Connection, worker_ids: Sequence[str], reason: str, now: float) -> None:
+def mark_lost(connection: Connection, worker_ids: Sequence[str], reason: str, now: float) -> None:
     """Mark workers as lost: their processes ended without signing off."""
     worker = tables.workers
     lost = worker.c.id.in_(worker_ids) & (worker.c.state == WorkerState.ALIVE)
     connection.execute(update(worker).where(lost).values(state=WorkerState.LOST, ended_at=now, reason=reason))
 
 
-def silent(connection: Connection, since: float) -> list[str]:
+def without_heartbeat(connection: Connection, since: float) -> list[str]:
     """Return the workers recorded as alive that have sent no heartbeat since ``since`` [Unix time, s]."""
     worker = tables.workers
     query = select(worker.c.id).where(worker.c.state == WorkerState.ALIVE, worker.c.heartbeat_at < since)
     return list(connection.execute(query).scalars())
 
 
-def lost(connection: Connection, since: float) -> list[tuple[str, float]]:
+def lost_since(connection: Connection, since: float) -> list[tuple[str, float]]:
     """Return the workers marked as lost since ``since`` [Unix time, s], with the time of the mark."""
     worker = tables.workers
     query = select(worker.c.id, worker.c.ended_at).where(worker.c.state == WorkerState.LOST, worker.c.ended_at >= since)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from eas.errors import TaskFailure
 from eas.lightcurves import files, resampling
-from eas.lightcurves.cleaning import flag_unmeasured
+from eas.lightcurves.cleaning import flag_invalid_fluxes
 from eas.lightcurves.lightcurve import LightCurveError
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import Task, TaskContext
@@ -29,7 +29,7 @@ class Binning(Task):
         warn_text_numbers(context.settings, [CADENCE], "", context.log)
         cadence = CADENCE.required(context.settings)
         output = context.output("lightcurve")
-        lightcurve, unmeasured = flag_unmeasured(read_input(context, "lightcurve"))
+        lightcurve, unmeasured = flag_invalid_fluxes(read_input(context, "lightcurve"))
         if unmeasured:
             context.log.warning(
                 "%d of %d samples are left out: their fluxes are not finite or not above 0", unmeasured, len(lightcurve)

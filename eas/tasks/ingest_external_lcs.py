@@ -17,7 +17,7 @@ from eas.tasks.lightcurves import check_lightcurve, warn
 
 READERS: Final = {"lcsg": lcsg.read, "fits": astropy_tables.read_fits, "ecsv": astropy_tables.read_ecsv}
 """By ``lc_type``."""
-SHOWN: Final = 10
+MAX_LISTED_FILES: Final = 10
 
 
 class IngestExternalLCs(Task):
@@ -46,10 +46,10 @@ class IngestExternalLCs(Task):
             count += 1
         context.log.info("%d light curves ingested", count)
         if problems:
-            more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            more = f"; and {len(problems) - MAX_LISTED_FILES} more" if len(problems) > MAX_LISTED_FILES else ""
             raise TaskFailure(
                 f"{len(problems)} of {len(problems) + count} files cannot be ingested: "
-                f"{'; '.join(problems[:SHOWN])}{more}",
+                f"{'; '.join(problems[:MAX_LISTED_FILES])}{more}",
                 hint="correct or remove these files and run the task again; the others are ingested already",
             )
         return {}

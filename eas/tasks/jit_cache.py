@@ -30,7 +30,7 @@ COMPILED = {
 """Task types whose code is compiled when it is first used: the package needed, module and class."""
 
 
-def warm(task_type: str) -> float:
+def compile_search(task_type: str) -> float:
     """Run a task type on a small light curve; return how long that took [s]."""
     began = time.monotonic()
     task = _load(task_type)
@@ -69,7 +69,7 @@ def main() -> int:
         if importlib.util.find_spec(module) is None:
             sys.stdout.write(f"{task_type}: {module} is not installed\n")
         else:
-            sys.stdout.write(f"{task_type}: ready, {warm(task_type):.1f} s\n")
+            sys.stdout.write(f"{task_type}: ready, {compile_search(task_type):.1f} s\n")
     return 0
 
 

@@ -25,7 +25,7 @@ from eas.tasks import numba_cache  # noqa: F401 - says where the compiled code b
 
 IntArray = npt.NDArray[np.int64]
 
-NARROW: Final = 64
+MAX_DOUBLING_WIDTH: Final = 64
 """Maximum window width for which maxima are computed by doubling: at most six passes, each vectorised."""
 
 
@@ -109,7 +109,7 @@ def _next_level(
     """
     row[: width - 1] = -np.inf
     row[width - 1 + size : 2 * (width - 1) + size] = -np.inf
-    if width <= NARROW:
+    if width <= MAX_DOUBLING_WIDTH:
         return _double(row, spare, width, addend)
     return _blocks(row, spare, width, addend)
 

@@ -16,7 +16,7 @@ from eas.errors import TaskFailure
 from eas.lightcurves.cleaning import Cleaned, clean
 from eas.lightcurves.lightcurve import LightCurve, LightCurveError
 from eas.model import Metadata, Scalar
-from eas.names import nearest
+from eas.names import closest_names
 from eas.tasks import metadata_declarations
 from eas.tasks.base import TaskContext
 from eas.tasks.declarations import LC_DURATION, period_range
@@ -28,7 +28,7 @@ Outcome: TypeAlias = Literal["PASS", "FAIL", "UNDEFINED"]
 PERIOD_TOLERANCE: Final = 0.03
 """Largest deviation from the true period that counts as a detection, as a fraction of it."""
 TARGET: Final = metadata_declarations.TARGET.name
-CARRIED: Final = tuple(each.name for each in metadata_declarations.CARRIED)
+COPIED_METADATA: Final = tuple(each.name for each in metadata_declarations.CARRIED)
 """Metadata of the light curve that a search includes in its own."""
 
 
@@ -157,7 +157,7 @@ def prepare(
     warn_unknown(given, [each.name for each in numbers], "search_settings", context.log)
     warn_text_numbers(given, numbers, "search_settings", context.log)
     warn_text_numbers(context.settings, [LC_DURATION], "", context.log)
-    cleaned = searched(context)
+    cleaned = cleaned_input(context)
     for assumption in cleaned.assumptions:
         context.log.warning("%s", assumption)
     limit = span(cleaned.lightcurve)
@@ -169,7 +169,7 @@ def prepare(
         )
     if longest is not None and longest > limit:
         context.log.warning("period_max %g days is cut to the %g days that are searched", longest, limit)
-    carried = {name: _number(context, cleaned, name)[0] for name in CARRIED}
+    carried = {name: _number(context, cleaned, name)[0] for name in COPIED_METADATA}
     target, no_target = _number(context, cleaned, TARGET)
     if target is not None and target <= 0:
         target, no_target = None, f"the light curve's {TARGET} is {target:g} days"
@@ -179,7 +179,7 @@ def prepare(
     return Search(cleaned, shortest, longest, carried, target, no_target)
 
 
-def searched(context: TaskContext, *, quiet: bool = False) -> Cleaned:
+def cleaned_input(context: TaskContext, *, quiet: bool = False) -> Cleaned:
     """Return the samples that a search uses, and that its QC measures again; raise TaskFailure if there are none."""
     lightcurve = read_input(context, "lightcurve", quiet=quiet)
     duration = LC_DURATION.read(context.settings)
@@ -283,7 +283,7 @@ def _number(context: TaskContext, cleaned: Cleaned, name: str) -> tuple[float | 
     known = cleaned.lightcurve.metadata
     value = known.get(name)
     if value is None:
-        near = nearest(name, (each for each in known if each != name), 1)
+        near = closest_names(name, (each for each in known if each != name), 1)
         other = f"; it has {near[0]!r}" if near else ""
         return None, f"the light curve has no {name}{other}"
     if isinstance(value, str) and math.isfinite(number := _to_number(value)):

@@ -11,7 +11,7 @@ from eas.errors import EASError
 from eas.model import Check, Metadata, Scalar
 from eas.tasks.base import TaskContext, exists
 from eas.tasks.lightcurves import is_finite
-from eas.tasks.search import outcome, searched
+from eas.tasks.search import cleaned_input, outcome
 
 DEPTH_FACTOR: Final = 3.0
 """Maximum ratio of the depth that a search reports to the one that QC measures in the folded light curve."""
@@ -89,7 +89,7 @@ def _check_dip(context: TaskContext, metadata: Metadata) -> list[Check]:
     if period <= 0:
         return []
     try:
-        lightcurve = searched(context, quiet=True).lightcurve
+        lightcurve = cleaned_input(context, quiet=True).lightcurve
     except EASError as error:
         return [Check("depth seen again", False, error.what)]
     away = np.abs((lightcurve.times - first + period / 2) % period - period / 2)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from eas.errors import TaskFailure
-from eas.names import nearest
+from eas.names import closest_names
 
 Fault: TypeAlias = tuple[str, str]
 """Message and hint about an invalid value."""
@@ -62,10 +62,10 @@ class Setting:
         >>> Group("specs", ()).fault([1, 2]), Group("specs", ()).fault({"noise": 0})
         (('is [1, 2]', 'give specs as a dictionary of settings'), None)
         """
-        hint = self._unfit(value)
+        hint = self._hint_if_invalid(value)
         return None if hint is None else (f"is {_shown(value)}", hint)
 
-    def _unfit(self, value: Any) -> str | None:
+    def _hint_if_invalid(self, value: Any) -> str | None:
         """Return the hint if a value is invalid, else None."""
         raise NotImplementedError
 
@@ -187,7 +187,7 @@ class Number(Setting):
             words.append(f"{'below' if self.below else 'of at most'} {self.high:g}")
         return " ".join([" and ".join(words), f"[{self.unit}]" if self.unit else ""]).strip()
 
-    def _unfit(self, value: Any) -> str | None:
+    def _hint_if_invalid(self, value: Any) -> str | None:
         number = _number(value)
         return None if number is not None and self._contains(number) else self.hint()
 
@@ -231,7 +231,7 @@ class Choice(Setting):
     choices: tuple[str, ...]
     default: str
 
-    def _unfit(self, value: Any) -> str | None:
+    def _hint_if_invalid(self, value: Any) -> str | None:
         known = isinstance(value, str) and value in self.choices
         return None if known else f"give one of {', '.join(self.choices)}"
 
@@ -246,7 +246,7 @@ class Text(Setting):
     True
     """
 
-    def _unfit(self, value: Any) -> str | None:
+    def _hint_if_invalid(self, value: Any) -> str | None:
         return None if isinstance(value, str) and value.strip() else "give a text"
 
 
@@ -268,7 +268,7 @@ class Group(Setting):
 
     settings: tuple[Setting, ...]
 
-    def _unfit(self, value: Any) -> str | None:
+    def _hint_if_invalid(self, value: Any) -> str | None:
         return None if isinstance(value, Mapping) else f"give {self.name} as a dictionary of settings"
 
 
@@ -352,6 +352,6 @@ def warn_unknown(given: Mapping[str, Any], known: Iterable[str], where: str, log
     for name in given:
         if name in names:
             continue
-        near = nearest(name, names, 1, cutoff=0.5)
+        near = closest_names(name, names, 1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}"
         log.warning("%s.%s is ignored: no such setting; %s", where, name, hint)

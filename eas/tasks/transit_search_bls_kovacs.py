@@ -25,13 +25,13 @@ from eas.tasks.search import Search, nothing_found, prepare, result, to_json, wr
 from eas.tasks.search_qc import check_search
 from eas.tasks.settings import dictionary
 
-BINS: Final = 200
+BIN_COUNT: Final = 200
 """Number of bins of the folded light curve: with ten, half the period is found as often as the period."""
 STATISTICS: Final = ("power", "sde", "snr", "depth", "duration", "first_transit", "transit_count")
 MAX_FREQUENCIES: Final = 50_000_000
-NEAR: Final = 5
+MAX_FREQUENCY_OFFSET: Final = 5
 """Number of frequency steps on either side within which a multiple of a period is searched: half the shortest box."""
-ALIKE: Final = 0.85
+MIN_RELATIVE_POWER: Final = 0.85
 """Minimum power of a multiple of the best period, relative to the highest power, to be preferred."""
 MAX_PEAKS: Final = 1000
 """Maximum number of peaks that are examined for a dip, strongest first."""
@@ -99,7 +99,7 @@ def make_grid(search: Search, qmin: float, qmax: float) -> Grid:
     Raises TaskFailure for too many frequencies.
     """
     lowest = max(1 / search.period_max, np.nextafter(1 / search.span, math.inf))
-    step = 1 / (search.span * BINS)
+    step = 1 / (search.span * BIN_COUNT)
     count = max(1, math.floor((1 / search.period_min - lowest) / step) + 1)
     if count > MAX_FREQUENCIES:
         raise TaskFailure(
@@ -116,7 +116,7 @@ def search_grid(
     The spectrum does not distinguish dips from brightenings, so its peaks are examined in turn, the
     strongest first. Constant fluxes have no dip.
     """
-    folded = FoldedSearch(times, fluxes, BINS, qmin=grid.qmin, qmax=grid.qmax, threads=threads)
+    folded = FoldedSearch(times, fluxes, BIN_COUNT, qmin=grid.qmin, qmax=grid.qmax, threads=threads)
     spectrum = folded.spectrum(grid.lowest, grid.step, grid.count)
     noise = np.spacing(np.max(np.abs(fluxes)))
     if spectrum.max() <= noise:
@@ -138,9 +138,9 @@ def _fundamental(folded: FoldedSearch, grid: Grid, spectrum: FloatArray, found: 
     frequency = 1 / found.period
     for multiple in range(math.floor(frequency / grid.lowest * (1 + 1e-9)), 1, -1):
         centre = round((frequency / multiple - grid.lowest) / grid.step)
-        low, high = max(0, centre - NEAR), min(grid.count, centre + NEAR + 1)
+        low, high = max(0, centre - MAX_FREQUENCY_OFFSET), min(grid.count, centre + MAX_FREQUENCY_OFFSET + 1)
         peak = low + int(np.argmax(spectrum[low:high]))
-        if spectrum[peak] >= ALIKE * found.power:
+        if spectrum[peak] >= MIN_RELATIVE_POWER * found.power:
             box = folded.box(grid.frequency(peak))
             if box.depth > 0:
                 return box
@@ -152,8 +152,8 @@ def _statistics(spectrum: FloatArray, found: Box | None, search: Search) -> dict
         return dict.fromkeys(("period", *STATISTICS))
     begin = float(search.lightcurve.times[0])
     # A transit that begins in the last bins ends in the first ones of the next period.
-    bins = (found.last_bin - found.first_bin) % BINS + 1
-    middle = (found.first_bin - 1 + bins / 2) / BINS * found.period
+    bins = (found.last_bin - found.first_bin) % BIN_COUNT + 1
+    middle = (found.first_bin - 1 + bins / 2) / BIN_COUNT * found.period
     first = begin + middle % found.period
     scatter = float(np.std(spectrum))
     return {
@@ -162,7 +162,7 @@ def _statistics(spectrum: FloatArray, found: Box | None, search: Search) -> dict
         "sde": finite((found.power - float(np.mean(spectrum))) / scatter) if scatter > 0 else 0.0,
         "snr": finite(found.depth / search.cleaned.scatter * math.sqrt(found.share * len(search.lightcurve))),
         "depth": finite(found.depth),
-        "duration": bins / BINS * found.period,
+        "duration": bins / BIN_COUNT * found.period,
         "first_transit": first,
         "transit_count": max(1, math.floor((begin + search.span - first) / found.period) + 1),
     }
@@ -172,5 +172,5 @@ def _debugging(spectrum: FloatArray, grid: Grid, metadata: Mapping[str, Scalar])
     table = io.BytesIO()
     periods = 1 / (grid.lowest + grid.step * np.arange(grid.count))
     np.savetxt(table, np.column_stack([periods, spectrum]), "%.10g", delimiter=",", header="period,power", comments="")
-    settings = {"bins": BINS, "frequencies": [grid.lowest, grid.step, grid.count], "result": dict(metadata)}
+    settings = {"bins": BIN_COUNT, "frequencies": [grid.lowest, grid.step, grid.count], "result": dict(metadata)}
     return {"settings.json": to_json(settings), "spectrum.csv": table.getvalue()}

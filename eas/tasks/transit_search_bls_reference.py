@@ -29,14 +29,14 @@ DURATIONS: Final = np.linspace(0.05, LONGEST_BOX, 10)
 MINIMUM_N_TRANSIT: Final = 2
 FREQUENCY_FACTOR: Final = 2.0
 STATISTICS: Final = ("power", "depth", "duration", "first_transit", "transit_count")
-LABORIOUS: Final = 2e9
+MIN_WORK_TO_ESTIMATE: Final = 2e9
 """Minimum number of trial periods times samples for which the duration is estimated first."""
-ESTIMATED_FROM: Final = 16
+ESTIMATE_SAMPLE_SIZE: Final = 16
 """Number of trial periods, spread over their range, from which the total duration is estimated."""
-LONG: Final = 60.0
+REPORT_AFTER: Final = 60.0
 """Minimum duration [s] of a search that reports its progress."""
-VERY_LONG: Final = 1800.0
-PARTS: Final = 20
+WARN_AFTER: Final = 1800.0
+PROGRESS_REPORTS: Final = 20
 """Number of progress reports of a long search."""
 COLUMNS: Final = ("period", "power", "depth", "depth_err", "duration", "transit_time")
 """Of the periodogram in the debugging output."""
@@ -102,11 +102,11 @@ def _periods(model: BoxLeastSquares, search: Search) -> FloatArray:
 def _power(model: BoxLeastSquares, periods: FloatArray, context: TaskContext) -> Periodogram:
     """Search all periods; split long searches into parts, as the results of periods are independent."""
     expected = _expected_seconds(model, periods)
-    if expected > LONG:
+    if expected > REPORT_AFTER:
         context.log.info("this search takes about %s", duration_text(expected))
-    if expected > VERY_LONG:
+    if expected > WARN_AFTER:
         context.log.warning("to make it faster: raise search_settings.period_min, lower lc_duration or bin first")
-    parts = np.array_split(periods, min(PARTS, len(periods)) if expected > LONG else 1)
+    parts = np.array_split(periods, min(PROGRESS_REPORTS, len(periods)) if expected > REPORT_AFTER else 1)
     began, done, found = time.monotonic(), 0, []
     for part in parts:
         found.append(model.power(part, DURATIONS))
@@ -125,12 +125,12 @@ def _power(model: BoxLeastSquares, periods: FloatArray, context: TaskContext) ->
 
 def _expected_seconds(model: BoxLeastSquares, periods: FloatArray) -> float:
     """Estimate the duration of the search [s] from a few periods; 0 for short searches."""
-    if len(periods) * len(model.t) < LABORIOUS or len(periods) <= ESTIMATED_FROM:
+    if len(periods) * len(model.t) < MIN_WORK_TO_ESTIMATE or len(periods) <= ESTIMATE_SAMPLE_SIZE:
         return 0.0
-    few = periods[np.linspace(0, len(periods) - 1, ESTIMATED_FROM, dtype=int)]
+    few = periods[np.linspace(0, len(periods) - 1, ESTIMATE_SAMPLE_SIZE, dtype=int)]
     began = time.monotonic()
     model.power(few, DURATIONS)
-    return (time.monotonic() - began) / ESTIMATED_FROM * len(periods)
+    return (time.monotonic() - began) / ESTIMATE_SAMPLE_SIZE * len(periods)
 
 
 def _best(periodogram: Periodogram, search: Search) -> dict[str, Scalar]:

@@ -19,7 +19,7 @@ from eas import web_addresses
 from eas.app import App
 from eas.errors import EASError, RequestError, ServiceError, UnknownFileError, UnknownJobError, UnknownTaskError
 from eas.web import file_pages, job_pages, report_pages, task_pages
-from eas.web.security import HEALTH, Access, Guard
+from eas.web.security import HEALTH, Access, AccessMiddleware
 from eas.web.site import Site, site
 
 
@@ -37,7 +37,7 @@ async def _health(_: Request) -> Response:
     return Response("ok\n", media_type="text/plain")
 
 
-UNKNOWN = (UnknownFileError, UnknownJobError, UnknownTaskError)
+NOT_FOUND_ERRORS = (UnknownFileError, UnknownJobError, UnknownTaskError)
 
 ROUTES = [
     Route("/", lambda request: RedirectResponse(web_addresses.jobs())),
@@ -65,7 +65,7 @@ ROUTES = [
 ]
 
 
-def create(app: App, access: Access) -> Guard:
+def create(app: App, access: Access) -> AccessMiddleware:
     """Return the application; it reads from ``app``, which the caller closes afterwards."""
     here = Site(app)
 
@@ -76,15 +76,15 @@ def create(app: App, access: Access) -> Guard:
 
     static = Path(str(files("eas.web").joinpath("static")))
     routes = [*ROUTES, Mount("/static", StaticFiles(directory=static))]
-    handlers = {EASError: _refused, HTTPException: _not_found}
+    handlers = {EASError: _error_page, HTTPException: _not_found}
     made = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)  # type: ignore[arg-type]
     made.state.site = here
-    return Guard(made, access)
+    return AccessMiddleware(made, access)
 
 
-def _refused(request: Request, error: EASError) -> Response:
+def _error_page(request: Request, error: EASError) -> Response:
     """Return the error page with message and hint."""
-    status = 404 if isinstance(error, UNKNOWN) else 503 if isinstance(error, ServiceError) else 500
+    status = 404 if isinstance(error, NOT_FOUND_ERRORS) else 503 if isinstance(error, ServiceError) else 500
     if status == 500 and isinstance(error, RequestError):
         status = 400
     return site(request).renderer.page(request, "error.html", title="Not possible", status=status, what=error.what,

@@ -7,7 +7,7 @@ from typing import Any
 
 from eas.plain_text import duration_text, one_line, time_text
 
-WIDTH, LEFT, ROW = 960, 150, 18
+WIDTH, LEFT_MARGIN, ROW_HEIGHT = 960, 150, 18
 MAX_WORKERS = 60
 """Maximum number of rows of the chart."""
 
@@ -23,7 +23,7 @@ def timeline(rows: Sequence[Any], now: float) -> dict[str, Any] | None:
         return None
     begin = min(row.started_at for row in rows)
     end = max(begin + 1e-3, *(row.ended_at or now for row in rows))
-    scale = (WIDTH - LEFT - 10) / (end - begin)
+    scale = (WIDTH - LEFT_MARGIN - 10) / (end - begin)
     workers = list(
         dict.fromkeys(row.worker_id for row in sorted(rows, key=lambda row: (row.host or "", row.worker_id)))
     )
@@ -35,21 +35,21 @@ def timeline(rows: Sequence[Any], now: float) -> dict[str, Any] | None:
             continue
         ended = max(row.ended_at or now, row.started_at)
         bars.append({
-            "x": round(LEFT + (row.started_at - begin) * scale, 1),
-            "y": 4 + ROW * lines[row.worker_id],
+            "x": round(LEFT_MARGIN + (row.started_at - begin) * scale, 1),
+            "y": 4 + ROW_HEIGHT * lines[row.worker_id],
             "width": max(1.5, round((ended - row.started_at) * scale, 1)),
             "task": row.task_id,
             "state": row.state,
             "title": f"task {row.task_id} {row.task_type}: {row.state}, {duration_text(ended - row.started_at)}",
         })  # fmt: skip
     names = [
-        {"y": 4 + ROW * number + 11, "text": one_line(f"{hosts[worker]} {worker[:6]}", 22), "worker": worker}
+        {"y": 4 + ROW_HEIGHT * number + 11, "text": one_line(f"{hosts[worker]} {worker[:6]}", 22), "worker": worker}
         for worker, number in lines.items()
     ]
     ticks = [
-        {"x": round(LEFT + place * scale, 1), "text": time_text(begin + place)[11:]}
+        {"x": round(LEFT_MARGIN + place * scale, 1), "text": time_text(begin + place)[11:]}
         for place in (step / TICKS * (end - begin) for step in range(TICKS + 1))
     ]
-    height = 4 + ROW * len(lines)
-    return {"bars": bars, "names": names, "ticks": ticks, "height": height, "width": WIDTH, "left": LEFT,
+    height = 4 + ROW_HEIGHT * len(lines)
+    return {"bars": bars, "names": names, "ticks": ticks, "height": height, "width": WIDTH, "left": LEFT_MARGIN,
             "cut": len(workers) > MAX_WORKERS, "begin": begin, "end": end}  # fmt: skip

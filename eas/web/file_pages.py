@@ -106,7 +106,7 @@ def download(request: Request) -> Response:
     version = _version(request)
     folder = tempfile.TemporaryDirectory()
     try:
-        path = site(request).app.store.fetch(version, Path(folder.name))
+        path = site(request).app.store.local_copy(version, Path(folder.name))
     except BaseException:
         folder.cleanup()
         raise
@@ -139,7 +139,7 @@ def _picture(request: Request, *, folded: bool) -> Response:
     headers = {"Cache-Control": "private, max-age=86400, immutable" if not folded else "private, max-age=60"}
     with ONE_AT_A_TIME, tempfile.TemporaryDirectory() as folder:
         try:
-            curve = lightcurve_files.read(here.app.store.fetch(version, Path(folder)), version.metadata)
+            curve = lightcurve_files.read(here.app.store.local_copy(version, Path(folder)), version.metadata)
         except LightCurveError as error:
             raise RequestError(f"{version.file_name} is no light curve: {error.what}", hint="download it") from error
         name = version.file_name

@@ -65,7 +65,7 @@ def timings(request: Request) -> Response:
     summary = here.slow.get(("timings", job_id), lambda: here.fetch(lambda c: attempt_list.summary(c, job_id)))
     return here.renderer.page(
         request, "timings.html", title="Timings", page=page, job_id=job_id, summary=summary.value, at=summary.at,
-        job_text=request.query_params.get("job", ""), last=attempt_list.LAST, loops=_loops,
+        job_text=request.query_params.get("job", ""), last=attempt_list.MAX_SUMMARISED_ATTEMPTS, loops=_loops,
         next=next_address(request, page.next), csv=with_query(request, format="csv", after=None),
         moving=not summary.at,
     )  # fmt: skip

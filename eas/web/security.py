@@ -15,18 +15,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 USER = "eas"
 HEALTH = "/health"
 """Path for probes, which use a pod's address and no password; the answer contains no data."""
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-READING = frozenset({"GET", "HEAD"})
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 
@@ -50,7 +50,7 @@ class Access:
     hosts: frozenset[str] = LOCAL
 
 
-class Guard:
+class AccessMiddleware:
     """ASGI middleware: rejects unauthorised requests, and sets security headers on every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -63,7 +63,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def is_protected(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -72,19 +72,19 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope["method"], Headers(scope=scope))
-        if scope["path"] == HEALTH and scope["method"] in READING:
+        if scope["path"] == HEALTH and scope["method"] in SAFE_METHODS:
             refusal = None
-        await (refusal or self.app)(scope, receive, guarded)
+        await (refusal or self.app)(scope, receive, is_protected)
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
-        if method not in READING:
+        if method not in SAFE_METHODS:
             return PlainTextResponse("this application is read-only\n", 405, {"Allow": "GET, HEAD"})
         access = self.access
         if access.hosts and _host(headers.get("host", "")) not in access.hosts:
             return PlainTextResponse("unknown host name: set EAS_WEB_URL\n", 421)
         if access.user_header and not headers.get(access.user_header):
             return PlainTextResponse("the reverse proxy has not named a user\n", 401)
-        if access.password and not _knows(headers.get("authorization", ""), access.password):
+        if access.password and not _is_authorised(headers.get("authorization", ""), access.password):
             challenge = {"WWW-Authenticate": 'Basic realm="EAS", charset="UTF-8"'}
             return PlainTextResponse("user name and password are needed\n", 401, challenge)
         return None
@@ -93,7 +93,7 @@ class Guard:
 def allowed_hosts(listening: str, web_url_host: str, *, guarded: bool) -> frozenset[str]:
     """Return the names under which the application may be addressed; none means any.
 
-    ``guarded``: whether a password or a reverse proxy protects the application.
+    ``is_protected``: whether a password or a reverse proxy protects the application.
     """
     if guarded or listening not in LOCAL:
         return frozenset()
@@ -109,7 +109,7 @@ def _host(header: str) -> str:
     return (name if colon and port.isdecimal() else header).lower()
 
 
-def _knows(header: str, password: str) -> bool:
+def _is_authorised(header: str, password: str) -> bool:
     scheme, _, text = header.partition(" ")
     if scheme.lower() != "basic":
         return False

@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-KEPT = 300
+MAX_ENTRIES = 300
 """Maximum number of cached results."""
 
-SHARE = 0.02
+MAX_CPU_SHARE = 0.02
 """Maximum share of one CPU that recomputing a result may take."""
 
-SHORTEST = 2.0
+MIN_AGE = 2.0
 """Minimum time for which a result is kept [s]."""
 
 
@@ -38,27 +38,27 @@ class _Entry:
     future: Future[None] | None = None
 
     def is_fresh(self, now: float) -> bool:
-        return self.at > 0 and now - self.at < max(SHORTEST, self.cost / SHARE)
+        return self.at > 0 and now - self.at < max(MIN_AGE, self.cost / MAX_CPU_SHARE)
 
 
 class SlowResults:
     """Returns the cached result immediately, and recomputes it in the background if it is stale."""
 
-    def __init__(self, patience: float = 0.03) -> None:
-        self.patience = patience
+    def __init__(self, timeout: float = 0.03) -> None:
+        self.timeout = timeout
         self._pool = ThreadPoolExecutor(1, "slow-results")
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> Result[T]:
-        """Return the result of ``compute``, perhaps an older one; wait ``patience`` [s] where there is none."""
+        """Return the result of ``compute``, perhaps an older one; wait ``timeout`` [s] where there is none."""
         return self.get_all({key: compute})[key]
 
     def get_all(self, wanted: dict[Hashable, Callable[[], Any]]) -> dict[Hashable, Result[Any]]:
-        """Return several results: as ``get``, but ``patience`` is for all of them together."""
+        """Return several results: as ``get``, but ``timeout`` is for all of them together."""
         entries = {key: self._entry(key, compute) for key, compute in wanted.items()}
         missing = [entry.future for entry in entries.values() if not entry.at and entry.future is not None]
-        for future in wait(missing, self.patience).done if missing else ():
+        for future in wait(missing, self.timeout).done if missing else ():
             future.result()  # raises what computing it raised
         return {key: Result(entry.value, entry.at) for key, entry in entries.items()}
 
@@ -70,7 +70,7 @@ class SlowResults:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
-            while len(self._entries) > KEPT:
+            while len(self._entries) > MAX_ENTRIES:
                 self._entries.popitem(last=False)
             if not entry.is_fresh(time.time()) and (entry.future is None or entry.future.done()):
                 entry.future = self._pool.submit(self._compute, entry, compute)

@@ -75,8 +75,8 @@ def tasks(request: Request) -> Response:
     found = here.fetch(read)
     moving = any(row.state in (TaskState.WAITING, TaskState.QUEUED, TaskState.RUNNING) for row in found["page"].rows)
     return here.renderer.page(
-        request, "tasks.html", title="Tasks", wanted=wanted, order=order, orders=ORDERS, most=sorted_tasks.MOST,
-        states=list(TaskState), outcomes=OUTCOMES,
+        request, "tasks.html", title="Tasks", wanted=wanted, order=order, orders=ORDERS,
+        most=sorted_tasks.MAX_SORTED_TASKS, states=list(TaskState), outcomes=OUTCOMES,
         next=next_address(request, found["page"].next), csv=with_query(request, format="csv", after=None),
         moving=moving and after is None, job_text=request.query_params.get("job", ""), prefix=PREFIX, **found,
     )  # fmt: skip

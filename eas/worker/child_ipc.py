@@ -12,12 +12,12 @@ import traceback
 from collections import deque
 
 from eas.worker.protocol import LOST_CONNECTION, Decoder, Message, clip, encode
-from eas.worker.result_validation import clean
+from eas.worker.result_validation import storable_text
 
-_CHUNK = 1 << 16
-_TEXT_LIMIT = 1 << 16
-_ENTRY_LIMIT = 2000
-_GRAVE_LIMIT = 200
+_READ_BYTES = 1 << 16
+_MAX_LOG_TEXT = 1 << 16
+_MAX_LOG_ENTRIES = 2000
+_MAX_EXTRA_WARNINGS = 200
 
 
 class Channel:
@@ -80,7 +80,7 @@ class Channel:
 
     def _receive(self, flags: int) -> bool:
         try:
-            data = self._connection.recv(_CHUNK, flags)
+            data = self._connection.recv(_READ_BYTES, flags)
         except ConnectionError:
             data = b""
         for message in self._decoder.feed(data):
@@ -115,29 +115,32 @@ class ChannelHandler(logging.Handler):
             stream = 2 if record.levelno >= logging.WARNING else 1
             os.write(stream, f"{_message(record)}\n".encode(errors="replace"))
             return
-        if not self._admits(record.levelno):
+        if not self._within_limit(record.levelno):
             return
         text = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else None
         self.log(record.created, record.levelno, record.name, _message(record), text)
 
-    def _admits(self, level: int) -> bool:
+    def _within_limit(self, level: int) -> bool:
         """Count an entry of ``level`` and return whether to send it."""
-        if self._count < _ENTRY_LIMIT:
+        if self._count < _MAX_LOG_ENTRIES:
             self._count += 1
             return True
-        if self._count == _ENTRY_LIMIT:
+        if self._count == _MAX_LOG_ENTRIES:
             self._count += 1
-            note = f"more than {_ENTRY_LIMIT:,} log entries: only {_GRAVE_LIMIT} more follow, of level WARNING or above"
+            note = (
+                f"more than {_MAX_LOG_ENTRIES:,} log entries: "
+                f"only {_MAX_EXTRA_WARNINGS} more follow, of level WARNING or above"
+            )
             self.log(time.time(), logging.WARNING, "eas.worker", note)
-        if level < logging.WARNING or self._count > _ENTRY_LIMIT + _GRAVE_LIMIT:
+        if level < logging.WARNING or self._count > _MAX_LOG_ENTRIES + _MAX_EXTRA_WARNINGS:
             return False
         self._count += 1
         return True
 
     def log(self, when: float, level: int, logger: str, message: str, trace: str | None = None) -> None:
         """Send one log entry regardless of the limits on their number; cut the middle out of long texts."""
-        text = clip(clean(message), _TEXT_LIMIT)
-        entry = [when, level, clean(logger), text, trace and clip(clean(trace), _TEXT_LIMIT)]
+        text = clip(storable_text(message), _MAX_LOG_TEXT)
+        entry = [when, level, storable_text(logger), text, trace and clip(storable_text(trace), _MAX_LOG_TEXT)]
         self._channel.send({"say": "log", "entry": entry})
 
 

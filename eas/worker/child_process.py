@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eas.model import LogEntry, Usage
-from eas.worker.answers import checked
 from eas.worker.guard import Guard
+from eas.worker.message_validation import checked
 from eas.worker.output import OutputStream
 from eas.worker.processes import describe_end, environment, kill_family
 from eas.worker.protocol import LOST_CONNECTION, MEGABYTE, Decoder, Message, encode
 
 _CHUNK = 1 << 18
-_QUICK = 5
+_CONNECTION_ONLY_POLL = 5
 """First poll only the connection for this time [ms], then also the output: saves 5 % CPU for empty tasks."""
 
 
@@ -44,7 +44,7 @@ class ChildOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ChildExit:
     """Why a child ended, with the CPU time [s] and the peak memory [MB] since its last result."""
 
     reason: str
@@ -82,7 +82,7 @@ class ChildProcess:
         with theirs:
             self._process = self._start(options, theirs.fileno(), guard.family)
         self._socket.setblocking(False)
-        self._adopt_streams()
+        self._watch_streams()
         self.send(
             {
                 "do": "start",
@@ -118,7 +118,7 @@ class ChildProcess:
             start_new_session=True,
         )
 
-    def _adopt_streams(self) -> None:
+    def _watch_streams(self) -> None:
         marker = bytes.fromhex(self._tag)
         assert self._process.stdout and self._process.stderr
         self.streams = (
@@ -165,7 +165,11 @@ class ChildProcess:
 
     def wait(self, timeout: float) -> list[Message]:
         """Wait up to ``timeout`` [s] for an event; return the messages received."""
-        events = [] if self._has_output else self._quick_poll.poll(min(_QUICK, max(0, math.ceil(timeout * 1000))))
+        events = (
+            []
+            if self._has_output
+            else self._quick_poll.poll(min(_CONNECTION_ONLY_POLL, max(0, math.ceil(timeout * 1000))))
+        )
         if not events:
             events = self._poll.poll(max(0, math.ceil(timeout * 1000)))
         for fd, _ in events:
@@ -210,7 +214,7 @@ class ChildProcess:
         self._has_output = False
         return [entry for stream in self.streams if (entry := stream.take()) is not None]
 
-    def kill(self) -> End:
+    def kill(self) -> ChildExit:
         """Kill the child and all its descendants; return why it had exited, if it had exited by itself.
 
         Messages that it sent before can be received until ``close``.
@@ -225,7 +229,7 @@ class ChildProcess:
             _, status, used = os.wait4(self.pid, 0)
         except ChildProcessError:  # other code in this process has already reaped it
             self._process.returncode = -9
-            return End(reason or "the task's process ended for an unknown reason", 0.0, 0.0)
+            return ChildExit(reason or "the task's process ended for an unknown reason", 0.0, 0.0)
         described = describe_end(self._process, status)
         if self._process.returncode == LOST_CONNECTION:
             reason = "the task's code closed the worker's connection"
@@ -233,20 +237,20 @@ class ChildProcess:
         # Between fork and exec the child shares the parent's memory, and ru_maxrss includes that.
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = used.ru_maxrss * 1024 / MEGABYTE if used.ru_maxrss > own and sys.platform == "linux" else 0.0
-        return End(reason or described, cpu, max(peak, self.resident))
+        return ChildExit(reason or described, cpu, max(peak, self.resident))
 
-    def request_exit(self, patience: float) -> None:
-        """Send SIGTERM to the child's process group and wait up to ``patience`` [s] for the child to exit."""
+    def request_exit(self, timeout: float) -> None:
+        """Send SIGTERM to the child's process group and wait up to ``timeout`` [s] for the child to exit."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGTERM)
-        self._has_ended(patience)
+        self._has_ended(timeout)
 
-    def _has_ended(self, patience: float) -> bool:
-        """Return whether the child exits within ``patience`` [s]."""
+    def _has_ended(self, timeout: float) -> bool:
+        """Return whether the child exits within ``timeout`` [s]."""
         if self._exit_fd is not None:
             poll = select.poll()
             poll.register(self._exit_fd, select.POLLIN)
-            return bool(poll.poll(int(patience * 1000)))
+            return bool(poll.poll(int(timeout * 1000)))
         with contextlib.suppress(ChildProcessError):
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         return True
@@ -261,6 +265,6 @@ class ChildProcess:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def crash_usage(end: End, wall: float, peak: float, own_cpu: float) -> Usage:
+def crash_usage(end: ChildExit, wall: float, peak: float, own_cpu: float) -> Usage:
     """Return the usage of an attempt whose process was lost; ``own_cpu`` [s] comes from sampling, 0 if not sampled."""
     return Usage(wall, min(own_cpu, end.cpu) or end.cpu, end.cpu, max(peak, end.peak_memory))

@@ -18,10 +18,10 @@ from eas.model import Scalar
 from eas.tasks.base import Task, TaskContext
 from eas.worker.child_ipc import Channel, ChannelHandler
 from eas.worker.protocol import Message, first_line, to_context
-from eas.worker.result_validation import clean, to_checks, to_metadata
+from eas.worker.result_validation import storable_text, to_checks, to_metadata
 from eas.worker.sandbox import Sandbox
 from eas.worker.scratch import Scratch
-from eas.worker.usage import Meter
+from eas.worker.usage import UsageMeter
 
 _OUR_CODE = str(Path(__file__).parent) + os.sep
 _log = logging.getLogger("eas.worker")
@@ -42,10 +42,10 @@ class ChildRunner:
         self._options = options
         self._memory_limit: float | None = options["memory_limit"]
         self._sandbox = Sandbox(self._memory_limit, bytes.fromhex(options["marker"]), options["home"])
-        self._scratch = Scratch(self._sandbox.go_home)
+        self._scratch = Scratch(self._sandbox.leave_scratch)
         self._handler = ChannelHandler(channel)
         self._sandbox.restore(self._handler)
-        self._meter = Meter()
+        self._meter = UsageMeter()
         self._classes: dict[str, type[Task]] = {}
         self._input_directory = Path(options["input_directory"])
         self._retire = ""
@@ -57,7 +57,7 @@ class ChildRunner:
         while (request := self._channel.next()) is not None:
             answer = self._answer(request)
             count += 1
-            answer["retire"] = self._why_retire(count)
+            answer["retire"] = self._recycle_reason(count)
             self._channel.verify()
             self._sandbox.end_output()
             self._channel.send(answer)
@@ -74,12 +74,12 @@ class ChildRunner:
         self._meter.start()
         answer: Message = {"say": "result", "id": request["id"], "started": started}
         try:
-            self._scratch.enter(scratch, afresh=run)
+            self._scratch.enter(scratch, empty=run)
         except OSError as error:
             answer |= _failed(f"cannot make the scratch directory: {error}")
         else:
             answer |= self._run_and_check(request, run)
-            self._scratch.settle(scratch)
+            self._scratch.keep_or_remove(scratch)
         usage = self._meter.stop()
         answer["usage"] = (usage.wall, usage.cpu, usage.cpu_children, usage.peak_memory)
         answer["totals"] = self._meter.totals
@@ -103,7 +103,7 @@ class ChildRunner:
             if type(task).check is not Task.check:  # the default cannot crash or hang
                 self._channel.send({"say": "ran", "reason": answer["reason"], "metadata": answer["metadata"]})
         answer["checks"] = self._check(task, context, metadata)
-        self._check_new(task, context, answer)
+        self._check_dynamic_outputs(task, context, answer)
         return answer
 
     def _run(self, task: Task, context: TaskContext) -> tuple[dict[str, Scalar] | None, str]:
@@ -128,7 +128,7 @@ class ChildRunner:
             self._leave_if_forked(error)
             return [("QC", False, self._report(error))]
 
-    def _check_new(self, task: Task, context: TaskContext, answer: Message) -> None:
+    def _check_dynamic_outputs(self, task: Task, context: TaskContext, answer: Message) -> None:
         """Add the dynamic outputs (files that the chain does not name) to ``answer``, each with its own QC."""
         for name, path in context.new_outputs.items():
             try:
@@ -137,7 +137,7 @@ class ChildRunner:
                 self._leave_if_forked(error)
                 checks = [("QC", False, self._report(error))]
             answer["checks"] += checks
-            answer["new"].append((clean(name), str(path), all(passed for _, passed, _ in checks)))
+            answer["new"].append((storable_text(name), str(path), all(passed for _, passed, _ in checks)))
 
     def _load(self, implementation: str) -> type[Task]:
         found = self._classes.get(implementation)
@@ -165,8 +165,8 @@ class ChildRunner:
 
     def _describe(self, error: BaseException) -> tuple[str, str | None]:
         if isinstance(error, TaskFailure):
-            hint = f" ({first_line(clean(error.hint))})" if error.hint else ""
-            reason = (first_line(clean(error.what)) or type(error).__name__) + hint
+            hint = f" ({first_line(storable_text(error.hint))})" if error.hint else ""
+            reason = (first_line(storable_text(error.what)) or type(error).__name__) + hint
             return reason, _trace(error) if error.__cause__ else None
         if isinstance(error, SystemExit):
             return f"the task's code called sys.exit({'' if error.code is None else repr(error.code)})", _trace(error)
@@ -174,13 +174,13 @@ class ChildRunner:
             return f"used more than {self._memory_limit:g} MB of memory ({_last_line(error)})", _trace(error)
         return _last_line(error), _trace(error)
 
-    def _why_retire(self, count: int) -> str:
+    def _recycle_reason(self, count: int) -> str:
         """Return why this process must be replaced after this attempt; an empty string if it can continue."""
         if left := self._sandbox.leftovers():
             return f"the task left {left} running"
         if self._meter.resident > self._options["recycle_memory"]:
             gc.collect()
-            self._meter.look()
+            self._meter.read_memory()
             if self._meter.resident > self._options["recycle_memory"]:
                 return f"it holds {self._meter.resident:.0f} MB"
         if self._retire:
@@ -198,7 +198,7 @@ def _last_line(error: BaseException) -> str:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        text = first_line(clean(str(error)))
+        text = first_line(storable_text(str(error)))
     except BaseException:
         text = "<its message cannot be shown>"
     return f"{name}: {text}" if text else name

@@ -21,23 +21,23 @@ from typing import Self
 
 from eas.errors import EASError
 from eas.model import AttemptResult, LogEntry, Usage
-from eas.worker.child_process import ChildOptions, ChildProcess, End, crash_usage
+from eas.worker.child_process import ChildExit, ChildOptions, ChildProcess, crash_usage
 from eas.worker.guard import Guard
 from eas.worker.in_flight import PendingAttempt
 from eas.worker.processes import sample
 from eas.worker.protocol import Message, Work
 from eas.worker.scratch import remove
 
-_JUDGING_LIMIT = 600.0
+_QC_TIME_LIMIT = 600.0
 """Time limit of QC [s]; the task type's own time limit applies if it is lower."""
-_START_LIMIT = 120.0
-_START_TRIES = 3
-_FIRST_SAMPLE = 0.1
-_SAMPLE_EVERY = 0.2
-_SAMPLE_SHARE = 0.005
+_CHILD_START_TIMEOUT = 120.0
+_MAX_CHILD_STARTS = 3
+_FIRST_SAMPLE_DELAY = 0.1
+_MIN_SAMPLE_INTERVAL = 0.2
+_MAX_SAMPLING_SHARE = 0.005
 """Maximum share of the wall time that is spent on sampling the memory of the processes."""
-_RECYCLE_MEMORY = 4000.0
-_GRACE = 1.0
+_DEFAULT_RECYCLE_MEMORY = 4000.0
+_TERMINATE_GRACE = 1.0
 """Time [s] between SIGTERM and SIGKILL for the processes of an aborted attempt."""
 
 
@@ -83,7 +83,7 @@ class Executor:
         python_path: Iterable[Path] = (),
     ) -> None:
         if recycle_memory is None:
-            recycle_memory = memory_limit / 2 if memory_limit else _RECYCLE_MEMORY
+            recycle_memory = memory_limit / 2 if memory_limit else _DEFAULT_RECYCLE_MEMORY
         self._options = ChildOptions(
             threads, memory_limit, input_directory, recycle_after, recycle_memory, tuple(python_path)
         )
@@ -123,9 +123,9 @@ class Executor:
 
     def remove_if_killed(self, folder: Path) -> None:
         """Register ``folder`` for removal by the guard process if this process is killed."""
-        self._guarded().remove(folder)
+        self._get_guard().remove(folder)
 
-    def _guarded(self) -> Guard:
+    def _get_guard(self) -> Guard:
         if self._guard is None:
             self._guard = Guard()
         return self._guard
@@ -205,8 +205,8 @@ class Executor:
         if child is None:
             return
         pending = self._pending[0]
-        if child.ready and not pending.since:
-            pending.begin(self._judging_limit(pending.work), _FIRST_SAMPLE)
+        if child.ready and not pending.started_monotonic:
+            pending.begin(self._qc_time_limit(pending.work), _FIRST_SAMPLE_DELAY)
         for message in child.wait(min(self._timeout(child, pending), self.while_waiting())):
             self._handle(child, message)
         with contextlib.suppress(BlockingIOError):
@@ -228,29 +228,29 @@ class Executor:
             self._halted = True
             child.send({"do": "halt"})
         if child.lost:
-            return self._release(child, "")
+            return self._handle_child_failure(child, "")
         if not child.ready:
             if time.monotonic() > self._start_deadline:
-                self._release(child, f"it was not ready after {_START_LIMIT:g} s")
+                self._handle_child_failure(child, f"it was not ready after {_CHILD_START_TIMEOUT:g} s")
             return None
-        return self._limit(child, self._pending[0])
+        return self._enforce_limits(child, self._pending[0])
 
-    def _limit(self, child: ChildProcess, pending: PendingAttempt) -> None:
+    def _enforce_limits(self, child: ChildProcess, pending: PendingAttempt) -> None:
         """Abort ``pending`` if an interrupt was requested; kill the child if a time or memory limit is exceeded."""
         if pending.attempt_id in self._interrupts or None in self._interrupts:
             reasons = [self._interrupts.pop(key, None) for key in (pending.attempt_id, None)]
             return self._abort(child, next(filter(None, reasons), "interrupted"))
         now = time.monotonic()
-        if pending.since and pending.deadline is not None and now >= pending.deadline:
-            return self._release(child, f"ran longer than {pending.limit:g} s")
-        if pending.since and now >= pending.next_sample:
+        if pending.started_monotonic and pending.deadline is not None and now >= pending.deadline:
+            return self._handle_child_failure(child, f"ran longer than {pending.limit:g} s")
+        if pending.started_monotonic and now >= pending.next_sample:
             memory, cpu = sample(child.pid, pending.peak)
             pending.peak, pending.cpu = max(pending.peak, memory), max(pending.cpu, cpu - child.totals[0])
             done = time.monotonic()
-            pending.next_sample = done + max(_SAMPLE_EVERY, (done - now) / _SAMPLE_SHARE)
+            pending.next_sample = done + max(_MIN_SAMPLE_INTERVAL, (done - now) / _MAX_SAMPLING_SHARE)
             limit = self._options.memory_limit
             if limit is not None and memory > limit:
-                return self._release(child, f"used more than {limit:g} MB of memory")
+                return self._handle_child_failure(child, f"used more than {limit:g} MB of memory")
         return None
 
     # -- messages ------------------------------------------------------------------------------
@@ -268,8 +268,8 @@ class Executor:
             self._pending[0].log.append(LogEntry(*message["entry"]))
         elif said == "ran":
             pending = self._pending[0]
-            pending.ran = message
-            pending.restrict(self._judging_limit(pending.work))
+            pending.code_ended = message
+            pending.set_deadline(self._qc_time_limit(pending.work))
         elif said == "result" and message["id"] == self._pending[0].attempt_id:
             self._finish(child, message)
 
@@ -286,11 +286,11 @@ class Executor:
         if retire:
             self._discard()
         elif self._pending:
-            self._pending[0].begin(self._judging_limit(self._pending[0].work), _FIRST_SAMPLE)
+            self._pending[0].begin(self._qc_time_limit(self._pending[0].work), _FIRST_SAMPLE_DELAY)
 
     @staticmethod
-    def _judging_limit(work: Work) -> float:
-        return min(_JUDGING_LIMIT, work.time_limit or _JUDGING_LIMIT)
+    def _qc_time_limit(work: Work) -> float:
+        return min(_QC_TIME_LIMIT, work.time_limit or _QC_TIME_LIMIT)
 
     # -- children ------------------------------------------------------------------------------
 
@@ -300,12 +300,12 @@ class Executor:
             self._pending = deque(each for each in self._pending if each.operation == "check")
             if not self._pending:
                 return None
-        self._child = child = ChildProcess(self._options, self._guarded())
+        self._child = child = ChildProcess(self._options, self._get_guard())
         child.watch(self._wake_read)
-        self._start_deadline = time.monotonic() + _START_LIMIT
+        self._start_deadline = time.monotonic() + _CHILD_START_TIMEOUT
         self._halted = self._draining
         for pending in self._pending:
-            pending.since = 0.0
+            pending.started_monotonic = 0.0
             child.send(pending.to_message())
         return child
 
@@ -318,7 +318,7 @@ class Executor:
             if self._scratch is not None:
                 remove(self._scratch)
 
-    def _lose(self, child: ChildProcess, aimed: bool) -> tuple[PendingAttempt | None, End]:
+    def _kill_and_drain(self, child: ChildProcess, aimed: bool) -> tuple[PendingAttempt | None, ChildExit]:
         """Kill the child, handle the messages it had still sent, and return the attempt that was running.
 
         If the kill was ``aimed`` at one attempt and that attempt ended in the meantime, return None:
@@ -332,20 +332,20 @@ class Executor:
         pending = self._pending[0] if self._pending else None
         if pending is not None and aimed and pending is not target:
             pending.log.clear()
-            pending.ran, pending.began, pending.since = None, 0.0, 0.0
+            pending.code_ended, pending.started_at, pending.started_monotonic = None, 0.0, 0.0
             pending = None
         if pending is not None:
             pending.log += child.output()
         child.close()
         return pending, end
 
-    def _usage(self, pending: PendingAttempt, end: End) -> Usage:
-        wall = time.monotonic() - pending.since if pending.since else 0.0
+    def _usage(self, pending: PendingAttempt, end: ChildExit) -> Usage:
+        wall = time.monotonic() - pending.started_monotonic if pending.started_monotonic else 0.0
         return crash_usage(end, wall, pending.peak, pending.cpu)
 
-    def _release(self, child: ChildProcess, cause: str) -> None:
+    def _handle_child_failure(self, child: ChildProcess, cause: str) -> None:
         """Record the attempt of a child that died, or that is killed here because of ``cause``."""
-        pending, end = self._lose(child, aimed=bool(cause))
+        pending, end = self._kill_and_drain(child, aimed=bool(cause))
         if pending is None:
             return
         if not child.ready:
@@ -360,8 +360,8 @@ class Executor:
             remove(pending.work.scratch)
 
     def _abort(self, child: ChildProcess, reason: str) -> None:
-        child.request_exit(_GRACE)
-        pending, end = self._lose(child, aimed=True)
+        child.request_exit(_TERMINATE_GRACE)
+        pending, end = self._kill_and_drain(child, aimed=True)
         if pending is not None:
             self._pending.popleft()
             self._results.append(pending.abort(reason, self._usage(pending, end)))
@@ -370,9 +370,9 @@ class Executor:
             self._pending.clear()
 
     def _count_failed_start(self, pending: PendingAttempt, reason: str) -> None:
-        """Count a failed start; raise EASError after ``_START_TRIES`` of them in a row."""
+        """Count a failed start; raise EASError after ``_MAX_CHILD_STARTS`` of them in a row."""
         self._failed_starts += 1
-        if self._failed_starts >= _START_TRIES:
+        if self._failed_starts >= _MAX_CHILD_STARTS:
             said = " | ".join(entry.message for entry in pending.log[-2:])
             raise EASError(
                 f"cannot start the worker's child process: {reason}; its last output: {said or 'none'}",

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 
-def marked(needle: bytes) -> list[int]:
+def pids_with_environment(needle: bytes) -> list[int]:
     """Return the ids of the other processes that have ``needle`` in their environment."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -38,7 +38,7 @@ def main(name: str) -> None:
     value, *folders = sys.stdin.buffer.read().split(b"\0")
     needle = name.encode() + b"=" + value
     for _ in range(10):  # one pass can miss a process that is forking at that moment
-        pids = marked(needle)
+        pids = pids_with_environment(needle)
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

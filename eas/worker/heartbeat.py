@@ -18,9 +18,9 @@ from eas.taskdb.engine import TaskDatabase
 
 LOG = logging.getLogger("eas.worker")
 
-LONGEST_INTERVAL = 30.0
+MAX_HEARTBEAT_INTERVAL = 30.0
 """Maximum time [s] between two heartbeats of a worker."""
-GLANCE_INTERVAL = 5.0
+CANCELLATION_CHECK_INTERVAL = 5.0
 """Maximum time [s] between two checks of a busy worker whether its attempts were cancelled."""
 
 
@@ -77,27 +77,27 @@ class Heartbeat:
             thread.join(5.0)
 
     def _beat(self) -> None:
-        interval = max(0.2, min(self.lease / 5, LONGEST_INTERVAL))
-        glances = math.ceil(interval / GLANCE_INTERVAL)
+        interval = max(0.2, min(self.lease / 5, MAX_HEARTBEAT_INTERVAL))
+        glances = math.ceil(interval / CANCELLATION_CHECK_INTERVAL)
         for number in itertools.count(1):
             if self._ended.wait(interval / glances):
                 return
             try:
                 if number % glances == 0:
-                    self._one_beat()
+                    self._write_heartbeat()
                 elif self._held:
-                    self._glance()
+                    self._check_held()
             except Exception as error:
                 # A short outage of the database must not stop the worker: its leases stay valid for a while.
                 LOG.warning("cannot write a heartbeat: %s", error)
 
-    def _one_beat(self) -> None:
+    def _write_heartbeat(self) -> None:
         held = set(self._held)
         # now() is evaluated inside the transaction: a repeated try must write its own time, not that of the first.
         kept = self.database.transact(lambda c: attempts.record_heartbeat(c, self.worker_id, self.database.now()))
         self._lose(held - kept)
 
-    def _glance(self) -> None:
+    def _check_held(self) -> None:
         """Check, between heartbeats, that the held attempts still belong to this worker."""
         held = set(self._held)
         self._lose(held - self.database.fetch(lambda c: attempts.held_by(c, self.worker_id)))
@@ -109,7 +109,7 @@ class Heartbeat:
 
     def _run_maintenance(self) -> None:
         """Run maintenance in a separate thread: a broker that does not answer must not delay heartbeats."""
-        while not self._ended.wait(min(self.lease / 2, reaper.LONGEST_INTERVAL)):
+        while not self._ended.wait(min(self.lease / 2, reaper.MAX_REAP_INTERVAL)):
             try:
                 reaper.run_due(self.database, self.queue, self.lease, self.store)
             except Exception as error:

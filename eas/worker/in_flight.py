@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from eas.model import AttemptResult, Check, LogEntry, Metadata, NewFile, Usage
+from eas.model import AttemptResult, Check, DynamicOutput, LogEntry, Metadata, Usage
 from eas.worker.protocol import Message, Work
 
 
@@ -18,15 +18,15 @@ class PendingAttempt:
     ----------
     operation:
         Requested operation: ``run``, or ``check`` (QC alone) after the code has crashed.
-    began:
+    started_at:
         Unix time [s] at which the child started it.
-    since:
+    started_monotonic:
         The same on the monotonic clock; 0 before the start.
     deadline, next_sample:
         Monotonic times [s] at which to kill it and to sample its memory.
     limit:
         Seconds that led to ``deadline``.
-    ran:
+    code_ended:
         The child's ``ran`` message: the code has ended and QC has started.
     failure:
         Why the code failed, once its process has been lost.
@@ -38,13 +38,13 @@ class PendingAttempt:
 
     work: Work
     operation: str = "run"
-    began: float = 0.0
-    since: float = 0.0
+    started_at: float = 0.0
+    started_monotonic: float = 0.0
     deadline: float | None = None
     limit: float = 0.0
     next_sample: float = 0.0
     log: list[LogEntry] = field(default_factory=list)
-    ran: Message | None = None
+    code_ended: Message | None = None
     failure: str = ""
     usage: Usage = field(default_factory=Usage)
     peak: float = 0.0
@@ -61,12 +61,12 @@ class PendingAttempt:
 
     def begin(self, judging_limit: float, first_sample: float) -> None:
         """Start the clock of the time limit and of sampling. Both parameters are in seconds."""
-        self.since = time.monotonic()
-        self.began = self.began or time.time()
-        self.restrict(self.work.time_limit if self.operation == "run" else judging_limit)
-        self.next_sample = self.since + first_sample
+        self.started_monotonic = time.monotonic()
+        self.started_at = self.started_at or time.time()
+        self.set_deadline(self.work.time_limit if self.operation == "run" else judging_limit)
+        self.next_sample = self.started_monotonic + first_sample
 
-    def restrict(self, limit: float | None) -> None:
+    def set_deadline(self, limit: float | None) -> None:
         """Set the deadline of the current step to ``limit`` [s] from now; None for no deadline."""
         self.limit = limit or 0.0
         self.deadline = None if limit is None else time.monotonic() + limit
@@ -80,25 +80,27 @@ class PendingAttempt:
         usage = self._total(Usage(*message["usage"]))
         checks, new = _checks(message), self._new_files(message)
         if self.operation == "check":
-            return self._result(self.failure, {}, checks, self.began, message["ended"], usage, new)
+            return self._result(self.failure, {}, checks, self.started_at, message["ended"], usage, new)
         reason = message["reason"] or _reason_of(checks)
         return self._result(reason, message["metadata"], checks, message["started"], message["ended"], usage, new)
 
     def crash(self, reason: str, usage: Usage) -> AttemptResult | None:
         """Return the result after the process was lost; None if QC must still check the files it left."""
-        if self.ran is None and self.operation == "run":
+        if self.code_ended is None and self.operation == "run":
             self.operation, self.failure, self.usage = "check", reason, usage
-            self.since = 0.0
+            self.started_monotonic = 0.0
             return None
-        failure, metadata = (self.ran["reason"], self.ran["metadata"]) if self.ran else (self.failure, {})
+        failure, metadata = (
+            (self.code_ended["reason"], self.code_ended["metadata"]) if self.code_ended else (self.failure, {})
+        )
         checks = (Check("QC", False, reason),)
         reason = failure or _reason_of(checks)
-        return self._result(reason, metadata, checks, self.began, time.time(), self._total(usage))
+        return self._result(reason, metadata, checks, self.started_at, time.time(), self._total(usage))
 
     def abort(self, reason: str, usage: Usage) -> AttemptResult:
         """Return the result of an interruption."""
         now = time.time()
-        result = self._result(reason, {}, (), self.began or now, now, self._total(usage))
+        result = self._result(reason, {}, (), self.started_at or now, now, self._total(usage))
         return replace(result, interrupted=True)
 
     def _total(self, usage: Usage) -> Usage:
@@ -111,12 +113,12 @@ class PendingAttempt:
             max(usage.peak_memory, lost.peak_memory, self.peak),
         )
 
-    def _new_files(self, message: Message) -> tuple[NewFile, ...]:
+    def _new_files(self, message: Message) -> tuple[DynamicOutput, ...]:
         """Return the dynamic outputs. The directory is the attempt's own: the child could name any path."""
         folder = self.work.new_directory
         if folder is None:
             return ()
-        return tuple(NewFile(name, folder / Path(path).name, passed) for name, path, passed in message["new"])
+        return tuple(DynamicOutput(name, folder / Path(path).name, passed) for name, path, passed in message["new"])
 
     def _result(
         self,
@@ -126,7 +128,7 @@ class PendingAttempt:
         started: float,
         ended: float,
         usage: Usage,
-        new_files: tuple[NewFile, ...] = (),
+        new_files: tuple[DynamicOutput, ...] = (),
     ) -> AttemptResult:
         self.log.sort(key=lambda entry: entry.logged_at)
         return AttemptResult(

@@ -3,7 +3,7 @@
 Each message is a JSON object behind its length (4 bytes, big-endian), on a socket of its own: the
 task's code may print what it likes. Never pickle: the child runs code of third parties. The child
 receives ``run``, ``check`` and ``halt``; it sends ``ready``, ``log``, ``ran``, ``result`` and ``halted``
-(``answers`` validates them). This module is imported by the child, so it imports little.
+(``message_validation`` validates them). This module is imported by the child, so it imports little.
 """
 
 from __future__ import annotations

@@ -70,8 +70,8 @@ class Recorder:
         self._wake = wake
         self._waiting: list[tuple[ClaimedAttempt, AttemptResult]] = []
         self._due = 0.0
-        self._taken: Results = ()
-        self._commit: Future[results.Closed] | None = None
+        self._committing: Results = ()
+        self._commit: Future[results.ClosedAttempts] | None = None
         self._thread = None if database.is_sqlite else ThreadPoolExecutor(1, thread_name_prefix="results")
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Recorder:
         if self._commit is not None:
             if not self._commit.done():
                 return math.inf  # ``wake`` is called when the commit ends
-            self._settle()
+            self._finish_commit()
         if not self._waiting:
             return math.inf
         now = time.monotonic()
@@ -106,27 +106,27 @@ class Recorder:
     def finish(self) -> None:
         """Commit all waiting results."""
         if self._commit is not None:
-            self._settle()
+            self._finish_commit()
         if self._waiting:
-            self._taken, self._waiting = self._waiting, []
-            self._after(self._write(self._taken))
+            self._committing, self._waiting = self._waiting, []
+            self._after_commit(self._write(self._committing))
 
     def _begin(self) -> None:
         self._due = time.monotonic() + FLUSH_SECONDS
-        self._taken, self._waiting = self._waiting, []
+        self._committing, self._waiting = self._waiting, []
         if self._thread is None:
-            self._after(self._write(self._taken))
+            self._after_commit(self._write(self._committing))
         else:
-            self._commit = self._thread.submit(self._write, self._taken)
+            self._commit = self._thread.submit(self._write, self._committing)
             self._commit.add_done_callback(lambda _: self._wake())
 
-    def _settle(self) -> None:
+    def _finish_commit(self) -> None:
         """Wait for the running commit and handle its outcome."""
         commit, self._commit = self._commit, None
         assert commit is not None
-        self._after(commit.result())
+        self._after_commit(commit.result())
 
-    def _write(self, taken: Results) -> results.Closed:
+    def _write(self, taken: Results) -> results.ClosedAttempts:
         # The child measures by this machine's clock; others compare by the database's.
         offset, now = self.database.clock_offset(), self.database.now()
         recorded = [result.by_clock(offset) for _, result in taken]
@@ -135,16 +135,16 @@ class Recorder:
             self.database.wakeups.notify(channel_of(job_id))
         return closed
 
-    def _after(self, closed: results.Closed) -> None:
+    def _after_commit(self, closed: results.ClosedAttempts) -> None:
         """Publish the products of the committed results, and send the attempts to retry to the queue."""
-        self._held.difference_update(result.attempt_id for _, result in self._taken)
-        for attempt, result in self._taken:
-            self._follow(attempt, result, result.attempt_id in closed.accepted)
-        self._taken = ()
+        self._held.difference_update(result.attempt_id for _, result in self._committing)
+        for attempt, result in self._committing:
+            self._publish_or_discard(attempt, result, result.attempt_id in closed.accepted)
+        self._committing = ()
         if closed.requeued:
             self.queue.publish(closed.requeued)
 
-    def _follow(self, attempt: ClaimedAttempt, result: AttemptResult, accepted: bool) -> None:
+    def _publish_or_discard(self, attempt: ClaimedAttempt, result: AttemptResult, accepted: bool) -> None:
         if not accepted:
             self.stats.lost += 1
             LOG.warning("attempt %d no longer belongs to this worker: its result is dropped", result.attempt_id)

@@ -11,10 +11,10 @@ from eas.errors import TaskFailure
 from eas.model import Check, Scalar
 from eas.worker.protocol import MEGABYTE
 
-_LARGEST = 2**63
+_INT64_BOUND = 2**63
 
 
-def clean(text: str) -> str:
+def storable_text(text: str) -> str:
     """Return ``text`` so that any database can hold it: lone surrogates are written out."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -34,7 +34,7 @@ def to_metadata(returned: object) -> tuple[dict[str, Scalar], list[str]]:
     for name, value in returned.items():
         if not isinstance(name, str) or not name:
             raise TaskFailure(f"the output metadata has the name {name!r}: names must be strings, and not empty")
-        scalar = metadata[clean(name)] = _scalar(name, value)
+        scalar = metadata[storable_text(name)] = _scalar(name, value)
         if scalar is None and value is not None:
             lost.append(name)
     if metadata and len(json.dumps(metadata)) > MEGABYTE:
@@ -48,7 +48,7 @@ def _scalar(name: str, value: Any) -> Scalar:
     if value is None or kind is bool:
         return value  # type: ignore[no-any-return]
     if isinstance(value, str):
-        return clean(str.__str__(value))
+        return storable_text(str.__str__(value))
     if isinstance(value, int):
         return _integer(name, int(value))
     if isinstance(value, float):
@@ -70,12 +70,12 @@ def is_recordable(value: object) -> bool:
     if kind is float:
         return math.isfinite(value)  # type: ignore[arg-type]
     if kind is int:
-        return -_LARGEST <= value < _LARGEST  # type: ignore[operator]
+        return -_INT64_BOUND <= value < _INT64_BOUND  # type: ignore[operator]
     return value is None or kind is str or kind is bool
 
 
 def _integer(name: str, value: int) -> int:
-    if not -_LARGEST <= value < _LARGEST:
+    if not -_INT64_BOUND <= value < _INT64_BOUND:
         raise TaskFailure(f"the output metadata {name!r} is an integer of more than 64 bits")
     return value
 
@@ -93,4 +93,4 @@ def to_checks(returned: object) -> list[tuple[str, bool, str]]:
     found = [each for each in returned if isinstance(each, Check)] if isinstance(returned, Sequence) else []
     if not isinstance(returned, Sequence) or len(found) != len(returned):
         raise TaskFailure(f"check() returned {_kind(returned)} instead of a sequence of Check")
-    return [(clean(str(each.name)), bool(each.passed), clean(str(each.detail))) for each in found]
+    return [(storable_text(str(each.name)), bool(each.passed), storable_text(str(each.detail))) for each in found]

@@ -124,7 +124,7 @@ class Sandbox:
                 found.append("threads")
         return " and ".join(found)
 
-    def go_home(self) -> None:
+    def leave_scratch(self) -> None:
         """Change to a working directory that is not removed after the attempt."""
         try:
             os.chdir(self._home)

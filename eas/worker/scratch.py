@@ -26,26 +26,26 @@ class Scratch:
         self._go_home = go_home
         self._kept: Path | None = None
 
-    def enter(self, path: Path, *, afresh: bool) -> None:
-        """Make ``path`` (empty, if ``afresh``) and make it the working directory. Raises OSError."""
+    def enter(self, path: Path, *, empty: bool) -> None:
+        """Make ``path`` (empty, if ``empty``) and make it the working directory. Raises OSError."""
         if path != self._kept:
             self.leave()
-            _make(path, afresh)
+            _make(path, empty)
         try:
             os.chdir(path)
         except FileNotFoundError:  # the kept directory has been removed meanwhile
-            _make(path, afresh)
+            _make(path, empty)
             os.chdir(path)
 
-    def settle(self, path: Path) -> None:
+    def keep_or_remove(self, path: Path) -> None:
         """Keep ``path`` if it is still there and empty; otherwise remove it with all that is in it."""
-        pristine = self._is_pristine(path)
+        pristine = self._is_empty_directory(path)
         self._kept = path if pristine else None
         if not pristine:
             self._go_home()
             remove(path)
 
-    def _is_pristine(self, path: Path) -> bool:
+    def _is_empty_directory(self, path: Path) -> bool:
         try:
             return stat.S_ISDIR(os.lstat(path).st_mode) and not os.listdir(path)  # noqa: PTH208 - three times as fast
         except OSError:

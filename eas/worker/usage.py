@@ -29,7 +29,7 @@ def cpu_totals() -> tuple[float, float]:
     return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
 
 
-class Meter:
+class UsageMeter:
     """Measures one attempt after the other.
 
     Attributes
@@ -44,7 +44,7 @@ class Meter:
         self.totals = cpu_totals()
         self.resident = 0.0
         self._wall = self._faults = 0.0
-        self.look()
+        self.read_memory()
 
     def start(self) -> None:
         """Begin an attempt."""
@@ -59,11 +59,11 @@ class Meter:
         own, children = self.totals = cpu_totals()
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - self._faults
         trivial = wall < _TRIVIAL_WALL and faults < _TRIVIAL_FAULTS
-        peak = self.resident if trivial else self.look()
+        peak = self.resident if trivial else self.read_memory()
         cpu = own - before_own
         return Usage(wall, cpu, cpu + children - before_children, peak)
 
-    def look(self) -> float:
+    def read_memory(self) -> float:
         """Read resident memory, reset its high-water mark, and return what that was [MB]."""
         peak = 0.0
         try:

@@ -26,7 +26,7 @@ from sqlalchemy import Connection
 from eas.errors import EASError, ServiceError, StoreError, StorePathError
 from eas.filestore import FileStore
 from eas.maintenance import process_identity
-from eas.model import AttemptResult, ClaimedAttempt, InputProduct, LogEntry, NewFile, NewVersion
+from eas.model import AttemptResult, ClaimedAttempt, DynamicOutput, InputProduct, LogEntry, NewVersion
 from eas.queues.base import JobQueue
 from eas.registry import Registry
 from eas.taskdb import attempt_claims, workers
@@ -39,16 +39,16 @@ from eas.worker.recorder import Recorder, RunStats
 
 LOG = logging.getLogger("eas.worker")
 
-BATCH_SECONDS = 0.25
+MAX_BATCH_SECONDS = 0.25
 """Maximum duration [s] of the short tasks that a worker holds at once, so that one commit serves many."""
-BATCH_LIMIT = 256
-LOOK_SECONDS = 1.0
+MAX_BATCH_ATTEMPTS = 256
+PRIORITY_CHECK_INTERVAL = 1.0
 """Interval [s] at which a worker that runs a series of short tasks checks whether another type is more urgent."""
-STREAM_SECONDS = 5.0
+MAX_SERIES_SECONDS = 5.0
 """Maximum duration [s] of such a series; after it, the copies of its inputs are removed."""
-SCHEMA_CHECK = 5.0
+SCHEMA_CHECK_INTERVAL = 5.0
 """Maximum time [s] between two checks that the schema still matches the worker's release."""
-INPUTS = "inputs"
+INPUTS_FOLDER = "inputs"
 """Subfolder of the scratch folder for the inputs of a batch, copied from a remote file store."""
 
 
@@ -87,11 +87,11 @@ class _Batch:
     task_type: str
     works: dict[int, tuple[Work, contextlib.ExitStack]] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
-    looked: float = field(default_factory=time.monotonic)
+    priority_checked: float = field(default_factory=time.monotonic)
 
 
 class Worker:
-    """One worker with its own id. ``run`` returns when the worker exits; ``leave`` requests that."""
+    """One worker with its own id. ``run`` returns when the worker exits; ``stop`` requests that."""
 
     def __init__(
         self,
@@ -114,9 +114,9 @@ class Worker:
         self.cpus = max(1, min(int(max(each.cpu for each in types)), os.cpu_count() or 1))
         memory = max(each.memory for each in types) * 1000 if options.memory_limits else None
         self.executor = Executor(threads=self.cpus, memory_limit=memory, input_directory=input_directory)
-        self._leaving = threading.Event()
-        self._why = "it was asked to"
-        self._seconds: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._exit_reason = "it was asked to"
+        self._typical_seconds: dict[str, float] = {}
         self._held: set[int] = set()
         self.recorder = Recorder(database, queue, store, self.worker_id, held=self._held, wake=self.executor.wake)
         self.executor.while_waiting = self.recorder.poll
@@ -126,10 +126,10 @@ class Worker:
         """What the worker did so far."""
         return self.recorder.stats
 
-    def leave(self, why: str = "it was asked to") -> None:
+    def stop(self, why: str = "it was asked to") -> None:
         """Finish the running task, return the other claimed ones to the queue, and exit. Safe in signal handlers."""
-        self._why = why
-        self._leaving.set()
+        self._exit_reason = why
+        self._stopping.set()
         self.executor.drain()
         self.queue.wake()
 
@@ -156,7 +156,7 @@ class Worker:
                 self._serve_unless_outdated(scratch)
         finally:
             now = self.database.now()
-            self.database.transact(lambda c: workers.leave(c, self.worker_id, self._why, now))
+            self.database.transact(lambda c: workers.mark_left(c, self.worker_id, self._exit_reason, now))
         return self.stats
 
     def _serve_unless_outdated(self, scratch: Path) -> None:
@@ -172,7 +172,7 @@ class Worker:
         """Stop if the task database was migrated, because all tasks would fail; return whether to stop."""
         if mismatch := schema_mismatch(self.database):
             LOG.warning("%s: the worker exits; start one of the newer release", mismatch)
-            self.leave(mismatch)
+            self.stop(mismatch)
         return bool(mismatch)
 
     def _register(self, connection: Connection) -> None:
@@ -193,63 +193,63 @@ class Worker:
 
     def _serve(self, scratch: Path) -> None:
         began = worked = checked = time.monotonic()
-        while not self._leaving.is_set():
-            if time.monotonic() - checked >= SCHEMA_CHECK:
+        while not self._stopping.is_set():
+            if time.monotonic() - checked >= SCHEMA_CHECK_INTERVAL:
                 checked = time.monotonic()
                 if self._leave_if_outdated():
                     return
-            claimed = self._claim(self.task_types, 1, self._patience())
+            claimed = self._claim(self.task_types, 1, self._claim_timeout())
             now = time.monotonic()
             if claimed:
                 self._run_batch(claimed, scratch)
                 worked = time.monotonic()
             elif self.options.idle_exit is not None and now - worked >= self.options.idle_exit:
-                self.leave(f"nothing to do for {self.options.idle_exit:g} s")
+                self.stop(f"nothing to do for {self.options.idle_exit:g} s")
             if self.options.time_limit is not None and now - began >= self.options.time_limit:
-                self.leave(f"its time limit of {self.options.time_limit:g} s is reached")
+                self.stop(f"its time limit of {self.options.time_limit:g} s is reached")
             if self.options.parent is not None and os.getppid() != self.options.parent:
-                self.leave("the process that started it is gone")
+                self.stop("the process that started it is gone")
 
     # -- claiming ------------------------------------------------------------------------------
 
-    def _patience(self) -> float:
+    def _claim_timeout(self) -> float:
         """Return how long to wait for something to do [s]."""
         return 1.0 if self.options.idle_exit is None else min(1.0, max(self.options.idle_exit / 4, 0.05))
 
-    def _claim(self, task_types: Sequence[str], limit: int, patience: float) -> list[ClaimedAttempt]:
-        """Claim up to ``limit`` attempts, waiting for the first up to ``patience`` [s]."""
-        claimed = self.queue.claim(self.worker_id, task_types, limit, patience)
+    def _claim(self, task_types: Sequence[str], limit: int, timeout: float) -> list[ClaimedAttempt]:
+        """Claim up to ``limit`` attempts, waiting for the first up to ``timeout`` [s]."""
+        claimed = self.queue.claim(self.worker_id, task_types, limit, timeout)
         self._held.update(each.attempt_id for each in claimed)
         return claimed
 
     def _claim_more(self, batch: _Batch) -> list[ClaimedAttempt]:
         """Claim more attempts of the same type, if they are short, while the child runs the current ones."""
-        most = self.executor.window = self._how_many(batch.task_type)
+        most = self.executor.window = self._batch_size(batch.task_type)
         now = time.monotonic()
-        if most == 1 or self._leaving.is_set() or now - batch.began >= STREAM_SECONDS:
+        if most == 1 or self._stopping.is_set() or now - batch.began >= MAX_SERIES_SECONDS:
             return []
-        if now - batch.looked >= LOOK_SECONDS:
-            batch.looked = now
+        if now - batch.priority_checked >= PRIORITY_CHECK_INTERVAL:
+            batch.priority_checked = now
             if self.queue.most_urgent(self.task_types) != batch.task_type:
                 return []
         return self._claim([batch.task_type], most - most // 2, 0.0)
 
-    def _how_many(self, task_type: str) -> int:
+    def _batch_size(self, task_type: str) -> int:
         """Return how many attempts of a type to hold at once; 1 while its typical duration is unknown."""
-        seconds = self._seconds.get(task_type)
-        return 1 if seconds is None else max(1, min(int(BATCH_SECONDS / max(seconds, 1e-4)), BATCH_LIMIT))
+        seconds = self._typical_seconds.get(task_type)
+        return 1 if seconds is None else max(1, min(int(MAX_BATCH_SECONDS / max(seconds, 1e-4)), MAX_BATCH_ATTEMPTS))
 
-    def _learn(self, task_type: str, seconds: float) -> None:
+    def _record_duration(self, task_type: str, seconds: float) -> None:
         """Remember how long tasks take: a slower task counts at once, a faster one gradually."""
-        known = self._seconds.get(task_type, seconds)
-        self._seconds[task_type] = max(seconds, 0.7 * known + 0.3 * seconds)
+        known = self._typical_seconds.get(task_type, seconds)
+        self._typical_seconds[task_type] = max(seconds, 0.7 * known + 0.3 * seconds)
 
     # -- running -------------------------------------------------------------------------------
 
     def _run_batch(self, claimed: Sequence[ClaimedAttempt], scratch: Path) -> None:
         """Run claimed attempts and record their results; hand back those that were not run."""
         batch = _Batch(claimed[0].task_type)
-        self.executor.window = self._how_many(batch.task_type)
+        self.executor.window = self._batch_size(batch.task_type)
         try:
             for result in self.executor.run_many(self._prepare(batch, claimed, scratch)):
                 self._collect(batch, result)
@@ -258,20 +258,20 @@ class Worker:
             self._hand_back(sorted(self._held))
             for _, folders in batch.works.values():
                 folders.close()
-            shutil.rmtree(scratch / INPUTS, ignore_errors=True)
+            shutil.rmtree(scratch / INPUTS_FOLDER, ignore_errors=True)
 
     def _collect(self, batch: _Batch, result: AttemptResult) -> None:
         work, folders = batch.works.pop(result.attempt_id)
         with folders:
             if result.interrupted:
                 return  # it belongs to another worker, or is handed back
-            self._learn(work.attempt.task_type, result.usage.wall)
+            self._record_duration(work.attempt.task_type, result.usage.wall)
             self.recorder.add(work.attempt, self._with_files(work, result))
         self.recorder.poll()
 
     def _hand_back(self, attempt_ids: Sequence[int]) -> None:
         if attempt_ids:
-            returned = self.database.transact(lambda c: attempt_claims.hand_back(c, self.worker_id, attempt_ids))
+            returned = self.database.transact(lambda c: attempt_claims.return_to_queue(c, self.worker_id, attempt_ids))
             self._held.difference_update(attempt_ids)
             self.queue.publish(returned)
 
@@ -281,7 +281,7 @@ class Worker:
             for attempt in claimed:
                 folders = contextlib.ExitStack()
                 try:
-                    work = self._work(attempt, scratch, folders)
+                    work = self._to_work(attempt, scratch, folders)
                 except ServiceError:
                     raise
                 except EASError as error:
@@ -295,7 +295,7 @@ class Worker:
                 yield work
             claimed = self._claim_more(batch)
 
-    def _work(self, attempt: ClaimedAttempt, scratch: Path, folders: contextlib.ExitStack) -> Work:
+    def _to_work(self, attempt: ClaimedAttempt, scratch: Path, folders: contextlib.ExitStack) -> Work:
         task_type = self.registry.task_type(attempt.task_type)
         outputs: dict[str, Path] = {}
         if attempt.outputs:
@@ -307,7 +307,9 @@ class Worker:
             implementation=task_type.implementation,
             scratch=scratch / "task",
             inputs={
-                name: InputProduct(version.file_name, self.store.fetch(version, scratch / INPUTS), version.metadata)
+                name: InputProduct(
+                    version.file_name, self.store.local_copy(version, scratch / INPUTS_FOLDER), version.metadata
+                )
                 for name, version in attempt.inputs.items()
             },
             outputs=outputs,
@@ -333,7 +335,7 @@ class Worker:
                 return f"its output {name} cannot be stored: {error}"
         return ""
 
-    def _store_new(self, work: Work, files: Sequence[NewFile], versions: list[NewVersion]) -> str:
+    def _store_new(self, work: Work, files: Sequence[DynamicOutput], versions: list[NewVersion]) -> str:
         """Store the dynamic outputs; return the error message of the last failure, or an empty string."""
         trouble = ""
         for each in files:

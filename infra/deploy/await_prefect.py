@@ -12,11 +12,11 @@ import time
 import urllib.error
 import urllib.request
 
-PAUSE = 2.0
+POLL_INTERVAL = 2.0
 """Time between two attempts [s]."""
 
 
-def answers(url: str) -> bool:
+def is_healthy(url: str) -> bool:
     """Whether the API's health check answers."""
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=30.0) as response:
@@ -32,8 +32,8 @@ def main() -> int:
     """Wait, then return 0: if the API is still unavailable, the flow run reports it."""
     url, seconds = os.environ.get("PREFECT_API_URL", ""), float(sys.argv[1])
     deadline = time.monotonic() + seconds
-    while url and not answers(url) and time.monotonic() + PAUSE < deadline:
-        time.sleep(PAUSE)
+    while url and not is_healthy(url) and time.monotonic() + POLL_INTERVAL < deadline:
+        time.sleep(POLL_INTERVAL)
     return 0
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eas.errors import RequestError
-from eas.names import nearest
+from eas.names import closest_names
 from eas.registry import BASE_WORKER_TYPE, Registry, WorkerType
 from infra.deploy import addresses, dry_run, manifests, pods, probe, record, secrets, waiting
 from infra.deploy.client import Cluster, NoRightsError, namespace_exists
 from infra.deploy.manifests import Images
-from infra.deploy.operate import SETUP
-from infra.deploy.operator_lease import only_operator
+from infra.deploy.operate import SETUP_SELECTOR
+from infra.deploy.operator_lease import operator_lease
 from infra.deploy.progress import Progress
 from infra.deploy.record import DeploySpec, Record
-from infra.deploy.resources import Assigned, Capacity, assign, largest, misfit
+from infra.deploy.resources import Capacity, PodResources, assign, does_not_fit_reason, largest_node
 from infra.images import target_of
 
 Object = dict[str, Any]
@@ -29,7 +29,7 @@ class Deployed:
 
     namespace: str
     secrets: Sequence[str]
-    workers: Mapping[str, Assigned]
+    workers: Mapping[str, PodResources]
     warnings: Sequence[str]
 
     def to_json(self) -> Object:
@@ -50,7 +50,7 @@ class Plan:
     record: Record
     images: Images
     chosen: Mapping[str, str]
-    assigned: Mapping[str, Assigned]
+    assigned: Mapping[str, PodResources]
     objects: Sequence[Object]
     node: Capacity | None
 
@@ -78,7 +78,7 @@ async def deploy(
     spec: DeploySpec,
     registry: Registry,
     progress: Progress,
-    patience: waiting.Patience | None = None,
+    timeouts: waiting.Timeouts | None = None,
     *,
     take_over: bool = False,
 ) -> Deployed:
@@ -91,15 +91,15 @@ async def deploy(
     before = await record.load(cluster)
     plan = await _plan(cluster, spec, registry, before)
     await _apply_namespace(cluster, plan.objects, before, progress)
-    async with only_operator(cluster, COMMAND, progress, take_over=take_over) as number:
+    async with operator_lease(cluster, COMMAND, progress, take_over=take_over) as number:
         now = await record.load(cluster)
         if now != before:  # another command has ended meanwhile
             before, plan = now, await _plan(cluster, spec, registry, now)
-        patience = patience or waiting.Patience()
-        await _probe(cluster, plan, before, progress, patience)
-        made = await _carry_out(cluster, plan, number, progress, patience)
+        timeouts = timeouts or waiting.Timeouts()
+        await _probe(cluster, plan, before, progress, timeouts)
+        made = await _execute(cluster, plan, number, progress, timeouts)
         await record.save(cluster, before.succeeded_by(plan.record))
-    warnings = [text for name, each in plan.assigned.items() if (text := misfit(name, each, plan.node))]
+    warnings = [text for name, each in plan.assigned.items() if (text := does_not_fit_reason(name, each, plan.node))]
     return Deployed(plan.spec.namespace, made, plan.assigned, warnings)
 
 
@@ -121,10 +121,10 @@ async def preview(cluster: Cluster, spec: DeploySpec, registry: Registry) -> lis
 
 async def _plan(cluster: Cluster, asked: DeploySpec, registry: Registry, before: Record) -> Plan:
     node = await _largest_node(cluster, required=asked.fraction is not None)
-    return decide(asked, registry, before, node)
+    return resolve_options(asked, registry, before, node)
 
 
-def decide(asked: DeploySpec, registry: Registry, before: Record, node: Capacity | None) -> Plan:
+def resolve_options(asked: DeploySpec, registry: Registry, before: Record, node: Capacity | None) -> Plan:
     """Return the plan of a deployment, without changing anything.
 
     Raises RequestError for what cannot be fulfilled.
@@ -143,23 +143,25 @@ def decide(asked: DeploySpec, registry: Registry, before: Record, node: Capacity
     return Plan(spec, replace(after, images=tuple(sorted(used))), images, chosen, assigned, objects, node)
 
 
-async def _probe(cluster: Cluster, plan: Plan, before: Record, progress: Progress, patience: waiting.Patience) -> None:
+async def _probe(cluster: Cluster, plan: Plan, before: Record, progress: Progress, timeouts: waiting.Timeouts) -> None:
     """Check that new images can be pulled and start, before running services are changed."""
     await _apply_all(cluster, [each for each in plan.objects if each["kind"] == "ServiceAccount"])
     ours = set(plan.record.images) - plan.other_images - set(before.images)
-    await probe.images(cluster, ours, plan.other_images - set(before.images), progress, patience)
+    await probe.images(cluster, ours, plan.other_images - set(before.images), progress, timeouts)
 
 
-async def _carry_out(
-    cluster: Cluster, plan: Plan, number: int, progress: Progress, patience: waiting.Patience
+async def _execute(
+    cluster: Cluster, plan: Plan, number: int, progress: Progress, timeouts: waiting.Timeouts
 ) -> list[str]:
     """Apply services, setup Job and what depends on it, in this order; return the created Secrets."""
     made = await _apply_services(cluster, plan.objects, plan.spec, progress)
-    await _ready(cluster, [each for each in plan.objects if manifests.early(each)], progress, patience)
-    await _set_up(cluster, plan.setup_job(number, await _priority_class(cluster, progress)), progress, patience)
-    late = [each for each in plan.objects if not manifests.early(each)]
+    await _wait_until_ready(
+        cluster, [each for each in plan.objects if manifests.is_applied_before_setup(each)], progress, timeouts
+    )
+    await _set_up(cluster, plan.setup_job(number, await _priority_class(cluster, progress)), progress, timeouts)
+    late = [each for each in plan.objects if not manifests.is_applied_before_setup(each)]
     await _apply_all(cluster, late)
-    await _ready(cluster, late, progress, patience)
+    await _wait_until_ready(cluster, late, progress, timeouts)
     return made
 
 
@@ -171,7 +173,7 @@ def _worker_type(name: str, registry: Registry, asked: DeploySpec) -> WorkerType
             hint=f"install the package that defines it, or give --without-worker {name}",
         )
     if found is None:
-        near = nearest(name, registry.worker_types, cutoff=0.3) or sorted(registry.worker_types)
+        near = closest_names(name, registry.worker_types, cutoff=0.3) or sorted(registry.worker_types)
         raise RequestError(f"there is no worker type {name}", hint=f"choose from: {', '.join(near)}")
     return found
 
@@ -204,7 +206,7 @@ async def limit_workers(
 async def _largest_node(cluster: Cluster, *, required: bool) -> Capacity | None:
     """Return the largest node; None if it cannot be read and no share of it was requested."""
     try:
-        node = largest(await cluster.list("Node"))
+        node = largest_node(await cluster.list("Node"))
     except NoRightsError:
         if not required:
             return None
@@ -218,7 +220,7 @@ def _objects(spec: DeploySpec, images: Images) -> list[Object]:
     folder = manifests.overlay_folder(spec.overlay or "minikube")
     objects = manifests.customise(manifests.render(folder), spec.namespace, images)
     if spec.queue == "sql":
-        manifests.switch_off(objects, "rabbitmq")
+        manifests.scale_to_zero(objects, "rabbitmq")
     if spec.web_url is not None:
         manifests.set_variable(objects, "EAS_WEB_URL", spec.web_url)
     if spec.most_workers is not None:
@@ -232,10 +234,10 @@ async def _apply_services(
     """Create missing Secrets, and apply the objects that the setup requires."""
     made = await secrets.ensure(cluster, manifests.secrets_needed(objects), spec.queue or "amqp")
     if made:
-        progress.say(f"created the Secrets {', '.join(made)}")
-    early = [each for each in objects if each["kind"] != "Namespace" and manifests.early(each)]
+        progress.print_line(f"created the Secrets {', '.join(made)}")
+    early = [each for each in objects if each["kind"] != "Namespace" and manifests.is_applied_before_setup(each)]
     await _apply_all(cluster, early)
-    progress.say(f"applied {len(early) + 1} objects to namespace {spec.namespace}")
+    progress.print_line(f"applied {len(early) + 1} objects to namespace {spec.namespace}")
     return made
 
 
@@ -248,7 +250,7 @@ async def _apply_namespace(cluster: Cluster, objects: Sequence[Object], before: 
     except NoRightsError:
         if not await namespace_exists(cluster):
             raise
-        progress.say(f"namespace {cluster.namespace} itself is not changed: you lack the rights")
+        progress.print_line(f"namespace {cluster.namespace} itself is not changed: you lack the rights")
 
 
 async def _apply_all(cluster: Cluster, objects: Sequence[Object]) -> None:
@@ -256,10 +258,12 @@ async def _apply_all(cluster: Cluster, objects: Sequence[Object]) -> None:
         await cluster.apply(each)
 
 
-async def _ready(cluster: Cluster, objects: Sequence[Object], progress: Progress, patience: waiting.Patience) -> None:
+async def _wait_until_ready(
+    cluster: Cluster, objects: Sequence[Object], progress: Progress, timeouts: waiting.Timeouts
+) -> None:
     workloads = [each for each in objects if each["kind"] in ("Deployment", "StatefulSet")]
-    await waiting.for_workloads(cluster, workloads, progress, patience)
-    progress.say(f"ready: {', '.join(sorted(each['metadata']['name'] for each in workloads))}")
+    await waiting.for_workloads(cluster, workloads, progress, timeouts)
+    progress.print_line(f"ready: {', '.join(sorted(each['metadata']['name'] for each in workloads))}")
 
 
 async def _priority_class(cluster: Cluster, progress: Progress) -> str:
@@ -269,7 +273,7 @@ async def _priority_class(cluster: Cluster, progress: Progress) -> str:
         if await cluster.get("PriorityClass", pods.name_of(wanted)) is None:  # its value cannot be changed
             await cluster.apply(wanted)
     except NoRightsError:
-        progress.say(
+        progress.print_line(
             f"workers get no PriorityClass: you may not create {pods.name_of(wanted)}; on a full node, "
             "`eas deploy` asks workers to exit instead"
         )
@@ -277,22 +281,22 @@ async def _priority_class(cluster: Cluster, progress: Progress) -> str:
     return str(wanted["metadata"]["name"])
 
 
-async def _set_up(cluster: Cluster, job: Object, progress: Progress, patience: waiting.Patience) -> None:
+async def _set_up(cluster: Cluster, job: Object, progress: Progress, timeouts: waiting.Timeouts) -> None:
     """Run the setup Job, after removing earlier ones; an abandoned Job does not run later."""
     name = job["metadata"]["name"]
-    for old in await cluster.list("Job", SETUP):
-        await waiting.remove_job(cluster, pods.name_of(old), progress, patience)
+    for old in await cluster.list("Job", SETUP_SELECTOR):
+        await waiting.remove_job(cluster, pods.name_of(old), progress, timeouts)
     try:
         await cluster.create(job)
-        await waiting.for_job(cluster, name, progress, patience)
+        await waiting.for_job(cluster, name, progress, timeouts)
     except BaseException as error:
         if not isinstance(error, waiting.JobFailedError):
             await cluster.delete("Job", name)
         raise
-    progress.say("set up: schema, queues, work pool, deployments")
+    progress.print_line("set up: schema, queues, work pool, deployments")
 
 
-def what_next(namespace: str) -> str:
+def next_steps(namespace: str) -> str:
     """Return suggestions for the next steps."""
     interfaces = "".join(f"{line}\n" for line in addresses.lines(namespace, addresses.SERVICES))
     return (

@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 
 PROC = Path("/proc")
-SETTLE = 5.0
+SETTLE_TIMEOUT = 5.0
 """Maximum time for the flow run to report its state after its workers have exited [s]."""
 
 
-def workers(proc: Path = PROC) -> list[int]:
+def worker_pids(proc: Path = PROC) -> list[int]:
     """Return the process numbers of the workers: ``... -m eas worker ...``."""
     found = []
     for folder in proc.iterdir():
@@ -33,7 +33,7 @@ def workers(proc: Path = PROC) -> list[int]:
     return sorted(found)
 
 
-def _runs(pid: int) -> bool:
+def _is_worker(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
         status = (PROC / str(pid) / "stat").read_text()
@@ -42,16 +42,16 @@ def _runs(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def drain(proc: Path = PROC, settle: float = SETTLE) -> None:
+def drain(proc: Path = PROC, settle: float = SETTLE_TIMEOUT) -> None:
     """Ask the workers to exit; return when they, and shortly after them the container's first process, have exited."""
-    found = workers(proc)
+    found = worker_pids(proc)
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGTERM)
-    while any(_runs(pid) for pid in found):
+    while any(_is_worker(pid) for pid in found):
         time.sleep(0.2)
     deadline = time.monotonic() + settle
-    while found and _runs(1) and time.monotonic() < deadline:
+    while found and _is_worker(1) and time.monotonic() < deadline:
         time.sleep(0.2)
 
 

@@ -13,8 +13,8 @@ from infra.deploy import pods
 from infra.deploy.client import Cluster, ClusterError, namespace_exists
 
 Object = dict[str, Any]
-IGNORED = frozenset({"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
-LONGEST = 120
+IGNORED_FIELDS = frozenset({"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
+MAX_VALUE_CHARS = 120
 
 
 async def changes(cluster: Cluster, objects: Sequence[Object], secrets: Sequence[str]) -> list[str]:
@@ -45,7 +45,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Yield a line for each field that differs between two objects, except for fields that the server maintains."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
-            if key in IGNORED or (not path and key == "status"):
+            if key in IGNORED_FIELDS or (not path and key == "status"):
                 continue
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
@@ -61,4 +61,4 @@ def _label(item: Any, number: int) -> str:
 
 def _short(value: Any) -> str:
     text = "nothing" if value is None else str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}..."

@@ -21,11 +21,11 @@ from eas.errors import EASError, RequestError
 
 FOLDER = Path(__file__).resolve().parents[1] / "kubernetes"
 DEFAULT_NAMESPACE = "plato"
-OUR_IMAGES = "localhost/eas-"
+IMAGE_PREFIX = "localhost/eas-"
 """Prefix of EAS images in the manifests; ``Images`` has their real location."""
 Object = dict[str, Any]
 
-FIRST = (
+KINDS_APPLIED_FIRST = (
     "Namespace",
     "ServiceAccount",
     "Role",
@@ -36,7 +36,7 @@ FIRST = (
     "Service",
 )
 """Kinds in the order in which they are applied; all others come after them."""
-AFTER_SETUP = frozenset({"prefect-worker", "supervisor", "reconciler", "eas-web", "backup"})
+NEEDS_SETUP = frozenset({"prefect-worker", "supervisor", "reconciler", "eas-web", "backup"})
 """Workloads that fail and restart until schema and work pool exist."""
 
 
@@ -89,16 +89,21 @@ def render(folder: Path) -> list[Object]:
 
 def customise(objects: Iterable[Object], namespace: str, images: Images) -> list[Object]:
     """Return the objects in ``namespace``, with the real locations of our images, in the order to apply them."""
-    changed = [_moved(each, namespace) for each in objects]
+    changed = [_with_namespace(each, namespace) for each in objects]
     for each in changed:
         for container in containers(each):
-            if container["image"].startswith(OUR_IMAGES):
-                kind = container["image"].removeprefix(OUR_IMAGES).partition(":")[0]
+            if container["image"].startswith(IMAGE_PREFIX):
+                kind = container["image"].removeprefix(IMAGE_PREFIX).partition(":")[0]
                 container["image"] = images.name(kind)
-    return sorted(changed, key=lambda each: FIRST.index(each["kind"]) if each["kind"] in FIRST else len(FIRST))
+    return sorted(
+        changed,
+        key=lambda each: (
+            KINDS_APPLIED_FIRST.index(each["kind"]) if each["kind"] in KINDS_APPLIED_FIRST else len(KINDS_APPLIED_FIRST)
+        ),
+    )
 
 
-def _moved(manifest: Object, namespace: str) -> Object:
+def _with_namespace(manifest: Object, namespace: str) -> Object:
     moved: Object = json.loads(json.dumps(manifest))
     if moved["kind"] == "Namespace":
         moved["metadata"]["name"] = namespace
@@ -135,12 +140,12 @@ def secrets_needed(objects: Iterable[Object]) -> set[str]:
     return found
 
 
-def early(manifest: Object) -> bool:
+def is_applied_before_setup(manifest: Object) -> bool:
     """Whether an object is applied before the services are set up."""
-    return manifest["metadata"]["name"] not in AFTER_SETUP or pod_of(manifest) is None
+    return manifest["metadata"]["name"] not in NEEDS_SETUP or pod_of(manifest) is None
 
 
-def switch_off(objects: Iterable[Object], name: str) -> None:
+def scale_to_zero(objects: Iterable[Object], name: str) -> None:
     """Scale a StatefulSet to zero, and its PodDisruptionBudget with it."""
     for each in objects:
         if each["metadata"]["name"] == name and each["kind"] == "StatefulSet":

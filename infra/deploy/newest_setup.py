@@ -22,7 +22,7 @@ class SupersededError(RequestError):
 def claim(connection: Connection, number: int) -> None:
     """Record that the setup of this number runs. Raises SupersededError if a newer one has begun."""
     while (newest := _newest(connection)) is None or newest <= number:
-        if periodic_locks.replace(connection, NAME, newest, float(number)):
+        if periodic_locks.compare_and_set(connection, NAME, newest, float(number)):
             return
     raise _superseded(number, newest)
 
@@ -35,7 +35,7 @@ def require_newest(database: TaskDatabase, number: int | None) -> None:
 
 
 def _newest(connection: Connection) -> float | None:
-    return periodic_locks.value(connection, NAME)
+    return periodic_locks.last_time(connection, NAME)
 
 
 def _superseded(number: int, newest: float) -> SupersededError:

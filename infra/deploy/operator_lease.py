@@ -22,12 +22,12 @@ from infra.deploy.progress import Progress
 
 Object = dict[str, Any]
 NAME = "eas-operator"
-DURATION = 60
+LEASE_DURATION = 60
 """Duration of a lease without renewal [s]."""
-RENEW_EVERY = 10.0
-WHAT = "eas/command"
+RENEW_INTERVAL = 10.0
+COMMAND_ANNOTATION = "eas/command"
 """Annotation that holds the command for which the lease is held."""
-NUMBER = "eas/number"
+SEQUENCE_ANNOTATION = "eas/number"
 """Annotation that holds the number of that command."""
 
 
@@ -56,7 +56,7 @@ class OperatorLease:
                     f"{describe(found)} in namespace {self.cluster.namespace}",
                     hint="wait until that ends, or give --take-over to end it",
                 )
-            last = (found["metadata"].get("annotations") or {}).get(NUMBER, "0")
+            last = (found["metadata"].get("annotations") or {}).get(SEQUENCE_ANNOTATION, "0")
             self.number = max(self.number, int(last) + 1)
             version = found["metadata"]["resourceVersion"]
             if await self.cluster.replace("Lease", NAME, self._content(), version) is not None:
@@ -90,7 +90,7 @@ class OperatorLease:
         if not spec.get("holderIdentity") or not spec.get("renewTime"):
             return False
         age = self.cluster.now() - datetime.fromisoformat(spec["renewTime"])
-        return age.total_seconds() < int(spec.get("leaseDurationSeconds") or DURATION)
+        return age.total_seconds() < int(spec.get("leaseDurationSeconds") or LEASE_DURATION)
 
     def _now(self) -> str:
         return self.cluster.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -101,12 +101,12 @@ class OperatorLease:
         return manifest
 
     def _content(self) -> Object:
-        noted = {WHAT: self.command, NUMBER: str(self.number)}
+        noted = {COMMAND_ANNOTATION: self.command, SEQUENCE_ANNOTATION: str(self.number)}
         return {
             "metadata": {"annotations": noted, "labels": {"app.kubernetes.io/part-of": "eas"}},
             "spec": {
                 "holderIdentity": self.holder,
-                "leaseDurationSeconds": DURATION,
+                "leaseDurationSeconds": LEASE_DURATION,
                 "acquireTime": self._now(),
                 "renewTime": self._now(),
             },
@@ -114,7 +114,7 @@ class OperatorLease:
 
 
 @asynccontextmanager
-async def only_operator(
+async def operator_lease(
     cluster: Cluster, command: str, progress: Progress, *, take_over: bool = False
 ) -> AsyncIterator[int]:
     """Hold the lease during the block, and yield the command's number.
@@ -125,7 +125,7 @@ async def only_operator(
     try:
         await lease.take(take_over=take_over)
     except NoRightsError as error:
-        progress.say(f"not protected from another operator's commands: {error.what}")
+        progress.print_line(f"not protected from another operator's commands: {error.what}")
         yield lease.number
         return
     block, lost = asyncio.current_task(), []
@@ -133,7 +133,7 @@ async def only_operator(
 
     async def keep() -> None:
         while True:
-            await asyncio.sleep(RENEW_EVERY)
+            await asyncio.sleep(RENEW_INTERVAL)
             try:
                 await lease.renew()
             except BusyError as error:
@@ -163,7 +163,7 @@ def describe(lease: Object) -> str:
     """Say who holds a lease, with which command, and since when."""
     spec = lease.get("spec") or {}
     who = str(spec.get("holderIdentity") or "an unknown user").partition(" (")[0]
-    what = (lease["metadata"].get("annotations") or {}).get(WHAT, "a command")
+    what = (lease["metadata"].get("annotations") or {}).get(COMMAND_ANNOTATION, "a command")
     since = str(spec.get("acquireTime") or "")[:19].replace("T", " ")
     return f"{who} runs `{what}` since {since} UTC"
 

@@ -13,12 +13,14 @@ from infra.deploy.progress import Progress
 
 Object = dict[str, Any]
 NAME = "eas-probe"
-LONGEST_LOG = 2000
+MAX_LOG_CHARS = 2000
 
 
-def pod(namespace: str, ours: Iterable[str], others: Iterable[str]) -> Object:
-    """Return a pod with a container for each image: ``ours`` must run `eas`, ``others`` any command."""
-    commands = {image: ["true"] for image in others} | {image: ["python", "-m", "eas", "--version"] for image in ours}
+def pod(namespace: str, eas_images: Iterable[str], third_party_images: Iterable[str]) -> Object:
+    """Return a pod with a container for each image: those of EAS must run `eas`, others any command."""
+    commands = {image: ["true"] for image in third_party_images} | {
+        image: ["python", "-m", "eas", "--version"] for image in eas_images
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -64,50 +66,50 @@ def _container(number: int, image: str, command: list[str]) -> Object:
 
 
 async def images(
-    cluster: Cluster, ours: Iterable[str], others: Iterable[str], progress: Progress, patience: waiting.Patience
+    cluster: Cluster, ours: Iterable[str], others: Iterable[str], progress: Progress, timeouts: waiting.Timeouts
 ) -> None:
     """Run the probe. Raises ClusterError for an image that cannot be pulled or does not start."""
     manifest = pod(cluster.namespace, ours, others)
     names = [str(each["image"]) for each in manifest["spec"]["containers"]]
     if not names:
         return
-    await remove(cluster, progress, patience)
+    await remove(cluster, progress, timeouts)
     await cluster.create(manifest)
     try:
-        await _wait(cluster, progress, patience)
+        await _wait(cluster, progress, timeouts)
     finally:
         await cluster.delete("Pod", NAME, grace=0)
-    progress.say(f"images that can be pulled and start: {', '.join(names)}")
+    progress.print_line(f"images that can be pulled and start: {', '.join(names)}")
 
 
-async def remove(cluster: Cluster, progress: Progress, patience: waiting.Patience) -> None:
+async def remove(cluster: Cluster, progress: Progress, timeouts: waiting.Timeouts) -> None:
     """Remove the probe that a killed command has left."""
     if await cluster.delete("Pod", NAME, grace=0):
-        await waiting.for_no_pods(cluster, f"app.kubernetes.io/name={NAME}", None, progress, patience)
+        await waiting.for_no_pods(cluster, f"app.kubernetes.io/name={NAME}", None, progress, timeouts)
 
 
-async def _wait(cluster: Cluster, progress: Progress, patience: waiting.Patience) -> None:
-    deadline = time.monotonic() + patience.total
+async def _wait(cluster: Cluster, progress: Progress, timeouts: waiting.Timeouts) -> None:
+    deadline = time.monotonic() + timeouts.total
     while True:
         found = await cluster.get("Pod", NAME)
         if found is None:
             raise ClusterError(f"the pod {NAME} was deleted before it finished", hint="deploy again")
         statuses = found.get("status", {}).get("containerStatuses") or []
-        await _refuse_failed(cluster, statuses)
+        await _raise_if_failed(cluster, statuses)
         if found.get("status", {}).get("phase") == "Succeeded":
             return
-        await waiting.check(cluster, [found], progress, patience)
-        progress.waiting([(NAME, _state(found, statuses))])
+        await waiting.check(cluster, [found], progress, timeouts)
+        progress.update([(NAME, _state(found, statuses))])
         if time.monotonic() >= deadline:
-            raise ClusterError(f"the images were not pulled within {patience.total:.0f} s", hint="see `eas status`")
-        await asyncio.sleep(patience.interval)
+            raise ClusterError(f"the images were not pulled within {timeouts.total:.0f} s", hint="see `eas status`")
+        await asyncio.sleep(timeouts.interval)
 
 
-async def _refuse_failed(cluster: Cluster, statuses: Sequence[Object]) -> None:
+async def _raise_if_failed(cluster: Cluster, statuses: Sequence[Object]) -> None:
     for each in statuses:
         ended = (each.get("state") or {}).get("terminated")
         if ended and ended.get("exitCode"):
-            log = (await cluster.log(NAME, container=str(each["name"]))).strip()[-LONGEST_LOG:]
+            log = (await cluster.log(NAME, container=str(each["name"]))).strip()[-MAX_LOG_CHARS:]
             raise ClusterError(
                 f"the image {each.get('image', '')} does not start: {log or pods.death(each)}; nothing was changed",
                 hint="build and load the images (`make images`), or give another --tag",

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from eas.plain_text import visible
 
-PLAIN_SECONDS = 10.0
+PLAIN_INTERVAL = 10.0
 Row = tuple[str, str]
 
 
@@ -27,19 +27,19 @@ class Progress:
         self._printed_at = 0.0
         self._last: Sequence[Row] = ()
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a permanent line."""
         self._end()
         self.console.print(Text(visible(text)), soft_wrap=True)
 
-    def waiting(self, rows: Sequence[Row]) -> None:
+    def update(self, rows: Sequence[Row]) -> None:
         """Update the display of pending objects and their state."""
         if self.console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self.console, transient=True, refresh_per_second=4)
                 self._live.start()
             self._live.update(_table(rows))
-        elif rows != self._last or time.monotonic() - self._printed_at > PLAIN_SECONDS:
+        elif rows != self._last or time.monotonic() - self._printed_at > PLAIN_INTERVAL:
             self.console.print(
                 Text(visible("waiting: " + "; ".join(f"{name}: {state}" for name, state in rows))), soft_wrap=True
             )

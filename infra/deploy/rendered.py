@@ -15,7 +15,7 @@ import yaml
 
 from eas import registry
 from infra.deploy import manifests, record
-from infra.deploy.deploy import decide
+from infra.deploy.deploy import resolve_options
 from infra.deploy.record import DeploySpec, Record
 from infra.deploy.resources import Capacity
 
@@ -65,14 +65,14 @@ def kustomized(name: str) -> list[Object]:
     objects = manifests.render(manifests.FOLDER / name)
     for each in objects:
         for container in manifests.containers(each):
-            if container["image"].startswith(manifests.OUR_IMAGES):
+            if container["image"].startswith(manifests.IMAGE_PREFIX):
                 container["image"] = f"{container['image'].rpartition(':')[0]}:{TAG}"
     return objects
 
 
 def deployed(overlay: str) -> list[Object]:
     """Return what the example of an overlay applies to an empty cluster, but for Secrets."""
-    plan = decide(EXAMPLES[overlay][1], registry.load(), Record(), NODE)
+    plan = resolve_options(EXAMPLES[overlay][1], registry.load(), Record(), NODE)
     priority_class = manifests.priority_class()
     job = plan.setup_job(NUMBER, priority_class["metadata"]["name"])
     kept = record.manifest(plan.spec.namespace, Record().succeeded_by(plan.record))

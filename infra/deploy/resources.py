@@ -27,7 +27,7 @@ class Capacity:
 
 
 @dataclass(frozen=True)
-class Assigned:
+class PodResources:
     """Resources of a worker for its tasks: ``cpu`` cores, ``gpu`` devices, ``memory`` [GB]."""
 
     cpu: float
@@ -66,19 +66,19 @@ def capacity(node: dict[str, Any]) -> Capacity:
     )
 
 
-def largest(nodes: Iterable[dict[str, Any]]) -> Capacity | None:
+def largest_node(nodes: Iterable[dict[str, Any]]) -> Capacity | None:
     """Return the capacity of the schedulable node with most memory, or None."""
     offers = [capacity(node) for node in nodes if not node.get("spec", {}).get("unschedulable")]
     return max(offers, key=lambda each: (each.memory, each.cpu), default=None)
 
 
-def assign(worker_type: WorkerType, node: Capacity | None, fraction: float | None) -> Assigned:
+def assign(worker_type: WorkerType, node: Capacity | None, fraction: float | None) -> PodResources:
     """Return the resources of a worker type.
 
     Raises RequestError if the fraction of the node is too small for a worker.
     """
     if fraction is None or node is None:
-        return Assigned(worker_type.cpu, worker_type.gpu, worker_type.memory)
+        return PodResources(worker_type.cpu, worker_type.gpu, worker_type.memory)
     cpu = math.floor(min(worker_type.cpu, fraction * node.cpu) * 100) / 100
     memory = math.floor(min(worker_type.memory, fraction * node.memory - OVERHEAD) * 100) / 100
     if cpu < LEAST_CPU or memory < LEAST_MEMORY:
@@ -86,10 +86,10 @@ def assign(worker_type: WorkerType, node: Capacity | None, fraction: float | Non
             f"{fraction:g} of {node.cpu:g} cores and {node.memory:.1f} GB is too little for {worker_type.name}",
             hint="give a larger --limit-to-system-fraction, or a larger node",
         )
-    return Assigned(cpu, min(worker_type.gpu, node.gpu), memory)
+    return PodResources(cpu, min(worker_type.gpu, node.gpu), memory)
 
 
-def misfit(name: str, assigned: Assigned, node: Capacity | None) -> str:
+def does_not_fit_reason(name: str, assigned: PodResources, node: Capacity | None) -> str:
     """Return why no node can hold a worker; empty if one can, or if the nodes are unknown."""
     if node is None:
         return ""

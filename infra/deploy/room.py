@@ -40,5 +40,7 @@ class Room:
             staying.sort(key=lambda pod: pod.get("status", {}).get("phase") == "Running")
             name = pods.name_of(staying[0])  # a pending one first, else the newest
             await cluster.delete("Pod", name)
-            progress.say(f"{pods.name_of(crowded[0])} waits for room that workers have: {name} was asked to exit")
+            progress.print_line(
+                f"{pods.name_of(crowded[0])} waits for room that workers have: {name} was asked to exit"
+            )
         return bool(workers)

@@ -30,14 +30,14 @@ from eas.operations.init import init_database, init_queue
 from eas.settings import safe_url
 from eas.taskdb import worker_types
 from infra.deploy import command, newest_setup
-from infra.deploy.resources import Assigned
+from infra.deploy.resources import PodResources
 
 LOG = logging.getLogger("eas.setup")
 Object = dict[str, Any]
 POOL = "eas-kubernetes"
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "infra" / "work_pools" / "kubernetes.json"
-PATIENCE = 300.0
+TIMEOUT = 300.0
 """Maximum time to wait for services [s]."""
 
 
@@ -104,7 +104,7 @@ def deployments(content: Object, decided: Mapping[str, Any], root: Path = ROOT) 
 
 def _variables(decided: Mapping[str, Any], worker_type: str) -> Object:
     given = decided["workers"][worker_type]
-    assigned = Assigned(given["cpu"], given["gpu"], given["memory"])
+    assigned = PodResources(given["cpu"], given["gpu"], given["memory"])
     priority = {"priority_class": decided["priority_class"]} if decided.get("priority_class") else {}
     return assigned.job_variables() | {"image": given["image"]} | priority
 
@@ -182,9 +182,9 @@ def _prefect(*arguments: str) -> None:
         raise EASError(f"`prefect {' '.join(arguments[:3])}` failed:\n{said}", hint="see the Prefect server's log")
 
 
-def _with_retries(step: Callable[[], None], patience: float = PATIENCE) -> None:
+def _with_retries(step: Callable[[], None], timeout: float = TIMEOUT) -> None:
     """Retry a step while a service that it needs is unavailable."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         try:
             return step()

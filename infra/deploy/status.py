@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eas.plain_text import visible
-from eas.taskdb.service_lease import DURATION as LEASE
+from eas.taskdb.service_lease import SERVICE_LEASE_DURATION as LEASE
 from infra.deploy import addresses, pods, volumes
 from infra.deploy.client import Cluster, ClusterError
 

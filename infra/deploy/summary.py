@@ -24,7 +24,7 @@ VOLUMES = {"eas-output": Path("/data")}
 
 def summary(app: App) -> Object:
     """Return queues, workers, unfinished jobs and the last errors as plain data, without secrets."""
-    loads = scaling.survey(app.database, app.registry, lease=app.settings.lease)
+    loads = scaling.read_loads(app.database, app.registry, lease=app.settings.lease)
     now = app.database.now()
     jobs, errors, found, renewed = app.database.fetch(
         lambda c: (

@@ -15,9 +15,9 @@ import time
 
 from infra.deploy import alive
 
-LOOK_EVERY = 10.0
-AWAIT_EVERY = 2.0
-IDLE_EXIT = 20.0
+SCALE_INTERVAL = 10.0
+RETRY_INTERVAL = 2.0
+WORKER_IDLE_EXIT = 20.0
 """Idle time after which a worker exits [s], about the duration of a worker's start."""
 WORKER_TIME_LIMIT = 600.0
 """Time after which workers exit and are replaced [s], so that on a full cluster all worker types get a share."""
@@ -59,11 +59,11 @@ def workers() -> None:
     from flows.without_prefect import prefect_answers
 
     while not prefect_answers():  # if creating the flow run failed, this process would end
-        time.sleep(AWAIT_EVERY)
+        time.sleep(RETRY_INTERVAL)
     scale_workers(
-        every=LOOK_EVERY,
+        every=SCALE_INTERVAL,
         maximum=int(os.environ.get("EAS_MOST_WORKERS") or 8),
-        idle_exit=IDLE_EXIT,
+        idle_exit=WORKER_IDLE_EXIT,
         worker_time_limit=WORKER_TIME_LIMIT,
     )
 

@@ -10,7 +10,7 @@ from infra.deploy import pods
 from infra.deploy.client import Cluster, ClusterError
 
 Object = dict[str, Any]
-SECONDS = 10.0
+TIMEOUT = 10.0
 """Maximum time for the answer of a pod [s]."""
 
 
@@ -50,7 +50,7 @@ async def free_space(cluster: Cluster, present: Iterable[Object], *, but: Collec
 
 async def _ask(cluster: Cluster, mount: Mount) -> Object | None:
     try:
-        said = await cluster.execute(mount.pod, mount.container, ("df", "-Pk", mount.path), SECONDS)
+        said = await cluster.execute(mount.pod, mount.container, ("df", "-Pk", mount.path), TIMEOUT)
         return _parsed(said)
     except (ClusterError, ValueError, IndexError):
         return None

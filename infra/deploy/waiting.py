@@ -21,7 +21,7 @@ class JobFailedError(ClusterError):
 
 
 @dataclass
-class Patience:
+class Timeouts:
     """Timeouts [s]: in total, and for a problem that may resolve itself (a volume being created, a node added)."""
 
     total: float = 900.0
@@ -40,29 +40,29 @@ class Patience:
                 raise ClusterError(trouble.what, hint=trouble.hint)
 
 
-async def check(cluster: Cluster, found: Sequence[Object], progress: Progress, patience: Patience) -> None:
+async def check(cluster: Cluster, found: Sequence[Object], progress: Progress, timeouts: Timeouts) -> None:
     """Raise ClusterError if a problem has lasted too long; stop workers if only they occupy the resources."""
-    crowded = await patience.room.make(cluster, found, progress)
-    patience.check([pod for pod in found if not (crowded and pods.lacks_resources(pod))])
+    crowded = await timeouts.room.make(cluster, found, progress)
+    timeouts.check([pod for pod in found if not (crowded and pods.lacks_resources(pod))])
 
 
 async def _until(
-    patience: Patience, what: str, look: Callable[[], Awaitable[Sequence[Row] | None]], progress: Progress
+    timeouts: Timeouts, what: str, look: Callable[[], Awaitable[Sequence[Row] | None]], progress: Progress
 ) -> None:
     """Call ``look`` until it returns None; it returns what is still pending otherwise."""
-    deadline = time.monotonic() + patience.total
+    deadline = time.monotonic() + timeouts.total
     while True:
         rows = await look()
         if rows is None:
             return
-        progress.waiting(rows)
+        progress.update(rows)
         if time.monotonic() >= deadline:
             states = "; ".join(f"{name}: {state}" for name, state in rows)
-            raise ClusterError(f"{what}: not reached within {patience.total:.0f} s ({states})", hint="see `eas status`")
-        await asyncio.sleep(patience.interval)
+            raise ClusterError(f"{what}: not reached within {timeouts.total:.0f} s ({states})", hint="see `eas status`")
+        await asyncio.sleep(timeouts.interval)
 
 
-async def for_workloads(cluster: Cluster, workloads: Sequence[Object], progress: Progress, patience: Patience) -> None:
+async def for_workloads(cluster: Cluster, workloads: Sequence[Object], progress: Progress, timeouts: Timeouts) -> None:
     """Wait until Deployments and StatefulSets run as declared."""
 
     async def look() -> Sequence[Row] | None:
@@ -73,10 +73,10 @@ async def for_workloads(cluster: Cluster, workloads: Sequence[Object], progress:
         theirs = [pod for pod in await cluster.list("Pod", "app.kubernetes.io/part-of=eas") if not _is_job(pod)]
         names = {pods.name_of(wanted) for wanted, _ in late}
         concerned = [pod for pod in theirs if pod["metadata"].get("labels", {}).get("app.kubernetes.io/name") in names]
-        await check(cluster, concerned, progress, patience)
+        await check(cluster, concerned, progress, timeouts)
         return [(pods.name_of(wanted), _state(now, wanted, concerned)) for wanted, now in late]
 
-    await _until(patience, "the pods to be ready", look, progress)
+    await _until(timeouts, "the pods to be ready", look, progress)
 
 
 def _is_job(pod: Object) -> bool:
@@ -105,7 +105,7 @@ def _state(workload: Object | None, wanted: Object, found: Sequence[Object]) -> 
     return ", ".join(pods.table_row(pod)[1] for pod in own)
 
 
-async def for_job(cluster: Cluster, name: str, progress: Progress, patience: Patience) -> None:
+async def for_job(cluster: Cluster, name: str, progress: Progress, timeouts: Timeouts) -> None:
     """Wait until a Job is done; raise ClusterError with the last lines of its log if it fails."""
 
     async def look() -> Sequence[Row] | None:
@@ -123,10 +123,10 @@ async def for_job(cluster: Cluster, name: str, progress: Progress, patience: Pat
             raise JobFailedError(
                 f"the Job {name} failed:\n{log.strip() or 'its log is gone'}", hint="fix that, then deploy again"
             )
-        await check(cluster, own, progress, patience)
+        await check(cluster, own, progress, timeouts)
         return [(name, await _state_of_job(cluster, own))]
 
-    await _until(patience, f"the Job {name}", look, progress)
+    await _until(timeouts, f"the Job {name}", look, progress)
 
 
 async def _state_of_job(cluster: Cluster, own: Sequence[Object]) -> str:
@@ -137,14 +137,14 @@ async def _state_of_job(cluster: Cluster, own: Sequence[Object]) -> str:
     return f"{states}: {lines}" if lines else states
 
 
-async def remove_job(cluster: Cluster, name: str, progress: Progress, patience: Patience) -> None:
+async def remove_job(cluster: Cluster, name: str, progress: Progress, timeouts: Timeouts) -> None:
     """Delete a Job and wait until none of its pods is running. Idempotent."""
     await cluster.delete("Job", name)
-    await for_no_pods(cluster, f"job-name={name}", None, progress, patience)
+    await for_no_pods(cluster, f"job-name={name}", None, progress, timeouts)
 
 
 async def for_no_pods(
-    cluster: Cluster, selector: str, names: set[str] | None, progress: Progress, patience: Patience
+    cluster: Cluster, selector: str, names: set[str] | None, progress: Progress, timeouts: Timeouts
 ) -> None:
     """Wait until no pod that matches ``selector`` (and, if given, is in ``names``) is running."""
 
@@ -154,4 +154,4 @@ async def for_no_pods(
             left = [pod for pod in left if pods.name_of(pod) in names]
         return [pods.table_row(pod)[:2] for pod in left] or None
 
-    await _until(patience, "pods to leave", look, progress)
+    await _until(timeouts, "pods to leave", look, progress)

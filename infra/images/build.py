@@ -23,7 +23,7 @@ CPU_NAMES = {"amd64": "x86-64-v3"}
 """CPU for which numba compiles, by architecture; default: *generic*, which runs on every CPU of the architecture."""
 
 
-def engine() -> str | None:
+def find_container_tool() -> str | None:
     """Return the path of podman or docker, whichever works, or of ``CONTAINER_ENGINE``; None if none works."""
     wanted = os.environ.get("CONTAINER_ENGINE")
     for name in [wanted] if wanted else ["podman", "docker"]:
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := set(given.targets) - set(TARGETS):
         parser.error(f"unknown targets {', '.join(sorted(unknown))}; available: {', '.join(TARGETS)}")
-    tool, at = engine(), revision()
+    tool, at = find_container_tool(), revision()
     if tool is None:
         print("error: neither podman nor docker works\n  -> install podman, or start docker", file=sys.stderr)
         return 3

@@ -14,24 +14,24 @@ import shutil
 import sys
 
 from eas.settings import safe_url
-from infra.services import mariadb, places, processes, rabbitmq, servers
+from infra.services import mariadb, processes, rabbitmq, servers, service_state
 
 
 def start() -> None:
     """Start the servers that do not run."""
     servers.prepare()
-    state = places.make()
+    state = service_state.load_or_create()
     mariadb.start(state)
     rabbitmq.start(state)
     # The tests read addresses and password from the state file, which only this user can read.
     print(f"{servers.database()}: {safe_url(state.mariadb_url)}")
     print(f"RabbitMQ: {safe_url(state.rabbitmq_url)}")
-    if places.suite():
-        print(f"tests use them with {places.SUITE_VARIABLE}={places.suite()}")
+    if service_state.suite():
+        print(f"tests use them with {service_state.SUITE_VARIABLE}={service_state.suite()}")
         return
     try:
         processes.require("chromium", "chromium")
-    except processes.ServiceTrouble as missing:
+    except processes.ServiceError as missing:
         print(f"browser tests are skipped: {missing}")
 
 
@@ -46,7 +46,7 @@ def status() -> int:
     running = {servers.database(): mariadb.running(), "RabbitMQ": rabbitmq.running()}
     for name, runs in running.items():
         print(f"{name}: {'runs' if runs else 'does not run'}")
-    print(f"folder: {places.folder()}")
+    print(f"folder: {service_state.folder()}")
     return 0 if all(running.values()) else 3
 
 
@@ -55,10 +55,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.services", description=__doc__)
     parser.add_argument("verb", choices=["start", "stop", "status", "remove"])
     parser.add_argument(
-        "--suite", default=places.suite(), help="a Debian release: trixie, sid; default: this machine's"
+        "--suite", default=service_state.suite(), help="a Debian release: trixie, sid; default: this machine's"
     )
     given = parser.parse_args()
-    verb, os.environ[places.SUITE_VARIABLE] = given.verb, given.suite
+    verb, os.environ[service_state.SUITE_VARIABLE] = given.verb, given.suite
     try:
         if verb == "start":
             start()
@@ -67,8 +67,8 @@ def main() -> int:
         else:
             stop()
             if verb == "remove":
-                shutil.rmtree(places.folder(), ignore_errors=True)
-    except processes.ServiceTrouble as error:
+                shutil.rmtree(service_state.folder(), ignore_errors=True)
+    except processes.ServiceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
     return 0

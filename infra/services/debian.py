@@ -16,9 +16,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE_PACKAGES = "python3,python3-venv,make,git,ca-certificates"
 """Packages of a base root in addition to Debian's minimum: the requirements of the README."""
-NAMES = ("/etc/resolv.conf", "/etc/hosts")
+NAME_RESOLUTION_FILES = ("/etc/resolv.conf", "/etc/hosts")
 """Files for name resolution, which are copied from this machine to a root."""
-ENTER = (
+ENTER_SCRIPT = (
     'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mkdir -p "$0$1" && mount --bind "$1" "$0$1"'
     ' && shift && unset TMPDIR && exec chroot "$0" "$@"'
 )
@@ -32,14 +32,14 @@ def can_enter() -> bool:
     return bool(shutil.which("unshare")) and not subprocess.run(command, capture_output=True, check=False).returncode
 
 
-def bases() -> Path:
+def base_folder() -> Path:
     """Return the folder of the base roots: ``EAS_FRESH_DIR``, or ``var/fresh`` in the repository."""
     return Path(os.environ.get("EAS_FRESH_DIR") or REPOSITORY / "var" / "fresh").absolute()
 
 
 def base_root(suite: str) -> Path:
     """Return the root of a minimal Debian; create it with debootstrap at the first call."""
-    folder = bases()
+    folder = base_folder()
     base = folder / f"{suite}.base"
     if base.is_dir():
         return base
@@ -86,7 +86,7 @@ def root_with(suite: str, packages: Sequence[str], target: Path, log: Path) -> N
         return
     unfinished = target.with_name(f"{target.name}.part")
     copy_root(base_root(suite), unfinished)
-    for name in filter(os.path.exists, NAMES):
+    for name in filter(os.path.exists, NAME_RESOLUTION_FILES):
         subprocess.run(["cp", "-L", name, unfinished / name.lstrip("/")], check=True)
     policy = unfinished / "usr" / "sbin" / "policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
@@ -99,11 +99,11 @@ def root_with(suite: str, packages: Sequence[str], target: Path, log: Path) -> N
         # Accept a mirror that is a snapshot of some weeks ago; signatures are still checked.
         update = ["apt-get", "-o", "Acquire::Check-Valid-Until=false", "update", "-qq"]
         for command in (update, install):
-            entered = inside(unfinished, log.parent, command)
+            entered = command_in_root(unfinished, log.parent, command)
             subprocess.run(entered, env=environment, check=True, stdout=stream, stderr=stream)
     unfinished.rename(target)
 
 
-def inside(root: Path, shared: Path, command: Sequence[str]) -> list[str]:
+def command_in_root(root: Path, shared: Path, command: Sequence[str]) -> list[str]:
     """Return the command line that runs ``command`` in a root with the folder ``shared`` at the same path."""
-    return ["unshare", "--mount", "sh", "-c", ENTER, str(root), str(shared), *command]
+    return ["unshare", "--mount", "sh", "-c", ENTER_SCRIPT, str(root), str(shared), *command]

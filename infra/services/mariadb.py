@@ -10,7 +10,7 @@ from pathlib import Path
 import pymysql
 
 from infra.services import processes, servers
-from infra.services.places import State, folder
+from infra.services.service_state import State, folder
 
 
 def _place() -> Path:

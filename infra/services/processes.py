@@ -13,20 +13,20 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE = 240.0
+START_TIMEOUT = 240.0
 """Timeout for the start of a server [s]."""
-FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/bin")
+PROGRAM_FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/bin")
 """Folders of server programs in Debian's packages. The first one has RabbitMQ's programs themselves, because their
 wrappers in /usr/sbin change user and folder."""
 
 
-class ServiceTrouble(Exception):  # noqa: N818 - its message is for users
+class ServiceError(Exception):
     """A service cannot be started; the message contains a hint."""
 
 
 def require(program: str, package: str) -> str:
     """Return the path of ``program``; if it is missing, root installs Debian's ``package``."""
-    search = ":".join(["/usr/lib/rabbitmq/bin", os.environ.get("PATH", ""), *FOLDERS])
+    search = ":".join(["/usr/lib/rabbitmq/bin", os.environ.get("PATH", ""), *PROGRAM_FOLDERS])
     found = shutil.which(program, path=search)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         # Prevent the package from starting its own instance.
@@ -35,7 +35,7 @@ def require(program: str, package: str) -> str:
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         found = shutil.which(program, path=search)
     if found is None:
-        raise ServiceTrouble(f"{program} is not installed: apt-get install {package}")
+        raise ServiceError(f"{program} is not installed: apt-get install {package}")
     return found
 
 
@@ -68,8 +68,8 @@ def find(pid_file: Path) -> psutil.Process | None:
 
 
 def wait_until(ready: Callable[[], bool], *, pid_file: Path, log: Path, what: str) -> None:
-    """Wait until a server is ready; raise ServiceTrouble with the end of its log if it is not."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until a server is ready; raise ServiceError with the end of its log if it is not."""
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if ready():
             return
@@ -77,10 +77,10 @@ def wait_until(ready: Callable[[], bool], *, pid_file: Path, log: Path, what: st
             break
         time.sleep(0.1)
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]) if log.exists() else ""
-    raise ServiceTrouble(f"{what} did not start; the end of {log}:\n{tail}")
+    raise ServiceError(f"{what} did not start; the end of {log}:\n{tail}")
 
 
-def end(pid_file: Path, *, how: signal.Signals = signal.SIGTERM, patience: float = 30.0) -> bool:
+def end(pid_file: Path, *, how: signal.Signals = signal.SIGTERM, timeout: float = 30.0) -> bool:
     """Stop a server and its child processes; return whether it ran."""
     process = find(pid_file)
     if process is None:
@@ -91,7 +91,7 @@ def end(pid_file: Path, *, how: signal.Signals = signal.SIGTERM, patience: float
     for each in targets:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.send_signal(how)
-    _, alive = psutil.wait_procs(family, timeout=patience)
+    _, alive = psutil.wait_procs(family, timeout=timeout)
     for each in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()

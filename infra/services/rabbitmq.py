@@ -11,10 +11,10 @@ import pika
 import pika.exceptions
 
 from infra.services import processes, servers
-from infra.services.places import State, answers, folder
+from infra.services.service_state import State, folder, is_listening
 
 
-def _place() -> Path:
+def _data_folder() -> Path:
     return folder() / "rabbitmq"
 
 
@@ -28,13 +28,13 @@ def _log() -> Path:
 
 def start(state: State) -> None:
     """Start the server unless it runs."""
-    if not answers(state.epmd_port):
+    if not is_listening(state.epmd_port):
         _start_epmd(state)
     if processes.find(_pid_file()) is None:
         command = servers.command([servers.require("rabbitmq-server", "rabbitmq-server")])
         _configure(state)
         processes.start(command, log=_log(), pid_file=_pid_file(), environment=environment(state))
-    processes.wait_until(lambda: lets_us_in(state), pid_file=_pid_file(), log=_log(), what="RabbitMQ")
+    processes.wait_until(lambda: can_log_in(state), pid_file=_pid_file(), log=_log(), what="RabbitMQ")
 
 
 def _start_epmd(state: State) -> None:
@@ -48,8 +48,8 @@ def _start_epmd(state: State) -> None:
 
 
 def _configure(state: State) -> None:
-    _place().mkdir(parents=True, exist_ok=True)
-    configuration = _place() / "rabbitmq.conf"
+    _data_folder().mkdir(parents=True, exist_ok=True)
+    configuration = _data_folder() / "rabbitmq.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(
         f"listeners.tcp.1 = 127.0.0.1:{state.amqp_port}\n"
@@ -61,12 +61,12 @@ def _configure(state: State) -> None:
         "disk_free_limit.absolute = 50MB\n",
         encoding="utf-8",
     )
-    (_place() / "enabled_plugins").write_text("[].\n", encoding="ascii")
+    (_data_folder() / "enabled_plugins").write_text("[].\n", encoding="ascii")
 
 
 def environment(state: State) -> dict[str, str]:
     """Return the environment of RabbitMQ's programs."""
-    place = _place()
+    place = _data_folder()
     return {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(place),
@@ -87,9 +87,9 @@ def environment(state: State) -> dict[str, str]:
     }
 
 
-def lets_us_in(state: State) -> bool:
+def can_log_in(state: State) -> bool:
     """Return whether a client can log in."""
-    if not answers(state.amqp_port):
+    if not is_listening(state.amqp_port):
         return False
     try:
         pika.BlockingConnection(pika.URLParameters(f"{state.rabbitmq_url}?socket_timeout=5")).close()

@@ -22,9 +22,9 @@ from eas import registry
 from eas.queues.rabbitmq import PREFIX
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
-from infra.services import places, rabbitmq
+from infra.services import rabbitmq, service_state
 from tests.acceptance.prefect_server import serving
-from tests.processes import PATIENCE, clean_environment
+from tests.processes import TIMEOUT, clean_environment
 from tests.services import drop_database, empty_mariadb, mariadb_server, rabbitmq_server, remove_queues
 
 __all__ = ["empty_mariadb"]
@@ -47,7 +47,7 @@ class Home:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         assert "Traceback" not in done.stderr, done.stderr
         if code is not None:
@@ -158,7 +158,7 @@ COMBINATIONS = ("sqlite+sql", "mariadb+sql", "mariadb+rabbitmq")
 def virtual_host(worker_id: str) -> str:
     """Return the URL of a RabbitMQ virtual host of this test process: queues have fixed names."""
     url = rabbitmq_server()
-    state = places.read()
+    state = service_state.read()
     assert state is not None
     name = f"test-{worker_id}"
     if name not in rabbitmq.control(state, "list_vhosts", "--silent").split():

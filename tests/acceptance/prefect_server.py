@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import PATIENCE, ROOT, clean_environment, free_port, wait_for
+from tests.processes import ROOT, TIMEOUT, clean_environment, free_port, wait_for
 
 PREFECT = [sys.executable, "-m", "prefect"]
 ONE_REQUEST = 60.0
@@ -82,7 +82,7 @@ def ask_prefect(url: str, path: str, body: Mapping[str, Any] | None = None) -> A
 
     A request without an answer may have been served: send only requests that may be served twice.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             return _ask_once(f"{url}{path}", body)
@@ -94,7 +94,7 @@ def ask_prefect(url: str, path: str, body: Mapping[str, Any] | None = None) -> A
         except (OSError, http.client.HTTPException) as error:
             trouble = repr(error)
         if time.monotonic() > deadline:
-            pytest.fail(f"Prefect's API did not answer {path} for {PATIENCE:.0f} s; at last: {trouble}")
+            pytest.fail(f"Prefect's API did not answer {path} for {TIMEOUT:.0f} s; at last: {trouble}")
         time.sleep(0.5)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.acceptance.conftest import Home, loop
 from tests.clock import Clock
-from tests.processes import LIMIT, PATIENCE, wait_for
+from tests.processes import MAX_TIMEOUT, TIMEOUT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 HOUR = 3600.0
 TASKS = 12
@@ -41,7 +41,7 @@ def set_while_it_runs(home: Home, clock: Clock, steps: Sequence[float], process:
                 pytest.fail(f"the process ended with {process.returncode}: {process.communicate()[0]}")
             assert ended(home) < TASKS, "the run was over too early"
             clock.set(step)
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     finally:
         if process.poll() is None:
             process.terminate()

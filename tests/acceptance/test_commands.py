@@ -16,9 +16,9 @@ import pytest
 
 from eas.cli import main
 from tests.acceptance.conftest import Home, loop
-from tests.processes import LIMIT, PATIENCE, ROOT, wait_for
+from tests.processes import MAX_TIMEOUT, ROOT, TIMEOUT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 
 def _broken() -> ModuleType:
@@ -135,7 +135,7 @@ def test_a_shell_completes_commands_and_options(bare_home: Home, typed: str, pla
     code = "import sys; from eas.cli import main; sys.argv = ['eas']; main()"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=bare_home.environment | words, capture_output=True, text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )  # fmt: skip
     assert done.stdout == f"plain,{found}\n"
 
@@ -169,7 +169,7 @@ def test_plan_estimates_from_what_has_run(bare_home: Home) -> None:
     assert "nothing to estimate from" in nothing and "-> run the chain with a few loop values first" in nothing
     script = f"import eas; assert eas.submit({str(chain)!r}).run(workers=1).succeeded"
     subprocess.run([sys.executable, "-P", "-c", script], env=bare_home.environment, cwd=bare_home.folder,
-                   check=True, timeout=PATIENCE)  # fmt: skip
+                   check=True, timeout=TIMEOUT)  # fmt: skip
     larger = bare_home.chain(loop(1000, null), name="waits")
     data = json.loads(bare_home.eas("plan", larger, "--estimate", "--workers", "4", "--json").stdout)
     assert (data["workers"], data["attempts"]) == (4, 3)
@@ -255,7 +255,7 @@ def test_a_worker_finishes_its_task_on_sigterm_and_leaves(plain_home: Home) -> N
     begun = "SELECT 1 FROM attempts WHERE state='running' AND claimed_at < {}"
     wait_for(lambda: plain_home.rows(begun.format(time.time() - 3)), "a running task")
     worker.terminate()
-    output, _ = worker.communicate(timeout=PATIENCE)
+    output, _ = worker.communicate(timeout=TIMEOUT)
     assert worker.returncode == 0, output
     assert "exited: 1 done" in output
     states = {row.number: row.state for row in plain_home.rows("SELECT id AS number, state FROM attempts")}

@@ -19,9 +19,9 @@ from eas.taskdb.migrate import downgrade, head_revision, initialise
 from eas.taskdb.service_lease import SCALER, SUPERVISOR, ServiceLease
 from tests.acceptance.conftest import Home, services_of
 from tests.acceptance.prefect_server import PREFECT
-from tests.processes import LIMIT, PATIENCE, clean_environment, free_port
+from tests.processes import MAX_TIMEOUT, TIMEOUT, clean_environment, free_port
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 SECRET = "hunter2"
 
 
@@ -195,7 +195,7 @@ def test_a_work_pool_without_a_worker_is_a_problem(bare_home: Home, prefect_serv
 
     def prefect(*arguments: str) -> None:
         command = [*PREFECT, "--no-prompt", "work-pool", *arguments]
-        subprocess.run(command, env=bare_home.environment, check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(command, env=bare_home.environment, check=True, capture_output=True, timeout=TIMEOUT)
 
     def said() -> dict[str, str]:
         found = diagnose(bare_home, "--timeout", "60", code=1)["findings"]

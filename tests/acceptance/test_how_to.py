@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.followed_pages import Reader
-from tests.processes import LIMIT, ROOT, clean_environment, wait_for
+from tests.page_runner import PageRunner
+from tests.processes import MAX_TIMEOUT, ROOT, clean_environment, wait_for
 
-pytestmark = [pytest.mark.timeout(LIMIT), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(MAX_TIMEOUT), pytest.mark.slow]
 
 HOW_TO = ROOT / "docs" / "how_to"
 
@@ -24,12 +24,12 @@ def test_a_chain_is_repaired_backed_up_and_moved(tmp_path: Path) -> None:
     """The second page saves what the first has made."""
     commands = Path(sys.executable).parent
     environment = clean_environment()
-    reader = Reader(tmp_path, environment | {"PATH": f"{commands}{os.pathsep}{environment['PATH']}"})
+    reader = PageRunner(tmp_path, environment | {"PATH": f"{commands}{os.pathsep}{environment['PATH']}"})
     try:
-        reader.follow(HOW_TO / "failed_chain.md", limit=LIMIT)
-        reader.follow(HOW_TO / "backup.md", limit=LIMIT)
+        reader.run(HOW_TO / "failed_chain.md", limit=MAX_TIMEOUT)
+        reader.run(HOW_TO / "backup.md", limit=MAX_TIMEOUT)
     finally:
-        reader.shell.run("env -u EAS_HOME eas server stop", LIMIT)
+        reader.shell.run("env -u EAS_HOME eas server stop", MAX_TIMEOUT)
         reader.shell.close()
 
 
@@ -47,7 +47,7 @@ def test_an_element_of_the_array_is_a_worker_that_sigterm_ends(plain_home: Home)
         wait_for(lambda: process.poll() is not None or alive(plain_home), "the worker")
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        assert process.wait(MAX_TIMEOUT) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -9,9 +9,9 @@ import signal
 import pytest
 
 from tests.acceptance.conftest import Home, loop
-from tests.processes import LIMIT, PATIENCE, wait_for
+from tests.processes import MAX_TIMEOUT, TIMEOUT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 
 def test_a_killed_run_goes_on_where_it_was(home: Home) -> None:
@@ -39,7 +39,7 @@ def test_a_killed_worker_is_replaced_and_its_task_run_again(home: Home) -> None:
     busy = "SELECT w.pid FROM workers w JOIN attempts a ON a.worker_id = w.id WHERE a.state = 'running'"
     (first, *_) = wait_for(lambda: home.rows(busy), "a running task")
     os.kill(first.pid, signal.SIGKILL)
-    output, _ = process.communicate(timeout=PATIENCE)
+    output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, output
     states = [row.state for row in home.rows("SELECT state FROM attempts")]
     assert states.count("done") == 6
@@ -57,7 +57,7 @@ def test_ctrl_c_leaves_a_job_that_can_be_resumed(home: Home) -> None:
     process = home.start("run", chain, "--workers", "1")
     wait_for(lambda: home.rows("SELECT 1 FROM tasks WHERE task_type='null' AND state='done' LIMIT 1"), "a first task")
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=PATIENCE)
+    output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert "eas run --resume 1" in output
     assert "Traceback" not in output

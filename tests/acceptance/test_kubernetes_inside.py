@@ -30,9 +30,9 @@ from tests.acceptance.prefect_server import ask_prefect, serving
 from tests.integration import fake_cluster
 from tests.integration.fake_cluster import FULL, FakeCluster, kubeconfig
 from tests.integration.harness import System
-from tests.processes import LIMIT, PATIENCE, ROOT, clean_environment, wait_for
+from tests.processes import MAX_TIMEOUT, ROOT, TIMEOUT, clean_environment, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 Object = dict[str, Any]
 DECIDED: Object = {
@@ -61,7 +61,7 @@ def set_up(url: str, home: Path, decided: Object = DECIDED) -> None:
         "EAS_DEPLOYMENT": json.dumps(decided), "EAS_NAMESPACE": "elsewhere",
     }  # fmt: skip
     command = [sys.executable, "-m", "infra.deploy.setup"]
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -159,7 +159,7 @@ class Inside:
                 worker_types=["eas-base"], cpus=1, now=time.time(),
             )  # fmt: skip
             waiting = [row.id for row in attempt_claims.next_queued(connection, ["null"], 1, time.time())]
-            free = attempt_claims.lock(connection, waiting, time.time())
+            free = attempt_claims.lock_attempts(connection, waiting, time.time())
             return list(attempt_claims.claim(connection, worker, free, time.time()))
 
         (claimed,) = self.database.transact(claim)
@@ -307,7 +307,7 @@ def test_status_shows_what_the_reconciler_wrote(inside: Inside, capsys: pytest.C
             return await status.look(cluster)
 
     found = asyncio.run(look())
-    assert found.inside is not None and found.age is not None and found.age < PATIENCE
+    assert found.inside is not None and found.age is not None and found.age < TIMEOUT
     base = next(each for each in found.inside["queues"] if each["worker_type"] == "eas-base")
     assert (base["running"], base["workers"]) == (1, 1)
     assert [each["name"] for each in found.inside["jobs"]] == ["p"]
@@ -331,7 +331,7 @@ def test_the_status_is_written_while_prefect_is_away_and_a_pods_task_is_handed_b
     async def until_written() -> Object:
         stop = asyncio.Event()
         running = asyncio.create_task(reconcile.run("plato", "http://127.0.0.1:9/api", stop))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not (written := inside.cluster.all_of("ConfigMap")["eas-status"].get("data")):
                 await asyncio.sleep(0.05)
             while inside.attempt(attempt)[0] == "running":
@@ -369,13 +369,13 @@ def test_the_pod_of_eas_web_serves_pages_and_files_behind_its_password_and_write
     try:
         assert process.stdout is not None
         address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-        with httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+        with httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False) as client:
             probe = pod["readinessProbe"]["httpGet"]["path"]
             assert client.get(probe).status_code == 200
             assert client.get("/jobs").status_code == 401
             assert "test" in client.get("/jobs", auth=("eas", "a-password")).text
         process.terminate()
-        assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
+        assert process.wait(TIMEOUT) in (0, -signal.SIGTERM)
     finally:
         if process.poll() is None:
             process.kill()
@@ -403,7 +403,7 @@ def test_pods_that_start_while_prefect_is_away_stay_and_leave_in_order(tmp_path:
             wait_for(lambda: system.summary(job).state == "done", "the job")
         assert process.poll() is None
         process.terminate()
-        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+        assert process.wait(TIMEOUT) == 0, (tmp_path / "log").read_text()
     finally:
         if process.poll() is None:
             process.kill()
@@ -430,7 +430,7 @@ def test_the_supervisors_pod_runs_jobs_shows_that_it_is_alive_and_leaves_in_orde
         assert (tmp_path / "alive").exists()
         process.terminate()
         # Prefect ends the run, then itself by the same signal, which the first process of a container ignores.
-        assert process.wait(PATIENCE) in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
+        assert process.wait(TIMEOUT) in (0, -signal.SIGTERM), (tmp_path / "log").read_text()
     finally:
         if process.poll() is None:
             process.kill()

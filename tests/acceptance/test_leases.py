@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.processes import LIMIT, PATIENCE, wait_for
+from tests.processes import MAX_TIMEOUT, TIMEOUT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 QUEUE_AND_LEAVE = """
 from eas.app import App
@@ -61,9 +61,9 @@ def test_a_worker_that_wakes_up_late_cannot_get_its_result_accepted(plain_home: 
     finally:
         os.kill(sleeper.pid, signal.SIGCONT)
         sleeper.terminate()
-        late, _ = sleeper.communicate(timeout=PATIENCE)
+        late, _ = sleeper.communicate(timeout=TIMEOUT)
         other.terminate()
-        other.communicate(timeout=PATIENCE)
+        other.communicate(timeout=TIMEOUT)
     assert "exited: 0 done, 0 failed" in late
     assert plain_home.rows("SELECT id, state, worker_id, ended_at FROM attempts ORDER BY number") == before
     accepted = plain_home.rows("SELECT state, accepted_attempt_id AS attempt FROM tasks WHERE task_type='null'")

@@ -8,9 +8,9 @@ import pytest
 
 from tests.acceptance.conftest import Home
 from tests.acceptance.prefect_server import ask_prefect
-from tests.processes import LIMIT, wait_for
+from tests.processes import MAX_TIMEOUT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 
 def test_a_run_starts_a_server_that_the_next_run_uses(bare_home: Home) -> None:

@@ -9,9 +9,9 @@ import pytest
 from nbformat import NotebookNode
 
 from docs.generate import notebooks
-from tests.processes import LIMIT, ROOT
+from tests.processes import MAX_TIMEOUT, ROOT
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 FILES = notebooks.notebooks()
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 MACHINE = re.compile(r"/(?:tmp|home|root|usr|var|opt|Users)/|127\.0\.0\.1|localhost|https?://[^ )]*:\d")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.processes import LIMIT, ROOT, wait_for
+from tests.processes import MAX_TIMEOUT, ROOT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 AUTOMATION = ROOT / "docs" / "how_to" / "notifications" / "notify.yaml"
 SAVE = """

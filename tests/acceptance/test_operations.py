@@ -12,9 +12,9 @@ import pytest
 
 from tests.acceptance.conftest import Home, loop
 from tests.acceptance.test_commands import in_process
-from tests.processes import LIMIT, PATIENCE, wait_for
+from tests.processes import MAX_TIMEOUT, TIMEOUT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 NULL = {"task": "null", "duration": 0}
 LONG = {"task": "null", "duration": 3600}
@@ -76,7 +76,7 @@ def test_cancel_ends_what_runs_and_sigterm_leaves_the_rest_to_others(quick: Home
     quick.eas("submit", other)
     wait_for(lambda: drivers(quick)[1:] != [None], "the second job")
     scheduler.send_signal(signal.SIGTERM)
-    said, _ = scheduler.communicate(timeout=PATIENCE)
+    said, _ = scheduler.communicate(timeout=TIMEOUT)
     assert scheduler.returncode == 0, said
     assert "0 jobs done, 0 failed, 1 cancelled" in said
     assert drivers(quick) == [None, None]
@@ -112,7 +112,7 @@ def test_failures_are_rescheduled_and_queues_emptied_and_paused(
     assert "resumed: null" in say("queue", "resume")
     quick.eas("schedule", "--until-idle", "0.5", "--workers", "1")
     assert states(quick, "attempts")[1:] == ["cancelled"] * 4
-    assert "4 tasks of 1 job wait again: 4 emptied" in say("reschedule", "--job-id", "2")
+    assert "4 tasks of 1 job wait again: 4 withdrawn" in say("reschedule", "--job-id", "2")
     quick.eas("schedule", "--until-idle", "0.5", "--workers", "1")
     assert states(quick) == ["cancelled", "done"]
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from eas import registry
-from flows.automations import NAME, RESTARTS, WITHIN
+from flows.automations import AUTOMATION_NAMES, HEARTBEAT_TIMEOUT, NAME
 from tests.acceptance.conftest import COMBINATIONS, Home, services_of
-from tests.acceptance.station import PREFIX, Station, flow_run_id, section
-from tests.processes import LIMIT, PATIENCE, clean_environment, wait_for
+from tests.acceptance.prefect_installation import PREFIX, PrefectInstallation, flow_run_id, section
+from tests.processes import MAX_TIMEOUT, TIMEOUT, clean_environment, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(MAX_TIMEOUT)]
 
 README = section("With a Prefect server")
 SETUP = README[: 1 + next(place for place, line in enumerate(README) if "worker start" in line)]
@@ -38,13 +38,13 @@ STATIONS = COMBINATIONS if os.environ.get("EAS_TEST_COMBINATIONS") == "all" else
 
 
 @pytest.fixture(scope="module", params=STATIONS)
-def station(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+def station(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectInstallation]:
     with services_of(request.param, request) as environment, _station(tmp_path_factory, environment) as there:
         yield there
 
 
 @contextmanager
-def _station(tmp_path_factory: pytest.TempPathFactory, services: dict[str, str]) -> Iterator[Station]:
+def _station(tmp_path_factory: pytest.TempPathFactory, services: dict[str, str]) -> Iterator[PrefectInstallation]:
     folder = tmp_path_factory.mktemp("station")
     environment = clean_environment() | services
     environment |= {
@@ -53,24 +53,26 @@ def _station(tmp_path_factory: pytest.TempPathFactory, services: dict[str, str])
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "EAS_HOME": str(folder / "eas-data"),
     }
-    there = Station(Home(folder, environment))
+    there = PrefectInstallation(Home(folder, environment))
     try:
         for command in SETUP:
-            there.follow_readme(command)
+            there.run_readme_command(command)
         yield there
     finally:
         there.close()
 
 
 @pytest.fixture(scope="module")
-def services(station: Station, killed_run: tuple[int, str]) -> dict[str, str]:
+def services(station: PrefectInstallation, killed_run: tuple[int, str]) -> dict[str, str]:
     """The README's two services, less patient than there; by deployment their flow runs.
 
     They start after a run was killed: the supervisor takes every job that no process drives.
     """
     given = {line.split()[-1]: line for line in README if line.split()[-1] in SERVICES}
     assert set(given) == set(SERVICES)
-    return {name: flow_run_id(station.follow_readme(" ".join([line, *SERVICES[name]]))) for name, line in given.items()}
+    return {
+        name: flow_run_id(station.run_readme_command(" ".join([line, *SERVICES[name]]))) for name, line in given.items()
+    }
 
 
 SERVICES = {
@@ -80,7 +82,7 @@ SERVICES = {
 
 
 @pytest.fixture(scope="module")
-def killed_run(station: Station) -> tuple[int, str]:
+def killed_run(station: PrefectInstallation) -> tuple[int, str]:
     """A job whose flow run's process was killed, while no Prefect worker looked after it."""
     chain = station.home.chain(loop(100, duration=0.5), name="killed")
     process = station.home.start("run", chain, "--workers", "1")
@@ -97,7 +99,7 @@ def killed_run(station: Station) -> tuple[int, str]:
     return row.job_id, run["id"]
 
 
-def heartbeats(station: Station, run: str) -> list[dict[str, Any]]:
+def heartbeats(station: PrefectInstallation, run: str) -> list[dict[str, Any]]:
     wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
     return list(station.ask("/events/filter", filter=wanted)["events"])
 
@@ -111,7 +113,7 @@ def loop(values: int, duration: float) -> dict[str, Any]:
     return {"task": "execution_for_loop", "parameter": "i", "values": list(range(values)), "task_list": body}
 
 
-def deployments(station: Station) -> dict[str, dict[str, Any]]:
+def deployments(station: PrefectInstallation) -> dict[str, dict[str, Any]]:
     flows = {each["id"]: each["name"] for each in station.ask("/flows/filter")}
     return {f"{flows[each['flow_id']]}/{each['name']}": each for each in station.ask("/deployments/filter")}
 
@@ -121,16 +123,16 @@ def essence(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {name: {key: each[key] for key in names} for name, each in found.items()}
 
 
-def test_deploying_twice_changes_nothing(station: Station) -> None:
+def test_deploying_twice_changes_nothing(station: PrefectInstallation) -> None:
     before, automations = deployments(station), station.ask("/automations/filter")
     (again,) = [line for line in SETUP if "deploy --all" in line]
-    station.follow_readme(again)
+    station.run_readme_command(again)
     assert essence(deployments(station)) == essence(before)
     assert [each["id"] for each in station.ask("/automations/filter")] == [each["id"] for each in automations]
-    assert {each["name"] for each in automations} == {NAME, *RESTARTS.values()}
+    assert {each["name"] for each in automations} == {NAME, *AUTOMATION_NAMES.values()}
 
 
-def test_every_deployment_is_there_and_described(station: Station) -> None:
+def test_every_deployment_is_there_and_described(station: PrefectInstallation) -> None:
     found = deployments(station)
     tasks = registry.load().task_types.values()
     types = {each.worker_type for each in tasks if each.implementation}
@@ -148,27 +150,27 @@ def test_every_deployment_is_there_and_described(station: Station) -> None:
     assert supervisor["global_concurrency_limit"] is None, "a lost slot would cancel it; it has a lease in SQL"
 
 
-def test_the_settings_are_saved_as_blocks_twice(station: Station) -> None:
+def test_the_settings_are_saved_as_blocks_twice(station: PrefectInstallation) -> None:
     for _ in range(2):
         assert "eas-database/mine" in station.home.eas("blocks", "save", "--name", "mine").stdout
     saved = station.ask("/block_documents/filter", block_documents={"name": {"like_": "mine"}})
     assert sorted(each["block_type"]["slug"] for each in saved) == ["eas-database", "eas-file-store", "eas-job-queue"]
 
 
-def test_reports_are_scheduled(station: Station) -> None:
+def test_reports_are_scheduled(station: PrefectInstallation) -> None:
     of_report = {"flows": {"name": {"any_": ["report-progress"]}}}
     planned = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     wait_for(lambda: station.ask("/flow_runs/count", **of_report, **planned), "the server to plan ahead")
 
 
-def test_a_parameter_out_of_bounds_is_refused(station: Station) -> None:
+def test_a_parameter_out_of_bounds_is_refused(station: PrefectInstallation) -> None:
     with pytest.raises(AssertionError, match="minimum"):
         station.run("scale-workers/eas", minimum=-1)
 
 
-def test_the_readmes_chain_shows_its_progress_and_its_summary(station: Station) -> None:
+def test_the_readmes_chain_shows_its_progress_and_its_summary(station: PrefectInstallation) -> None:
     (command,) = [line for line in README if "run-chain/eas" in line]
-    run = flow_run_id(station.follow_readme(command))
+    run = flow_run_id(station.run_readme_command(command))
     over = station.ended(run)
     assert over["state"]["message"] == "job 1: 42 of 42 tasks done"
     assert over["name"] == "detection_limit (job 1)"
@@ -185,7 +187,7 @@ def test_the_readmes_chain_shows_its_progress_and_its_summary(station: Station) 
     assert all(path.is_file() for path in listed)
 
 
-def test_the_server_has_all_task_runs_that_the_flow_opened(station: Station) -> None:
+def test_the_server_has_all_task_runs_that_the_flow_opened(station: PrefectInstallation) -> None:
     chain = station.home.chain(loop(120, duration=0), name="many")
     station.home.eas("run", chain, "--workers", "1")
     (run,) = station.ask("/flow_runs/filter", flow_runs={"name": {"like_": "many (job"}})
@@ -201,7 +203,9 @@ def test_the_server_has_all_task_runs_that_the_flow_opened(station: Station) -> 
     assert station.count_task_runs(run["id"]) == opened
 
 
-def test_services_run_what_is_submitted_and_workers_come_and_go(station: Station, services: dict[str, str]) -> None:
+def test_services_run_what_is_submitted_and_workers_come_and_go(
+    station: PrefectInstallation, services: dict[str, str]
+) -> None:
     jobs = [station.submit(station.home.chain(loop(10, duration=2), name=f"job{number}")) for number in range(3)]
     (command,) = [line for line in README if " submit " in line]
     jobs.append(int(station.home.eas("submit", Path(command.split()[-1]).absolute()).stdout))
@@ -212,7 +216,7 @@ def test_services_run_what_is_submitted_and_workers_come_and_go(station: Station
         most = max(most, len(station.home.rows("SELECT id FROM workers WHERE state='alive'")))
         return all(station.job_state(job) == "done" for job in jobs)
 
-    wait_for(done, f"the jobs {jobs}", 2 * PATIENCE)
+    wait_for(done, f"the jobs {jobs}", 2 * TIMEOUT)
     assert most >= 2
     for job in jobs:
         (run,) = station.runs_of_job(job)
@@ -230,11 +234,11 @@ def test_services_run_what_is_submitted_and_workers_come_and_go(station: Station
     assert all("exited: " in each["state"]["message"] for each in ended)
 
 
-def wait_for_no_workers(station: Station) -> None:
+def wait_for_no_workers(station: PrefectInstallation) -> None:
     wait_for(lambda: not station.home.rows("SELECT id FROM workers WHERE state='alive'"), "all workers to leave")
 
 
-def test_a_second_supervisor_stands_by(station: Station, services: dict[str, str]) -> None:
+def test_a_second_supervisor_stands_by(station: PrefectInstallation, services: dict[str, str]) -> None:
     second = station.run("schedule-waiting-tasks/eas")
     wait_for(lambda: "standing by" in station.log(second), "the second supervisor to find the lease taken")
     assert station.flow_run(services["schedule-waiting-tasks/eas"])["state_type"] == "RUNNING"
@@ -243,7 +247,7 @@ def test_a_second_supervisor_stands_by(station: Station, services: dict[str, str
 
 
 def test_cancelling_a_flow_run_leaves_a_job_that_the_supervisor_goes_on_with(
-    station: Station, services: dict[str, str]
+    station: PrefectInstallation, services: dict[str, str]
 ) -> None:
     chain = station.home.chain(loop(20, duration=0.7), name="given_back")
     run = station.run("run-chain/eas", chain=str(chain), workers=1)
@@ -259,7 +263,9 @@ def test_cancelling_a_flow_run_leaves_a_job_that_the_supervisor_goes_on_with(
     assert [each.good for each in tries] == [1] * 20
 
 
-def test_cancelling_a_job_ends_its_tasks_and_its_flow_run(station: Station, services: dict[str, str]) -> None:
+def test_cancelling_a_job_ends_its_tasks_and_its_flow_run(
+    station: PrefectInstallation, services: dict[str, str]
+) -> None:
     job = station.submit(station.home.chain(loop(30, duration=3600), name="unwanted"))
     wait_for(lambda: station.home.rows(f"SELECT 1 FROM attempts WHERE job_id={job} AND state='running'"), "a task")
     (run,) = station.runs_of_job(job)
@@ -275,17 +281,17 @@ def test_cancelling_a_job_ends_its_tasks_and_its_flow_run(station: Station, serv
 
 
 def test_a_killed_run_does_not_stay_running_and_its_job_is_done(
-    station: Station, services: dict[str, str], killed_run: tuple[int, str]
+    station: PrefectInstallation, services: dict[str, str], killed_run: tuple[int, str]
 ) -> None:
     job, run = killed_run
     wait_for(lambda: station.job_state(job) == "done", "the supervisor to finish the job")
     over = station.ended(run)
     assert over["state_type"] == "CRASHED"
-    assert f"no heartbeat for {WITHIN:g} s" in over["state"]["message"]
+    assert f"no heartbeat for {HEARTBEAT_TIMEOUT:g} s" in over["state"]["message"]
 
 
 @pytest.mark.parametrize("name", ["schedule-waiting-tasks/eas", "scale-workers/eas"])
-def test_a_killed_service_is_started_again(station: Station, services: dict[str, str], name: str) -> None:
+def test_a_killed_service_is_started_again(station: PrefectInstallation, services: dict[str, str], name: str) -> None:
     """Here a Prefect worker lives and sees at once that its process is gone."""
     run = services[name]
     killed = station.flow_run(run)
@@ -303,7 +309,7 @@ def test_a_killed_service_is_started_again(station: Station, services: dict[str,
     assert pid_of(station, again["id"])
 
 
-def pid_of(station: Station, run: str) -> int:
+def pid_of(station: PrefectInstallation, run: str) -> int:
     import psutil
 
     for process in psutil.process_iter():

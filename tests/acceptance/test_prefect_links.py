@@ -12,10 +12,10 @@ from eas.app import App
 from eas.settings import Settings
 from tests.acceptance import prefect_server
 from tests.acceptance.conftest import Home
-from tests.processes import LIMIT, clean_environment
+from tests.processes import MAX_TIMEOUT, clean_environment
 from tests.web_server import serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(MAX_TIMEOUT)]
 
 
 @pytest.fixture

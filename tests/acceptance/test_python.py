@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.processes import LIMIT, PATIENCE
+from tests.processes import MAX_TIMEOUT, TIMEOUT
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 SCRIPT = """
 import eas
@@ -37,7 +37,7 @@ print("ended well")
 def test_a_script_submits_runs_and_looks(plain_home: Home) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", SCRIPT],
-        cwd=plain_home.folder, env=plain_home.environment, capture_output=True, text=True, timeout=PATIENCE,
+        cwd=plain_home.folder, env=plain_home.environment, capture_output=True, text=True, timeout=TIMEOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "ended well"
@@ -48,10 +48,10 @@ def test_a_job_waits_for_the_supervisor_of_another_process(plain_home: Home) -> 
     try:
         script = (
             "import eas; job = eas.submit({'job_name': 'other', 'task_list': [{'task': 'null', 'duration': 0}]}); "
-            f"assert job.wait(timeout={PATIENCE}).succeeded"
+            f"assert job.wait(timeout={TIMEOUT}).succeeded"
         )
         subprocess.run([sys.executable, "-P", "-c", script], cwd=plain_home.folder, env=plain_home.environment,
-                       check=True, timeout=PATIENCE)  # fmt: skip
+                       check=True, timeout=TIMEOUT)  # fmt: skip
     finally:
         supervisor.terminate()
-        supervisor.communicate(timeout=PATIENCE)
+        supervisor.communicate(timeout=TIMEOUT)

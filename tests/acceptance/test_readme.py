@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.acceptance.station import section
-from tests.processes import LIMIT, ROOT, clean_environment, wait_for
+from tests.acceptance.prefect_installation import section
+from tests.processes import MAX_TIMEOUT, ROOT, clean_environment, wait_for
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 RUN_BY_CI = {"test", "test-slow", "test-fresh", "check", "services", "services-stop"}
@@ -23,7 +23,7 @@ TOO_LONG = {"bench", "chaos"}
 """Their parts are tested by themselves; here only that the target is there."""
 EXIT_CODES = {"fails_on_purpose.json": 1}
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 
 def commands() -> list[str]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.conftest import Home
-from tests.processes import LIMIT
+from tests.processes import MAX_TIMEOUT
 from tests.s3 import S3, s3_server
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import pytest
 
 from tests.acceptance.conftest import Home, loop
 from tests.acceptance.prefect_server import ask_prefect
-from tests.processes import LIMIT, ROOT, wait_for
+from tests.processes import MAX_TIMEOUT, ROOT, wait_for
 
 DEMOS = ROOT / "demo_jobs"
 FEATURES = DEMOS / "feature_tests"
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 
 def flow_run(server: str, name: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 import pytest
 
-from tests.processes import LIMIT, ROOT, free_port, wait_for
+from tests.processes import MAX_TIMEOUT, ROOT, free_port, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data", "link": "href"}
 """Elements that make a browser load something, and the attribute that names it."""
@@ -79,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(LIMIT)
+        process.wait(MAX_TIMEOUT)
 
 
 def test_nothing_is_loaded_from_other_hosts(site: Site) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.followed_pages import Command, Reader, matches, on_screen, steps
-from tests.processes import LIMIT, ROOT, clean_environment
+from tests.page_runner import Command, PageRunner, matches, on_screen, steps
+from tests.processes import MAX_TIMEOUT, ROOT, clean_environment
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 TUTORIAL = ROOT / "docs" / "tutorial"
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageRunner]:
     """A reader with a terminal in a copy of the repository, without an environment of Python and without data."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -31,27 +31,27 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, clone / name)
     environment = {name: value for name, value in clean_environment().items() if name != "VIRTUAL_ENV"}
-    following = Reader(clone, environment)
+    following = PageRunner(clone, environment)
     yield following
-    following.shell.run("env -u EAS_HOME eas server stop", LIMIT)  # the runs keep it for the next one
+    following.shell.run("env -u EAS_HOME eas server stop", MAX_TIMEOUT)  # the runs keep it for the next one
     following.shell.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["first_chain.md", "detection_limit_study.md"])
-def test_a_reader_gets_what_the_tutorial_shows(reader: Reader, page: str) -> None:
+def test_a_reader_gets_what_the_tutorial_shows(reader: PageRunner, page: str) -> None:
     """In this order: the second page builds on the first."""
-    reader.follow(TUTORIAL / page, limit=LIMIT)
+    reader.run(TUTORIAL / page, limit=MAX_TIMEOUT)
 
 
 @pytest.mark.slow
-def test_a_reader_moves_to_a_database_server(reader: Reader, empty_mariadb: str) -> None:
+def test_a_reader_moves_to_a_database_server(reader: PageRunner, empty_mariadb: str) -> None:
     url = make_url(empty_mariadb)
     reader.shell.run(
-        f"export DB_HOST={url.host} DB_PORT={url.port} DB_USER={url.username} DB_NAME={url.database}", LIMIT
+        f"export DB_HOST={url.host} DB_PORT={url.port} DB_USER={url.username} DB_NAME={url.database}", MAX_TIMEOUT
     )
-    reader.shell.run(f"export EAS_DB_PASSWD={url.password}", LIMIT)
-    reader.follow(TUTORIAL / "laptop_to_cluster.md", limit=LIMIT)
+    reader.shell.run(f"export EAS_DB_PASSWD={url.password}", MAX_TIMEOUT)
+    reader.run(TUTORIAL / "laptop_to_cluster.md", limit=MAX_TIMEOUT)
 
 
 def test_each_command_of_the_tutorial_is_read() -> None:
@@ -86,7 +86,7 @@ def test_a_page_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```console\n$ echo one\none\n$ (exit 3) # exit code 3\n$ echo two\nthree\n```\n", encoding="utf-8")
     (tmp_path / "home").mkdir()
-    reader = Reader(tmp_path / "home", clean_environment())
+    reader = PageRunner(tmp_path / "home", clean_environment())
     with pytest.raises(AssertionError, match="echo two"):
-        reader.follow(page, limit=60)
+        reader.run(page, limit=60)
     reader.shell.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import hostile
-from tests.browser import Watched, click
+from tests.browser import MonitoredPage, click
 from tests.integration.harness import System
 from tests.observed import observed, task_id  # noqa: F401
 from tests.processes import ROOT
@@ -30,8 +30,8 @@ def address(observed: System) -> Iterator[str]:  # noqa: F811
 
 
 @pytest.fixture
-def watched(browser, address) -> Iterator[Watched]:
-    made = Watched(browser, address)
+def watched(browser, address) -> Iterator[MonitoredPage]:
+    made = MonitoredPage(browser, address)
     yield made
     made.close()
 
@@ -112,7 +112,7 @@ def test_the_keyboard_is_enough(watched):
 
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_are_readable_at_400_pixels(browser, address, path):
-    watched = Watched(browser, address, viewport={"width": 400, "height": 800}, color_scheme="dark")
+    watched = MonitoredPage(browser, address, viewport={"width": 400, "height": 800}, color_scheme="dark")
     page = watched.go(path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     watched.close()
@@ -121,7 +121,7 @@ def test_pages_are_readable_at_400_pixels(browser, address, path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_are_accessible(browser, address, path, scheme):
-    watched = Watched(browser, address, color_scheme=scheme)
+    watched = MonitoredPage(browser, address, color_scheme=scheme)
     page = watched.go(path)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     results = page.evaluate("axe.run()")
@@ -140,7 +140,7 @@ def test_texts_of_users_do_not_run(browser, tmp_path):
     hostile.make(tmp_path).close()
     app = App(Settings(home=tmp_path))
     with serving(app) as client:
-        watched = Watched(browser, str(client.base_url).rstrip("/"))
+        watched = MonitoredPage(browser, str(client.base_url).rstrip("/"))
         watched.page.on("dialog", lambda dialog: watched.problems.append(f"dialog {dialog.message}"))
         for path in (
             "/jobs",

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import LIMIT, PATIENCE, ROOT, clean_environment
+from tests.processes import MAX_TIMEOUT, ROOT, TIMEOUT, clean_environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(MAX_TIMEOUT)]
 
 SHIPPED = ("eas", "flows", "blocks", "reports", "infra")
 SHADOWS = ("eas", "flows", "blocks", "reports", "infra", "tests")
@@ -44,7 +44,7 @@ class Installation:
             env=clean_environment() | {"PREFECT_HOME": str(self.environment / "prefect")},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
@@ -72,7 +72,7 @@ def build_wheel(folder: Path) -> Path:
 
 def pip(python: str | Path, *arguments: str | Path) -> None:
     command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
 
 

@@ -24,10 +24,10 @@ REPOSITORY = Path(__file__).parents[2]
 os.environ.setdefault("EAS_SERVICES_DIR", str(REPOSITORY / "var" / "chaos-services"))
 
 from eas.errors import ServiceError  # noqa: E402
-from infra.services import debian, mariadb, places, processes, rabbitmq, servers  # noqa: E402
+from infra.services import debian, mariadb, processes, rabbitmq, servers, service_state  # noqa: E402
 from tests.acceptance.prefect_server import serving  # noqa: E402
 from tests.chaos import disk  # noqa: E402
-from tests.chaos.deck import deal  # noqa: E402
+from tests.chaos.fault_schedule import distribute_faults  # noqa: E402
 from tests.chaos.faults import applicable  # noqa: E402
 from tests.chaos.run import Run  # noqa: E402
 
@@ -44,7 +44,7 @@ COMBINATIONS = {
 @contextlib.contextmanager
 def services_of(suite: str) -> Iterator[None]:
     """Use the services of a suite, and stop them at the end."""
-    os.environ[places.SUITE_VARIABLE] = suite
+    os.environ[service_state.SUITE_VARIABLE] = suite
     servers.prepare()
     try:
         yield
@@ -99,7 +99,7 @@ def main() -> int:
     if left_out := sorted(COMBINATIONS.keys() - possible):
         print(f"left out, as this machine allows no mount namespaces: {', '.join(left_out)}")
     kinds = {name: applicable(engine, queue) for name, (engine, queue, _) in possible.items()}
-    dealt = deal(options.faults, kinds, random.Random(options.seed))
+    dealt = distribute_faults(options.faults, kinds, random.Random(options.seed))
     names = options.combination or list(possible)
     began, bad, struck = time.monotonic(), 0, Counter[str]()
     with contextlib.ExitStack() as stack:
@@ -121,6 +121,6 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (ServiceError, processes.ServiceTrouble) as error:
+    except (ServiceError, processes.ServiceError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3)

@@ -27,13 +27,13 @@ from eas.taskdb import tables
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import unfinished_jobs
-from infra.services import mariadb, places, rabbitmq
+from infra.services import mariadb, rabbitmq, service_state
 from tests import clock
 from tests.chaos import disk
-from tests.chaos.cast import Cast
+from tests.chaos.chaos_processes import ChaosProcesses
 from tests.chaos.disk import Disk
 from tests.chaos.driver import LEASE
-from tests.chaos.network import Link
+from tests.chaos.network import FaultyProxy
 from tests.chaos.operator import TASK_TYPES
 from tests.clock import Clock
 
@@ -56,7 +56,7 @@ def applicable(engine: str, queue: str) -> list[str]:
 
 
 @dataclass
-class Scene:
+class Environment:
     """All that may fail; ``engine`` is sqlite or mariadb (MySQL, too), ``queue`` sql or rabbitmq."""
 
     engine: str
@@ -65,13 +65,13 @@ class Scene:
     database: TaskDatabase
     disk: Disk
     clocks: Sequence[Clock]
-    links: Sequence[Link]
+    links: Sequence[FaultyProxy]
 
 
 class Faults:
     """Strikes at random; counts by kind what struck."""
 
-    def __init__(self, cast: Cast, rng: random.Random, scene: Scene) -> None:
+    def __init__(self, cast: ChaosProcesses, rng: random.Random, scene: Environment) -> None:
         self.cast, self.rng, self.scene = cast, rng, scene
         self.database = scene.database
         self.struck: Counter[str] = Counter()
@@ -98,7 +98,7 @@ class Faults:
             "RabbitMQ queues purged": self._purge,
         }
 
-    def strike(self, name: str) -> bool:
+    def inject(self, name: str) -> bool:
         """Do one thing; wait a while for what it needs, such as a busy worker. Return whether it was done."""
         deadline = time.monotonic() + 10.0
         while time.monotonic() < deadline:
@@ -214,12 +214,12 @@ class Faults:
 
     def _restart_database(self) -> bool:
         mariadb.stop(self.rng.choice([signal.SIGKILL, signal.SIGTERM]))
-        mariadb.start(places.make())
+        mariadb.start(service_state.load_or_create())
         return True
 
     def _restart_rabbitmq(self) -> bool:
         rabbitmq.stop(self.rng.choice([signal.SIGKILL, signal.SIGTERM]), with_epmd=False)
-        rabbitmq.start(places.make())
+        rabbitmq.start(service_state.load_or_create())
         return True
 
     def _purge(self) -> bool:

@@ -12,7 +12,7 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing a socket resets the connection."""
 
 
-class Link:
+class FaultyProxy:
     """A TCP proxy on loopback; what it does to the network lasts until the next call."""
 
     def __init__(self, target: int) -> None:

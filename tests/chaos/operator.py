@@ -33,7 +33,7 @@ def states(database: TaskDatabase) -> list[tuple[int, bool]]:
     return [(row.id, row.state == "done") for row in database.fetch(lambda c: c.execute(query).all())]
 
 
-def put_back(database: TaskDatabase, queue: JobQueue) -> None:
+def reschedule_failed(database: TaskDatabase, queue: JobQueue) -> None:
     """Reschedule what was withdrawn from the queue, and each job that is over and not done."""
     reschedule(database, queue)
     over = {job for job, done in states(database) if not done}
@@ -51,7 +51,7 @@ def commands(app: App, rng: random.Random) -> dict[str, Callable[[], object]]:
 
     return {
         "cancel": cancel_one,
-        "reschedule": lambda: put_back(app.database, app.queue),
+        "reschedule": lambda: reschedule_failed(app.database, app.queue),
         "queue empty": lambda: empty_queue(app.database, app.queue),
         "queue pause": lambda: pause(app.database, [rng.choice(TASK_TYPES)]),
         "queue resume": lambda: resume(app.database, app.queue),

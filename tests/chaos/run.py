@@ -30,14 +30,14 @@ from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 from eas.taskdb.queries import unfinished_jobs
-from infra.services import mariadb, places, rabbitmq
+from infra.services import mariadb, rabbitmq, service_state
 from tests.chaos import reports
-from tests.chaos.cast import REPOSITORY, Cast
+from tests.chaos.chaos_processes import REPOSITORY, ChaosProcesses
 from tests.chaos.disk import Disk
 from tests.chaos.driver import LEASE
-from tests.chaos.faults import Faults, Scene
-from tests.chaos.network import Link
-from tests.chaos.operator import put_back, states
+from tests.chaos.faults import Environment, Faults
+from tests.chaos.network import FaultyProxy
+from tests.chaos.operator import reschedule_failed, states
 from tests.clock import Clock
 
 SETTLE = 240.0
@@ -89,30 +89,30 @@ class Run:
         self.expected: Counter[str] = Counter()
         self.jobs = 0
         self.disk = Disk(folder / "data")
-        self.links: list[Link] = []
+        self.links: list[FaultyProxy] = []
         unique = uuid.uuid4().hex[:8]
         database_url, queue_url = f"sqlite:///{folder}/eas.sqlite", "sql:"
         if engine == "mariadb":
-            mariadb.start(places.make())
-            database_url = f"{places.make().mariadb_url}chaos_{unique}"
+            mariadb.start(service_state.load_or_create())
+            database_url = f"{service_state.load_or_create().mariadb_url}chaos_{unique}"
         if queue == "rabbitmq":
-            rabbitmq.start(places.make())
-            rabbitmq.control(places.make(), "add_vhost", unique)
-            rabbitmq.control(places.make(), "set_permissions", "-p", unique, "eas", ".*", ".*", ".*")
-            queue_url = places.make().rabbitmq_url.replace("%2F", unique)
+            rabbitmq.start(service_state.load_or_create())
+            rabbitmq.control(service_state.load_or_create(), "add_vhost", unique)
+            rabbitmq.control(service_state.load_or_create(), "set_permissions", "-p", unique, "eas", ".*", ".*", ".*")
+            queue_url = service_state.load_or_create().rabbitmq_url.replace("%2F", unique)
         self.database = TaskDatabase(database_url)
         self.database.create()
         initialise(self.database, self.registry)
         clocks = [Clock(folder / f"clock.{number}") for number in range(2)]
         self.seen_urls = {"EAS_DATABASE_URL": self._linked(database_url), "EAS_QUEUE_URL": self._linked(queue_url)}
-        self.scene = Scene(engine, queue, queue_url, self.database, self.disk, clocks, self.links)
+        self.scene = Environment(engine, queue, queue_url, self.database, self.disk, clocks, self.links)
 
     def _linked(self, url: str) -> str:
         """Return the URL by which the processes under test reach a service: through a network that may fail."""
         parsed = make_url(url) if "@" in url else None
         if parsed is None or parsed.port is None:
             return url
-        self.links.append(Link(parsed.port))
+        self.links.append(FaultyProxy(parsed.port))
         return url.replace(f":{parsed.port}/", f":{self.links[-1].port}/")
 
     def go(self, kinds: Sequence[str], prefect: str | None) -> tuple[dict[str, int], dict[str, int], list[str]]:
@@ -120,7 +120,7 @@ class Run:
         # The clocks of hosts may differ where the task database has one of its own.
         clocks = self.scene.clocks if self.scene.engine == "mariadb" else []
         hosts = [self._environment() | dict(clock.environment()) for clock in clocks]
-        cast = Cast(hosts or [self._environment()] * 2, self.folder, self.rng)
+        cast = ChaosProcesses(hosts or [self._environment()] * 2, self.folder, self.rng)
         faults = Faults(cast, self.rng, self.scene)
         try:
             if prefect is not None:
@@ -128,13 +128,13 @@ class Run:
             self._feed()
             time.sleep(3.0)
             for number, kind in enumerate(kinds):
-                struck = faults.strike(kind)
+                struck = faults.inject(kind)
                 print(f"[{self.name}] {number + 1}/{len(kinds)} {kind}{'' if struck else ': not possible'}", flush=True)
                 time.sleep(self.rng.uniform(0.0, 0.5))
                 cast.mend()
                 self._feed()
             faults.end()
-            cast.dismiss_operator()
+            cast.stop_operator()
             overdue = self._settle(cast)
         finally:
             cast.end()
@@ -150,7 +150,7 @@ class Run:
             link.close()
         self.disk.close(self.folder / "data.kept" if kept else None)
 
-    def _start_runs(self, cast: Cast, prefect: str) -> None:
+    def _start_runs(self, cast: ChaosProcesses, prefect: str) -> None:
         """Start two `eas run` of one job, which the supervisors also look at."""
         file = self.folder / "two-runs.json"
         file.write_text(json.dumps(chain("two-runs")), encoding="utf-8")
@@ -184,7 +184,7 @@ class Run:
     def _unfinished(self) -> list[int]:
         return [job.id for job in self.database.fetch(unfinished_jobs.unfinished)]
 
-    def _settle(self, cast: Cast) -> list[str]:
+    def _settle(self, cast: ChaosProcesses) -> list[str]:
         """Put back what operators took away, and wait until all jobs are done."""
         queue = SQLQueue(AttemptClaims(self.database))
         resume(self.database, queue)
@@ -192,7 +192,7 @@ class Run:
         while time.monotonic() < deadline:
             cast.mend()
             # A cancellation may have been on its way; the workers' sweep publishes what is queued here.
-            put_back(self.database, queue)
+            reschedule_failed(self.database, queue)
             if all(done for _, done in states(self.database)):
                 return []
             time.sleep(1.0)

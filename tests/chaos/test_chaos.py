@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests import services
-from tests.processes import LIMIT
+from tests.processes import MAX_TIMEOUT
 
 COMBINATIONS = [f"--combination={each}" for each in ("sqlite+sql", "mariadb+sql", "mariadb+rabbitmq")]
 """Each has a share of the faults, a fifth: 60 of the 100 are injected here."""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LIMIT)
+@pytest.mark.timeout(MAX_TIMEOUT)
 def test_sixty_faults_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     services.mariadb_server()  # where these run, the servers can be installed
     services.rabbitmq_server()

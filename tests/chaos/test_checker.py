@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.deck import deal
-from tests.chaos.network import Link
+from tests.chaos.fault_schedule import distribute_faults
+from tests.chaos.network import FaultyProxy
 from tests.integration.harness import System
 from tests.processes import ROOT
 
@@ -104,7 +104,7 @@ def test_it_imports_nothing_of_the_product() -> None:
 
 
 def test_faults_are_dealt_evenly_to_those_that_they_apply_to() -> None:
-    dealt = deal(60, {"one": ["a", "b"], "two": ["a", "b", "c"], "three": ["a", "d"]}, random.Random(1))
+    dealt = distribute_faults(60, {"one": ["a", "b"], "two": ["a", "b", "c"], "three": ["a", "d"]}, random.Random(1))
     every = [kind for kinds in dealt.values() for kind in kinds]
     assert {kind: every.count(kind) for kind in "abcd"} == dict.fromkeys("abcd", 15)
     assert set(dealt["one"]) <= {"a", "b"} and set(dealt["three"]) <= {"a", "d"}
@@ -140,7 +140,7 @@ def echo() -> Iterator[int]:
 
 
 def test_a_network_that_swallows_and_is_cut(echo: int) -> None:
-    link = Link(echo)
+    link = FaultyProxy(echo)
     try:
         with socket.create_connection(("127.0.0.1", link.port)) as one:
             one.sendall(b"seen")

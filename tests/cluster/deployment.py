@@ -14,7 +14,7 @@ from typing import Any
 from infra.deploy.manifests import kubectl
 
 Object = dict[str, Any]
-PATIENCE = 600.0
+TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Deployment:
     def eas(self, *arguments: str, code: int = 0) -> str:
         """Run an `eas` command here; return what it wrote, errors included."""
         command = [sys.executable, "-m", "eas", *arguments, "--namespace", self.namespace]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         said = done.stdout + done.stderr
         assert done.returncode == code, said
         assert "Traceback" not in said
@@ -41,7 +41,7 @@ class Deployment:
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl in the namespace; return its output."""
         command = [kubectl(), "-n", self.namespace, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -64,11 +64,11 @@ class Deployment:
         return {state: sum(row[state] for row in rows if row["task_type"] == "null") for state in states}
 
 
-def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+def until(condition: Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
     """Wait until a condition holds."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {patience:.0f} s"
+        assert time.monotonic() < deadline, f"{what}: not within {timeout:.0f} s"
         time.sleep(2.0)
 
 

@@ -126,7 +126,9 @@ def claim_these(database: TaskDatabase, worker_id: str, attempt_ids: Sequence[in
             tables.attempts.c.task_type.not_in(queue_settings.paused_since(connection))
         )
         wanted = set(connection.execute(query).scalars()) & set(attempt_ids)
-        return attempt_claims.claim(connection, worker_id, attempt_claims.lock(connection, sorted(wanted), now), now)
+        return attempt_claims.claim(
+            connection, worker_id, attempt_claims.lock_attempts(connection, sorted(wanted), now), now
+        )
 
     return database.transact(claim)
 

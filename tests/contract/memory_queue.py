@@ -1,6 +1,6 @@
 """A job queue in this process's memory: for tests of all that stands on a queue, and single processes.
 
-It loses its messages with the process, as a broker may; ``sweep`` finds them again in SQL.
+It loses its messages with the process, as a broker may; ``republish_lost`` finds them in the task database.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from eas.model import ClaimedAttempt, QueuedAttempt
 from eas.queues.base import AttemptStore, JobQueue
-from eas.queues.delayed import Delayed
+from eas.queues.delayed import DelayedMessages
 from eas.taskdb import attempt_claims
 from tests.contract.chains import claim_these
 
-LONGEST_WAIT = 0.1
+MAX_WAIT = 0.1
 """How long a claim sleeps at most before it looks again for what came due [s]."""
 
 
@@ -26,7 +26,7 @@ class MemoryQueue(JobQueue):
     def __init__(self, store: AttemptStore) -> None:
         self.store = store
         self._due: dict[str, list[tuple[int, int, float]]] = {}
-        self._later = Delayed()
+        self._later = DelayedMessages()
         self._held: set[int] = set()
         self._changed = threading.Condition()
 
@@ -63,7 +63,7 @@ class MemoryQueue(JobQueue):
                 return self._describe(claimed)
 
     def _describe(self, attempt_ids: Sequence[int]) -> list[ClaimedAttempt]:
-        return self.store.database.transact(lambda connection: attempt_claims.describe(connection, attempt_ids))
+        return self.store.database.transact(lambda connection: attempt_claims.load_claimed(connection, attempt_ids))
 
     def _pop(self, task_types: Sequence[str], limit: int, deadline: float) -> list[QueuedAttempt]:
         """Take the first messages of these types, waiting for one until the deadline."""
@@ -76,7 +76,7 @@ class MemoryQueue(JobQueue):
                 left = deadline - time.monotonic()
                 if found or left <= 0:
                     return found
-                self._changed.wait(min(left, LONGEST_WAIT))
+                self._changed.wait(min(left, MAX_WAIT))
 
     def _first(self, task_types: Sequence[str], limit: int) -> list[QueuedAttempt]:
         """Take the first due messages off the heaps: as many steps as messages and types."""
@@ -110,7 +110,7 @@ class MemoryQueue(JobQueue):
         with self._changed:
             self._changed.notify_all()
 
-    def sweep(self) -> int:
+    def republish_lost(self) -> int:
         """Publish again what SQL says is queued and not held here."""
         lost = [message for message in self.store.queued() if message.attempt_id not in self._held]
         self.publish(lost)

@@ -19,7 +19,7 @@ from eas.taskdb.stalls import reap_workers
 from tests.contract.chains import claim_these, new_worker, queue_tasks, result, states, task_states
 from tests.contract.engines import EngineContract
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 Ending = Callable[[Connection, int, float], object]
 
 
@@ -61,7 +61,7 @@ class EndingsContract(EngineContract):
             jobs.set_state(operator, job.id, job.state, cancel_requested_at=time.time())
             ending.start()
             self.until_held_up(ending, numbers, database)
-        ending.join(PATIENCE)
+        ending.join(TIMEOUT)
         assert not ending.is_alive()
         name = ends.__name__.replace("fails", "failed").replace("stalls", "stalled")
         assert (states(database), task_states(database)) == ({attempt: name}, [name])
@@ -97,7 +97,7 @@ class TestMariaDB(EndingsContract):
 
     def until_held_up(self, held_up: threading.Thread, numbers: list[int], database: TaskDatabase) -> None:
         query = text("SELECT trx_state FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = :number")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             assert held_up.is_alive(), "it did not wait"
             assert time.monotonic() < deadline, "it neither waits nor ends"

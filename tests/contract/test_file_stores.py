@@ -87,7 +87,7 @@ def test_what_is_added_comes_back(store: FileStore, add: Callable[..., NewVersio
     assert version.sha256 == hashlib.sha256("Lichtkurve ü".encode()).hexdigest()
     assert version.store_path.startswith("wd/.versions/1-")
     for _ in range(2):
-        path = store.fetch(stored(version), tmp_path / "inputs")
+        path = store.local_copy(stored(version), tmp_path / "inputs")
         assert path.read_text() == "Lichtkurve ü"
         assert path.name == "b c.lc"
 
@@ -105,7 +105,7 @@ def test_versions_of_one_attempt_do_not_replace_each_other(
     store: FileStore, add: Callable[..., NewVersion], tmp_path: Path
 ) -> None:
     versions = [add("one"), add("two")]
-    texts = [store.fetch(stored(each), tmp_path / "inputs").read_text() for each in versions]
+    texts = [store.local_copy(stored(each), tmp_path / "inputs").read_text() for each in versions]
     assert texts == ["one", "two"]
 
 
@@ -125,7 +125,7 @@ def test_a_discarded_version_is_gone(store: FileStore, add: Callable[..., NewVer
         store.discard(version)
     assert shown(store, version.store_path) is None
     with pytest.raises(ChecksumError, match="missing from the store"):
-        store.fetch(stored(version), tmp_path / "inputs")
+        store.local_copy(stored(version), tmp_path / "inputs")
 
 
 def test_a_published_name_is_removed_and_the_version_stays(
@@ -148,7 +148,7 @@ def test_a_version_that_was_changed_is_not_read(
     version = add("flux")
     spoil(store, version.store_path, text)
     with pytest.raises(ChecksumError, match=r"b\.lc"):
-        store.fetch(stored(version), tmp_path / "inputs")
+        store.local_copy(stored(version), tmp_path / "inputs")
     assert list((tmp_path / "inputs").rglob("b.lc")) == []
 
 
@@ -192,7 +192,7 @@ def test_a_bucket_that_is_not_there_is_not_made(s3: S3, tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_away_is_reported_without_secrets(tmp_path: Path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("eas.filestore.remote.ATTEMPTS", 2)
+    monkeypatch.setattr("eas.filestore.remote.MAX_TRIES", 2)
     options: dict[str, Any] = {"endpoint_url": "http://127.0.0.1:9", "key": "mykeyid", "secret": "hush-hush-hush"}
     options["config_kwargs"] = {"retries": {"max_attempts": 0}}
     with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError, match="cannot be written") as raised:
@@ -212,7 +212,7 @@ def test_what_fails_in_transit_is_asked_again(add, store: RemoteFileStore, tmp_p
         return real(self, *arguments, **options)
 
     monkeypatch.setattr(type(store.files), "get_file", get_file)
-    assert store.fetch(stored(version), tmp_path / "inputs").read_text() == "flux"
+    assert store.local_copy(stored(version), tmp_path / "inputs").read_text() == "flux"
     assert failed
 
 

@@ -32,7 +32,7 @@ class HeldBackContract(EngineContract):
         queue_tasks(database, ["null", "verify"])
         queue_tasks(database, ["error", "error"], retries=1, backoff=500.0)
         assert empty_queue(database, queue) == {"error": 2, "null": 1, "verify": 1}
-        assert reschedule(database, queue, job_id=1).states == {"emptied": 2}
+        assert reschedule(database, queue, job_id=1).states == {"withdrawn": 2}
         failing = queue_tasks(database, ["null", "null"], retries=1, backoff=500.0)[0].attempt_id
         claim_these(queue.store.database, new_worker(database, "w"), [failing])
         bad = result(failing, AttemptState.FAILED)

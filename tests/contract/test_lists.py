@@ -83,7 +83,7 @@ class ListsContract(EngineContract):
         wanted = TaskFilter(3, text=reason.swapcase())
         self.check(filled, wanted, lambda row: row.job_id == 3 and reason in (row.reason or ""))
         nothing = task_list.page(filled, TaskFilter(3, text="100%_nothing"))
-        assert nothing == Page([], None, nothing.looked_at)
+        assert nothing == Page([], None, nothing.rows_examined)
 
     def test_tasks_by_loop_values(self, filled: Connection) -> None:
         def has(row: Any, **values: float) -> bool:
@@ -153,7 +153,7 @@ class ListsContract(EngineContract):
             assert found == sorted(found, key=lambda each, key=key: key(tasks[each])), order
 
     def test_too_many_tasks_are_not_sorted(self, filled: Connection, monkeypatch: Any) -> None:
-        monkeypatch.setattr(sorted_tasks, "MOST", 10)
+        monkeypatch.setattr(sorted_tasks, "MAX_SORTED_TASKS", 10)
         assert sorted_tasks.page(filled, TaskFilter(1), "ended") is None
         with pytest.raises(RequestError, match="no order 'size'"):
             sorted_tasks.page(filled, TaskFilter(1), "size")
@@ -161,7 +161,7 @@ class ListsContract(EngineContract):
     def test_a_page_looks_at_a_bounded_number_of_tasks(self, filled: Connection, monkeypatch: Any) -> None:
         monkeypatch.setattr(task_list, "BUDGET", 100)
         first = task_list.page(filled, TaskFilter(2, text="no such text"))
-        assert (first.rows, first.looked_at) == ([], 100)
+        assert (first.rows, first.rows_examined) == ([], 100)
         assert first.next is not None
         rows = all_pages(lambda after: task_list.page(filled, TaskFilter(2, text="no such text"), after=after))
         assert rows == []
@@ -175,7 +175,7 @@ class ListsContract(EngineContract):
         )
         whole = [[row.id for row in all_pages(lambda after: task_list.page(filled, each, after=after))]  # noqa: B023
                  for each in wanted]  # fmt: skip
-        monkeypatch.setattr(keyset, "LONGEST", -1.0)
+        monkeypatch.setattr(keyset, "MAX_SEARCH_TIME", -1.0)
         assert task_list.page(filled, wanted[0]).next is not None
         for each, expected in zip(wanted, whole, strict=True):
             assert [row.id for row in all_pages(lambda after: task_list.page(filled, each, after=after))] == expected  # noqa: B023

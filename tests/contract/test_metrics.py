@@ -50,8 +50,8 @@ class MetricsContract(EngineContract):
     @pytest.fixture
     def collector(self, database: TaskDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[CollectorRegistry]:
         initialise(database, registry.load())
-        monkeypatch.setattr(metrics, "SHORTEST_AGE", 0.0)
-        monkeypatch.setattr(metrics, "COST", 1e9)
+        monkeypatch.setattr(metrics, "MIN_SNAPSHOT_INTERVAL", 0.0)
+        monkeypatch.setattr(metrics, "MAX_READ_SHARE", 1e9)
         found = CollectorRegistry()
         found.register(SystemCollector(database, LEASE))
         yield found
@@ -164,7 +164,7 @@ class MetricsContract(EngineContract):
     def test_a_snapshot_is_kept_for_a_while(
         self, database: TaskDatabase, collector: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(metrics, "SHORTEST_AGE", 1000.0)
+        monkeypatch.setattr(metrics, "MIN_SNAPSHOT_INTERVAL", 1000.0)
         self.read(collector)
         queue_tasks(database, ["null"])
         assert self.read(collector)["eas_jobs", ("submitted",)] == 0
@@ -188,7 +188,7 @@ class TestSQLite(MetricsContract):
     engine = "sqlite"
 
     def test_a_database_that_is_away_is_reported(self, database: TaskDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-        away = TaskDatabase("mysql+pymysql://user@127.0.0.1:1/none", patience=0.1)
+        away = TaskDatabase("mysql+pymysql://user@127.0.0.1:1/none", timeout=0.1)
         found = CollectorRegistry()
         found.register(SystemCollector(away, LEASE))
         assert self.read(found) == {("eas_database_up", ()): 0.0}

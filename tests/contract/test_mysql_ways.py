@@ -69,7 +69,7 @@ def test_a_claim_does_not_wait_for_rows_that_others_claim(database: TaskDatabase
     queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 4)]
     new_worker(database, "b")
     with database.write() as connection:
-        held = attempt_claims.lock_next(connection, ["null"], 2, database.now())
+        held = attempt_claims.lock_next_attempts(connection, ["null"], 2, database.now())
         assert [each.attempt_id for each in held] == queued[:2]
         began = time.monotonic()
         assert next_ids(AttemptClaims(database), "b", ["null"], 4) == queued[2:]
@@ -136,7 +136,7 @@ def test_locks_of_a_process_that_stopped_in_a_transaction_come_free(database: Ta
         database.transact(lambda c: c.execute(update(JOBS).where(JOBS.c.id == job).values(retries=2)))
         with pytest.raises(DBAPIError) as lost:
             silent.execute(select(JOBS.c.id))
-        assert database_errors.is_away(lost.value)
+        assert database_errors.is_outage(lost.value)
     with database.read() as connection:
         assert connection.execute(select(JOBS.c.retries)).scalar() == 2
     stopped.dispose()
@@ -196,7 +196,7 @@ def test_a_server_that_was_never_there_is_not_waited_for() -> None:
 
 
 def test_a_server_that_went_away_is_waited_for_so_long_only(database: TaskDatabase) -> None:
-    gone = TaskDatabase(database.url, patience=1.0)
+    gone = TaskDatabase(database.url, timeout=1.0)
     gone.ping()
     gone.close()
     gone.engine = gone._reader = TaskDatabase("mysql+pymysql://eas@127.0.0.1:1/eas").engine

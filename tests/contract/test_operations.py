@@ -14,7 +14,7 @@ from eas.operations.cancel import cancel
 from eas.operations.empty_queue import empty_queue
 from eas.operations.pause import pause, paused, resume
 from eas.operations.reschedule import reschedule
-from eas.orchestration.scaling import Starting, survey
+from eas.orchestration.scaling import Starting, read_loads
 from eas.queues.sql import SQLQueue
 from eas.registry import load
 from eas.states import AttemptState, TaskState
@@ -67,7 +67,7 @@ class OperationsContract(EngineContract):
         assert found.count(("cancelled", "waiting", True)) == emptied
         assert len(claimed) == len(set(claimed)) == 300 - emptied
         assert emptied > 0
-        assert reschedule(database, queue).states == {"emptied": emptied}
+        assert reschedule(database, queue).states == {"withdrawn": emptied}
 
     def test_after_a_cancellation_nothing_is_queued_and_no_result_taken(
         self, database: TaskDatabase, queue: SQLQueue
@@ -107,7 +107,7 @@ class OperationsContract(EngineContract):
         queue_tasks(database, ["verify"] * 1000)  # of another job: the engine plans large tables differently
         claim_these(queue.store.database, new_worker(database, "w"), [attempt])
         cancelling = threading.Thread(target=lambda: cancel(database, queue, 1))
-        original = retry.retry_or_give_up
+        original = retry.queue_retries
 
         def late(*arguments: Any) -> Any:
             if not cancelling.ident:
@@ -116,7 +116,7 @@ class OperationsContract(EngineContract):
                 assert cancelling.is_alive(), "the cancellation did not wait for the worker"
             return original(*arguments)
 
-        monkeypatch.setattr(retry, "retry_or_give_up", late)
+        monkeypatch.setattr(retry, "queue_retries", late)
         bad = result(attempt, AttemptState.FAILED)
         database.transact(lambda c: results.finish(c, "w", [bad], database.now()))
         cancelling.join()
@@ -162,7 +162,7 @@ class OperationsContract(EngineContract):
         database.transact(lambda c: results.finish(c, busy, [result(ids[0])], database.now()))
         pause(database, ["error"])
         begun = {"eas-base": Starting(3, stuck=1)}
-        loads = {load.worker_type: load for load in survey(database, registry, begun, lease=300.0)}
+        loads = {load.worker_type: load for load in read_loads(database, registry, begun, lease=300.0)}
         base = loads["eas-base"]
         assert (base.queued, base.running, base.workers, base.idle, base.starting) == (5, 1, 2, 1, 3)
         assert base.stuck == 1
@@ -179,7 +179,7 @@ class OperationsContract(EngineContract):
         registry = load()
 
         def base() -> Any:
-            return next(each for each in survey(database, registry, lease=300.0) if each.worker_type == "eas-base")
+            return next(each for each in read_loads(database, registry, lease=300.0) if each.worker_type == "eas-base")
 
         quick = [each.attempt_id for each in queue_tasks(database, ["null"] * 50)]
         worker = new_worker(database, "w")

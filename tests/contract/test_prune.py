@@ -24,9 +24,9 @@ from eas.taskdb import prune as statements
 from eas.taskdb import tables
 from tests.contract.chains import new_worker
 from tests.integration.harness import System
-from tests.processes import LIMIT
+from tests.processes import MAX_TIMEOUT
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 DAY = 86400.0
 NULL = {"task": "null", "duration": 0}
@@ -178,7 +178,7 @@ class PruneContract:
     ) -> None:
         job = self.run(system, NULL, ERROR)
         database, before = system.app.database, time.time() - DAY
-        assert database.transact(lambda c: statements.reserve(c, job, before, time.time(), products=False))
+        assert database.transact(lambda c: statements.mark_for_removal(c, job, before, time.time(), products=False))
         assert database.transact(lambda c: statements.remove_attempts(c, job, 1))[0] == 1
         assert reschedule(database, system.app.queue, job_id=job).total == 0
         assert prune(database, system.app.store, before).jobs == [job]
@@ -188,7 +188,9 @@ class PruneContract:
         job = self.run(system, ERROR)
         database = system.app.database
         assert reschedule(database, system.app.queue, job_id=job).total == 1
-        assert not database.transact(lambda c: statements.reserve(c, job, time.time(), time.time(), products=True))
+        assert not database.transact(
+            lambda c: statements.mark_for_removal(c, job, time.time(), time.time(), products=True)
+        )
         with system.worker():
             system.drive(job)
         assert not system.summary(job).succeeded
@@ -209,7 +211,7 @@ class PruneContract:
         assert [each.name for each in scratch.iterdir()] == ["young"]
 
     def test_a_pipeline_runs_beside(self, system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(statements, "CHUNK", 20)
+        monkeypatch.setattr(statements, "MAX_IN_VALUES", 20)
         old = [self.run(system, *[NULL] * 30, ERROR, name=f"old{number}") for number in range(3)]
         job = system.submit([NULL] * 100, name="beside")
         removed: list[int] = []

@@ -132,14 +132,14 @@ class QueueContract:
     def test_handed_back_is_claimed_again(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = self.put(database, queue, ["null"])
         assert self.drain(queue, "a", 1) == ids
-        queue.publish(database.transact(lambda c: attempt_claims.hand_back(c, "a", ids)))
+        queue.publish(database.transact(lambda c: attempt_claims.return_to_queue(c, "a", ids)))
         assert self.drain(queue, "b", 1) == ids
 
     def test_a_sweep_finds_what_was_never_published(self, database: TaskDatabase, queue: JobQueue) -> None:
         ids = [each.attempt_id for each in queue_tasks(database, ["null", "error"])]
-        queue.sweep()
+        queue.republish_lost()
         assert sorted(self.drain(queue, "w", 2)) == ids
-        assert queue.sweep() == 0
+        assert queue.republish_lost() == 0
 
     def test_a_purge_drops_what_was_taken_off_and_nothing_else(self, database: TaskDatabase, queue: JobQueue) -> None:
         gone = self.put(database, queue, ["null", "error", "null"])
@@ -157,7 +157,7 @@ class QueueContract:
         database.transact(lambda c: c.execute(tables.queue_settings.insert().values(task_type="null", paused_at=1.0)))
         assert claimed_ids(queue, "w", TYPES, 1, 0.3) == []
         database.transact(lambda c: c.execute(tables.queue_settings.delete()))
-        queue.sweep()
+        queue.republish_lost()
         assert self.drain(queue, "w", 1) == ids
 
     def test_threads_share_the_work(self, database: TaskDatabase, queue: JobQueue) -> None:

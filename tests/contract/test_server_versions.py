@@ -21,7 +21,7 @@ from eas.taskdb import dialects
 from eas.taskdb.attempt_claims import AttemptClaims
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
-from infra.services import places, rabbitmq, servers
+from infra.services import rabbitmq, servers, service_state
 from tests.contract.chains import claimed_ids, new_worker, queue_tasks
 from tests.services import drop_database, mariadb_server, rabbitmq_server
 
@@ -126,7 +126,7 @@ def test_a_message_may_be_handed_back_for_ever(queue: RabbitMQQueue, queue_prefi
 
 def test_no_feature_is_used_that_rabbitmq_is_to_lose(queue: RabbitMQQueue, queue_prefix: str) -> None:
     """Transient queues that several connections share, mirrored queues, a prefetch count for whole connections."""
-    if (state := places.read()) is None:
+    if (state := service_state.read()) is None:
         pytest.skip("rabbitmqctl reaches the broker of `make services` only")
     listed = rabbitmq.control(state, "list_queues", "--silent", "name", "durable")
     assert f"{queue_prefix}null\ttrue" in listed

@@ -16,7 +16,7 @@ from eas.operations.init import initialise
 from eas.taskdb import tables
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries import service_warnings
-from eas.taskdb.queries.service_warnings import GRACE
+from eas.taskdb.queries.service_warnings import MIN_WAIT
 from eas.taskdb.service_lease import SCALER, SUPERVISOR, ServiceLease
 from tests.contract.chains import new_worker, queue_tasks
 from tests.contract.engines import EngineContract
@@ -32,7 +32,7 @@ class ServiceWarningsContract(EngineContract):
         queue_tasks(database, ["null", TLS, TLS])
         return database
 
-    def unserved(self, database: TaskDatabase, later: float = GRACE + 10) -> list[str]:
+    def unserved(self, database: TaskDatabase, later: float = MIN_WAIT + 10) -> list[str]:
         now = database.now() + later
         return [each.task_type for each in database.fetch(lambda c: service_warnings.unserved_queues(c, now, LEASE))]
 
@@ -41,7 +41,7 @@ class ServiceWarningsContract(EngineContract):
         assert self.unserved(waiting) == ["null", TLS]
         new_worker(waiting, "base only")
         assert self.unserved(waiting) == [TLS]
-        assert self.unserved(waiting, LEASE + GRACE) == ["null", TLS], "a silent worker serves no queue"
+        assert self.unserved(waiting, LEASE + MIN_WAIT) == ["null", TLS], "a silent worker serves no queue"
 
     def test_a_living_scaler_will_start_workers(self, waiting: TaskDatabase) -> None:
         scaler = ServiceLease(waiting, SCALER)
@@ -55,7 +55,7 @@ class ServiceWarningsContract(EngineContract):
         assert self.unserved(waiting) == ["null"]
 
     def test_both_services_are_missed_in_words(self, waiting: TaskDatabase) -> None:
-        now = waiting.now() + GRACE + 10
+        now = waiting.now() + MIN_WAIT + 10
         undriven, unserved = waiting.fetch(lambda c: service_warnings.warnings(c, now, LEASE))
         assert "no supervisor is alive" in undriven
         assert f"no scaler that would start one: null, {TLS}. Start a worker (`eas worker --type eas-base`)" in unserved
@@ -67,7 +67,7 @@ class ServiceWarningsContract(EngineContract):
     def test_commands_that_list_jobs_say_so(
         self, command: tuple[str, ...], waiting: TaskDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(service_warnings, "GRACE", -10.0)
+        monkeypatch.setattr(service_warnings, "MIN_WAIT", -10.0)
         monkeypatch.setenv("EAS_HOME", str(tmp_path))
         monkeypatch.setenv("EAS_DATABASE_URL", waiting.url)
         done = CliRunner().invoke(cli, [*command, "--json"])
@@ -78,7 +78,7 @@ class ServiceWarningsContract(EngineContract):
     def test_the_lease_that_is_set_decides_everywhere_which_workers_are_alive(
         self, waiting: TaskDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(service_warnings, "GRACE", -10.0)
+        monkeypatch.setattr(service_warnings, "MIN_WAIT", -10.0)
         monkeypatch.setenv("EAS_HOME", str(tmp_path))
         monkeypatch.setenv("EAS_DATABASE_URL", waiting.url)
         new_worker(waiting, "silent", ["eas-worker-tls"])

@@ -24,7 +24,7 @@ from eas.worker.worker import Worker, WorkerOptions
 from tests.contract.chains import queue_tasks, states
 from tests.contract.engines import EngineContract
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class ShortTasksContract(EngineContract):
@@ -35,7 +35,7 @@ class ShortTasksContract(EngineContract):
             yield app
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -50,8 +50,8 @@ class ShortTasksContract(EngineContract):
         finally:
             worker.executor.drain()
             worker.executor.interrupt("the test is over")
-            worker.leave()
-            thread.join(PATIENCE)
+            worker.stop()
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
 
     # -- the suite -----------------------------------------------------------------------------
@@ -62,9 +62,9 @@ class ShortTasksContract(EngineContract):
         sent_ahead: list[int] = []
         claim = worker._claim
 
-        def noting(task_types: Sequence[str], limit: int, patience: float) -> list[ClaimedAttempt]:
+        def noting(task_types: Sequence[str], limit: int, timeout: float) -> list[ClaimedAttempt]:
             sent_ahead.append(len(worker.executor._pending))
-            return claim(task_types, limit, patience)
+            return claim(task_types, limit, timeout)
 
         monkeypatch.setattr(worker, "_claim", noting)
         assert worker.run().done == 600
@@ -78,7 +78,7 @@ class ShortTasksContract(EngineContract):
         with app.database.write() as connection:
             newest = connection.execute(select(func.max(table.c.id))).scalar_one()
             slow = update(table).where(table.c.id == newest)
-            connection.execute(slow.values(settings=json.dumps({"duration": 2 * PATIENCE})))
+            connection.execute(slow.values(settings=json.dumps({"duration": 2 * TIMEOUT})))
         expected = {each.attempt_id: AttemptState.DONE for each in short} | {long.attempt_id: AttemptState.RUNNING}
         with self.running(app.worker(WorkerOptions(("eas-base",)))):
             self.wait_for(lambda: states(app.database) == expected)
@@ -87,7 +87,7 @@ class ShortTasksContract(EngineContract):
     def test_a_stream_of_short_tasks_makes_way_for_a_more_urgent_type(
         self, app: App, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(worker_module, "PRIORITY_CHECK_INTERVAL", 0.0)
         queue_tasks(app.database, ["null"] * 1500)
         worker = app.worker(WorkerOptions(("eas-base",), idle_exit=0.2))
         urgent: list[int] = []
@@ -111,7 +111,7 @@ class ShortTasksContract(EngineContract):
         queue_tasks(app.database, ["null"] * 20)
         worker = app.worker(WorkerOptions(("eas-base",), idle_exit=0.2))
 
-        def fail(*_: object) -> results.Closed:
+        def fail(*_: object) -> results.ClosedAttempts:
             raise ServiceError("the task database is away")
 
         with monkeypatch.context() as patched:

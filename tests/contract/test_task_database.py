@@ -83,7 +83,7 @@ class TaskDatabaseContract(EngineContract):
     def test_priority_comes_first_then_age(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = queue_tasks(database, ["null", "error", "null", "verify"], priorities=[5, -5, 0, 0])
         order = [queued[number].attempt_id for number in (1, 2, 3, 0)]
-        assert store.first_type(["null", "error", "verify"]) == "error"
+        assert store.next_task_type(["null", "error", "verify"]) == "error"
         assert next_ids(store, "w", ["null", "error", "verify"], 3) == order[:3]
         assert next_ids(store, "w", ["null", "error", "verify"], 3) == order[3:]
 
@@ -209,8 +209,8 @@ class TaskDatabaseContract(EngineContract):
     def test_handed_back_attempts_are_queued_again(self, database: TaskDatabase, store: AttemptClaims) -> None:
         queued = [each.attempt_id for each in queue_tasks(database, ["null"] * 2)]
         claim_these(store.database, "a", queued)
-        assert database.transact(lambda c: attempt_claims.hand_back(c, "b", queued)) == []
-        back = database.transact(lambda c: attempt_claims.hand_back(c, "a", queued))
+        assert database.transact(lambda c: attempt_claims.return_to_queue(c, "b", queued)) == []
+        back = database.transact(lambda c: attempt_claims.return_to_queue(c, "a", queued))
         assert [each.attempt_id for each in back] == queued
         assert task_states(database) == [TaskState.QUEUED] * 2
         assert next_ids(store, "b", ["null"], 5) == queued
@@ -268,7 +268,7 @@ class TaskDatabaseContract(EngineContract):
         assert sum(took) == 1
         assert not periodic_locks.acquire(database, "sweep", 5.0)
         assert periodic_locks.acquire(database, "sweep", 0.0)
-        periodic_locks.forget_commits(database)
+        periodic_locks.delete_old_tokens(database)
 
     # -- transactions --------------------------------------------------------------------------
 

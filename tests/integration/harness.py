@@ -20,7 +20,7 @@ from eas.orchestration.orchestrator import Event, Orchestrator
 from eas.settings import Settings
 from eas.worker.worker import WorkerOptions
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class System:
@@ -45,8 +45,8 @@ class System:
         try:
             yield
         finally:
-            worker.leave()
-            thread.join(PATIENCE)
+            worker.stop()
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
 
     def drive(
@@ -54,7 +54,7 @@ class System:
     ) -> list[Event]:
         """Drive jobs side by side until they are over or paused, or a condition holds for one of them."""
         events: list[Event] = []
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         with ExitStack() as stack:
             drivers = [stack.enter_context(Driver(self.app.orchestrator(job))) for job in jobs]
             while drivers and steps != 0:

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from eas.registry import load
 from eas.taskdb import attempt_claims
-from eas.taskdb.attempt_claims import Free
+from eas.taskdb.attempt_claims import LockedAttempt
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import initialise
 
@@ -30,9 +30,11 @@ def test_sqlite_finds_what_is_claimed_by_id(tmp_path: Path, count: int) -> None:
 
     event.listen(database.engine, "before_cursor_execute", explain)
     with database.write() as connection:
-        assert attempt_claims.lock(connection, range(1, count + 1), 1.0) == []
+        assert attempt_claims.lock_attempts(connection, range(1, count + 1), 1.0) == []
         with contextlib.suppress(RuntimeError):  # there are no such attempts
-            attempt_claims.claim(connection, "worker", [Free(0, number, number) for number in range(1, count + 1)], 1.0)
+            attempt_claims.claim(
+                connection, "worker", [LockedAttempt(0, number, number) for number in range(1, count + 1)], 1.0
+            )
     database.close()
     assert len(plans) >= 2
     assert {plan for plan in plans if "INTEGER PRIMARY KEY" not in plan} == set()

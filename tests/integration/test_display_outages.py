@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture
 def away() -> Iterator[TaskDatabase]:
-    database = TaskDatabase("mysql+pymysql://user@127.0.0.1:1/none", patience=0.3)
+    database = TaskDatabase("mysql+pymysql://user@127.0.0.1:1/none", timeout=0.3)
     yield database
     database.close()
 
@@ -32,7 +32,7 @@ def test_a_look_at_claims_is_left_out_and_outcomes_are_waited_for(
     tries: list[int] = []
     connect = away._connect
     monkeypatch.setattr(away, "_connect", lambda engine: tries.append(1) or connect(engine))
-    monkeypatch.setattr(away, "_reached", True)  # it was there before
+    monkeypatch.setattr(away, "_was_reached", True)  # it was there before
     runs = TaskRuns(away, 10, 300.0)
     assert runs.look(1) is None
     assert len(tries) == 1

@@ -16,12 +16,12 @@ from eas.operations.estimate import Estimate, estimate_chain
 from eas.taskdb import tables
 from eas.taskdb.queries import recorded_usage
 from tests.integration.harness import System
-from tests.processes import LIMIT
+from tests.processes import MAX_TIMEOUT
 from tests.services import database_url, shared_mariadb
 
 __all__ = ["database_url", "shared_mariadb"]
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 SPECS = {"duration": 2, "orbital_period": 1, "sampling_cadence": 600, "planet_radius": 0.5}
 CURVE = eas.expr("'{i_index}.lc'.format(**metadata)")
 

@@ -22,9 +22,9 @@ import pytest
 import eas
 from eas import registry
 from infra.images import TARGETS, target_of
-from infra.images.build import command, engine, tags
+from infra.images.build import command, find_container_tool, tags
 
-ENGINE = engine() if "EAS_TEST_IMAGES" in os.environ else None
+ENGINE = find_container_tool() if "EAS_TEST_IMAGES" in os.environ else None
 HOW = "install podman, `make images`, set EAS_TEST_IMAGES=1"
 REGISTRY = registry.load()
 SPECS = {"duration": 20, "orbital_period": 4, "semi_major_axis": 0.05, "noise": 3e-4, "sampling_cadence": 1800}

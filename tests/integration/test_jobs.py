@@ -13,7 +13,7 @@ from eas.orchestration.orchestrator import EventKind
 from eas.states import TaskState
 from eas.taskdb import tables
 from tests.integration.chains import NULL, loop, synthesis, verify
-from tests.integration.harness import PATIENCE, System
+from tests.integration.harness import TIMEOUT, System
 
 
 def test_a_loop_of_null_tasks_is_done(system: System) -> None:
@@ -277,9 +277,9 @@ def test_a_database_that_is_away_fails_no_task(system: System, monkeypatch: pyte
         orchestrator = system.app.orchestrator(job)
         orchestrator.open()
         with monkeypatch.context() as patched:
-            patched.setattr(orchestrator.expander, "_requested", lambda *_, **__: (_ for _ in ()).throw(away))
+            patched.setattr(orchestrator.expander, "_requested_metadata", lambda *_, **__: (_ for _ in ()).throw(away))
             with pytest.raises(ServiceError):
-                deadline = time.monotonic() + PATIENCE
+                deadline = time.monotonic() + TIMEOUT
                 while time.monotonic() < deadline:
                     orchestrator.step()
                     time.sleep(0.01)

@@ -14,7 +14,7 @@ from kmock._internal.references import resource
 
 from infra.deploy import manifests, operator_lease
 from infra.deploy.client import Cluster
-from tests.gate import gate_to
+from tests.closable_proxy import proxy_to
 from tests.integration.cluster_operator import CORE, Operator, add_worker, replicas
 from tests.integration.fake_cluster import FakeCluster, decided, kubeconfig
 
@@ -205,7 +205,7 @@ def test_the_lease_of_a_killed_command_expires_whatever_our_clock_says(operator:
 
 
 def test_a_command_that_was_taken_over_ends(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operator_lease, "RENEW_EVERY", 0.05)
+    monkeypatch.setattr(operator_lease, "RENEW_INTERVAL", 0.05)
     operator.cluster.stuck["mysql"] = {"phase": "Running"}
 
     def take(method: str, path: str) -> None:
@@ -265,9 +265,9 @@ def test_an_api_server_that_refuses_connections_for_a_moment_is_waited_for(
         nonlocal count
         count += 1
         if count == 30:
-            gate.shut()
+            gate.refuse_connections()
 
-    with gate_to(cluster["cluster"]["server"]) as gate:
+    with proxy_to(cluster["cluster"]["server"]) as gate:
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(operator.folder / "through the gate", gate.url)))
         operator.cluster.hook = shut
         operator.eas("deploy")

@@ -162,8 +162,8 @@ def test_a_volume_that_is_being_made_is_waited_for(operator: Operator, bound: bo
                 operator.cluster.room_for("mysql")
 
     operator.cluster.hook = bind
-    patience = ("--trouble-timeout", "60" if bound else "0.5")
-    _, err = operator.eas("deploy", *patience, code=0 if bound else 3)
+    timeout = ("--trouble-timeout", "60" if bound else "0.5")
+    _, err = operator.eas("deploy", *timeout, code=0 if bound else 3)
     assert "unbound immediate PersistentVolumeClaims" in err
     if bound:
         assert replicas(operator.cluster) == dict.fromkeys(CORE, 1)

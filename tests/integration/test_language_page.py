@@ -9,7 +9,7 @@ import pytest
 import eas
 from eas.chains.functions import CONSTANTS
 from eas.model import CONTROL_TASKS
-from eas.registry import build, builtin
+from eas.registry import builtin, merge_registries
 from tests import language_examples
 from tests.language_examples import (
     OUTCOME,
@@ -22,7 +22,7 @@ from tests.language_examples import (
     use_empty_system,
     with_messages,
 )
-from tests.processes import LIMIT
+from tests.processes import MAX_TIMEOUT
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_a_change_of_a_message_is_noticed() -> None:
 
 def test_each_task_type_and_each_key_of_the_language_has_an_example() -> None:
     text = "".join(str(chain) for chain, message in examples(PAGE.read_text(encoding="utf-8")) if runs(message))
-    registry = build([("builtin", builtin())])
+    registry = merge_registries([("builtin", builtin())])
     types = {each.name for each in registry.task_types.values() if each.implementation} | CONTROL_TASKS
     written = {each for each in types if each in text or each.removeprefix("transit_search_") in text}
     assert types == written
@@ -66,7 +66,7 @@ def test_each_task_type_and_each_key_of_the_language_has_an_example() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LIMIT)
+@pytest.mark.timeout(MAX_TIMEOUT)
 def test_valid_examples_run(tmp_path: Path) -> None:
     psls_data = pytest.importorskip("eas.tasks.psls_data")
     psls_data.fetch()

@@ -20,8 +20,13 @@ FILE = "'{i_index}_{k_index}.lc'.format(**metadata)"
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a job of a hundred tasks be a large one."""
-    monkeypatch.setattr(expansion, "CHUNK", 20)
-    for name, value in {"QUEUE_CHUNK": 12, "QUEUE_EARLY": 6, "ROUND": 15, "STEP": 24}.items():
+    monkeypatch.setattr(expansion, "TASKS_PER_TRANSACTION", 20)
+    for name, value in {
+        "MAX_QUEUED_PER_TRANSACTION": 12,
+        "QUEUE_BEFORE_EXPANSION": 6,
+        "MAX_READY_PER_PASS": 15,
+        "MAX_QUEUED_PER_STEP": 24,
+    }.items():
         monkeypatch.setattr(orchestrator, name, value)
 
 

@@ -31,8 +31,8 @@ def other(system: System, tmp_path: Path) -> System:
 def test_a_worker_with_nothing_to_do_is_woken_by_whoever_queues_something(
     system: System, other: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "FIRST_WAIT", LONG)
-    monkeypatch.setattr(sql, "LONGEST_WAIT", LONG)
+    monkeypatch.setattr(sql, "MIN_POLL_INTERVAL", LONG)
+    monkeypatch.setattr(sql, "MAX_POLL_INTERVAL", LONG)
     worker = new_worker(system.app.database, "w")
     queue = SQLQueue(AttemptClaims(system.app.database))
     assert claimed_ids(queue, worker, ["null"], 1, 0.001) == []
@@ -50,8 +50,8 @@ def test_a_worker_with_nothing_to_do_is_woken_by_whoever_queues_something(
 def test_a_worker_that_was_idle_does_not_look_each_time_that_it_waits(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "FIRST_WAIT", LONG)
-    monkeypatch.setattr(sql, "LONGEST_WAIT", LONG)
+    monkeypatch.setattr(sql, "MIN_POLL_INTERVAL", LONG)
+    monkeypatch.setattr(sql, "MAX_POLL_INTERVAL", LONG)
     worker = new_worker(system.app.database, "w")
     queue = SQLQueue(AttemptClaims(system.app.database))
     claimed_ids(queue, worker, ["null"], 1, 0.001)
@@ -67,22 +67,22 @@ def test_a_worker_that_was_idle_does_not_look_each_time_that_it_waits(
 
 
 def test_the_waits_of_an_idle_worker_grow_to_two_seconds_and_a_find_makes_them_short_again() -> None:
-    idle = sql._Idle(None)  # type: ignore[arg-type]
+    idle = sql._PollState(None)  # type: ignore[arg-type]
     waits = []
     for _ in range(10):
-        idle.found_nothing(woken=False)
+        idle.record_empty(woken=False)
         waits.append(idle._wait)
     assert waits == sorted(waits)
     assert (waits[0], waits[-1]) == (0.02, 2.0)
-    idle.found()
-    assert idle.next_look == 0.0
-    idle.found_nothing(woken=True)
+    idle.record_success()
+    assert idle.next_poll == 0.0
+    idle.record_empty(woken=True)
     assert idle._wait == 0.01
 
 
 def test_a_claim_that_waits_ends_when_the_worker_is_to_leave(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql, "FIRST_WAIT", LONG)
-    monkeypatch.setattr(sql, "LONGEST_WAIT", LONG)
+    monkeypatch.setattr(sql, "MIN_POLL_INTERVAL", LONG)
+    monkeypatch.setattr(sql, "MAX_POLL_INTERVAL", LONG)
     worker = new_worker(system.app.database, "w")
     queue = SQLQueue(AttemptClaims(system.app.database))
     thread = threading.Thread(target=lambda: claimed_ids(queue, worker, ["null"], 1, LONG))

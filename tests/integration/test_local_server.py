@@ -18,9 +18,9 @@ from eas.errors import RequestError
 from flows import prefect_database
 from flows.local_server import ADDRESS, Address, LocalServer
 from flows.local_server_process import UseCounter
-from tests.processes import LIMIT, wait_for
+from tests.processes import MAX_TIMEOUT, wait_for
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 
 @pytest.fixture

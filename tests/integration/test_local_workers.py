@@ -11,7 +11,7 @@ import pytest
 from eas.errors import EASError
 from eas.orchestration import local_workers as module
 from eas.orchestration.local_workers import LocalWorkers
-from tests.integration.harness import PATIENCE, System
+from tests.integration.harness import TIMEOUT, System
 
 
 def local(system: System, **environment: str) -> LocalWorkers:
@@ -29,7 +29,7 @@ def test_when_all_have_died_too_often_check_says_so(system: System, monkeypatch:
     monkeypatch.setattr(module, "RESTARTS", 1)
     with local(system, EAS_LEASE="nonsense") as workers:
         workers.check()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while workers.processes:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -52,7 +52,7 @@ def test_a_worker_that_cannot_be_started_now_is_started_later(
     system: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "RESTARTS", 1_000_000)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with local(system) as workers:
         [first] = workers.processes

@@ -18,9 +18,9 @@ import pytest
 
 import eas
 from tests.integration.harness import System
-from tests.processes import LIMIT, clean_environment
+from tests.processes import MAX_TIMEOUT, clean_environment
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 CURVE = eas.expr("'a_light_curve_with_a_long_name_{planet_size_index}.lc'.format(**metadata)")
 SPECS = {"duration": 8, "orbital_period": 2, "sampling_cadence": 1800,
          "planet_radius": eas.expr("metadata['planet_size']")}  # fmt: skip

@@ -23,8 +23,8 @@ from eas.states import JobState
 from eas.taskdb import jobs, tables
 from eas.worker import heartbeat
 from tests.integration.chains import NULL, loop
-from tests.integration.harness import PATIENCE, System
-from tests.integration.moody import with_moody
+from tests.integration.flaky_task import with_flaky_task
+from tests.integration.harness import TIMEOUT, System
 from tests.processes import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,9 +41,9 @@ def moody(needs: str = "", out: str = "", read: str = "", **extra: Any) -> dict[
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the task's process
-    monkeypatch.setattr(heartbeat, "GLANCE_INTERVAL", 0.3)
+    monkeypatch.setattr(heartbeat, "CANCELLATION_CHECK_INTERVAL", 0.3)
     made = System(tmp_path, lease=2.0)
-    made.app.registry = with_moody(made.app.registry)
+    made.app.registry = with_flaky_task(made.app.registry)
     yield made
     made.app.close()
 
@@ -78,7 +78,7 @@ class Driving:
         self.join()
 
     def join(self) -> None:
-        self.thread.join(PATIENCE)
+        self.thread.join(TIMEOUT)
         assert not self.thread.is_alive()
         if self.error is not None:
             raise self.error
@@ -151,7 +151,8 @@ class TestReschedule:
             again(system)
             wait_for(lambda: leaves(system, job).get("blocked", 0) == 0, "the orchestrator")
             wait_for(
-                lambda: [each.node.number for each in driving.events if each.node.task_id == 2][-1] == 2, "its event"
+                lambda: [each.node.attempt_number for each in driving.events if each.node.task_id == 2][-1] == 2,
+                "its event",
             )
             cancel(system.app.database, system.app.queue, job)
             driving.join()
@@ -257,9 +258,9 @@ class TestEmptyQueue:
         assert empty_queue(system.app.database, system.app.queue) == {}
         assert leaves(system, job) == {"waiting": 5}
         with system.worker():
-            system.drive(job, until=lambda each: each.paused_on_held_tasks)
+            system.drive(job, until=lambda each: each.paused_on_withdrawn_tasks)
             assert leaves(system, job) == {"waiting": 5}
-            assert again(system).states == {"emptied": 4}
+            assert again(system).states == {"withdrawn": 4}
             system.drive(job)
         assert system.summary(job).succeeded
         states = [row.state for row in system.rows(select(tables.attempts.c.state).order_by(tables.attempts.c.id))]
@@ -271,7 +272,7 @@ class TestEmptyQueue:
             wait_for(lambda: leaves(system, job).get("running"), "a task")
             taken = sum(empty_queue(system.app.database, system.app.queue).values())
             assert 1 <= taken <= 3
-            wait_for(lambda: driving.orchestrator.paused_on_held_tasks, "the orchestrator to rest")
+            wait_for(lambda: driving.orchestrator.paused_on_withdrawn_tasks, "the orchestrator to rest")
             assert leaves(system, job) == {"waiting": taken, "done": 4 - taken}
             withdrawn = [each for each in driving.events if each.what is EventKind.WITHDRAWN]
             assert len(withdrawn) == taken
@@ -394,7 +395,7 @@ class TestCancel:
         orchestrator.open()
         orchestrator._advance()
         cancel(system.app.database, system.app.queue, job)
-        orchestrator._collect = lambda: None  # type: ignore[method-assign]
+        orchestrator._apply_ended_attempts = lambda: None  # type: ignore[method-assign]
         orchestrator.step()
         assert orchestrator.finished
         assert system.rows(select(tables.attempts)) == []

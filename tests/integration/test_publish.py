@@ -28,7 +28,7 @@ def killed_before_it_showed(system: System, *files: str) -> list[Path]:
     now = system.app.database.now()
     with system.app.database.write() as connection:
         connection.execute(tables.workers.update().values(state="alive", ended_at=None))
-        workers.lose(connection, [worker.id], "its process is gone", now)
+        workers.mark_lost(connection, [worker.id], "its process is gone", now)
     names = [Path(system.app.settings.store_location, "wd", each) for each in files]
     assert not any(each.exists() for each in names)
     return names
@@ -48,7 +48,7 @@ def test_a_worker_that_woke_up_and_is_lost_again_counts_again(system: System) ->
     names[0].unlink()
     with system.app.database.write() as connection:
         workers.record_heartbeat(connection, worker.id, system.app.database.now())
-        workers.lose(connection, [worker.id], "its process is gone", system.app.database.now())
+        workers.mark_lost(connection, [worker.id], "its process is gone", system.app.database.now())
     assert republish(system.app.database, system.app.store) == 1
     assert names[0].exists()
 

@@ -20,9 +20,9 @@ from eas.api import job, session
 from eas.errors import EASError, RequestError, UnknownJobError, UnknownTaskError
 from tests import documentation
 from tests.integration.harness import System
-from tests.processes import LIMIT, ROOT, clean_environment
+from tests.processes import MAX_TIMEOUT, ROOT, clean_environment
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 SPECS = {"duration": 20, "orbital_period": 3, "sampling_cadence": 600, "planet_radius": 0.5, "noise": 1e-5, "t0": 1}
 CURVE = eas.expr("'curve_{size_index}.lc'.format(**metadata)")
 SYNTHESIS = eas.task("synthesis_batman", specs=SPECS | {"planet_radius": eas.expr("metadata['size']")},
@@ -178,7 +178,7 @@ def test_notebooks_show_the_plan_of_a_chain() -> None:
 
 
 def test_a_job_that_no_process_runs_is_not_waited_for_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "GRACE", 0.0)
+    monkeypatch.setattr(job, "DRIVER_WARNING_DELAY", 0.0)
     found = eas.submit(eas.chain([eas.task("null", duration=0)], job_name="waits"))
     with pytest.warns(UserWarning, match="no process drives"), pytest.raises(EASError, match="has not ended after"):
         found.wait(timeout=1.0)

@@ -70,7 +70,7 @@ def test_a_missing_bucket_is_reported_before_anything_is_claimed(s3: S3, tmp_pat
 def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[System, set[str]]]:
     """A system whose store's server goes away for the requests of which a part is in the set."""
     system, broken = system_on(tmp_path, f"memory://{uuid.uuid4().hex}"), set[str]()
-    monkeypatch.setattr("eas.filestore.remote.ATTEMPTS", 1)
+    monkeypatch.setattr("eas.filestore.remote.MAX_TRIES", 1)
 
     def unless_broken(name: str) -> Any:
         real = getattr(MemoryFileSystem, name)

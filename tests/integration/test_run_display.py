@@ -39,7 +39,7 @@ def test_every_failure_that_leaves_a_job_names_how_to_resume_it(
     monkeypatch.setenv("EAS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    monkeypatch.setattr("eas.cli.run._shown", fails)
+    monkeypatch.setattr("eas.cli.run._run_with_display", fails)
     monkeypatch.setattr(LocalServer, "start", lambda _: True)
     chain = {"job_name": "first", "working_directory": "first", "task_list": [{"task": "null", "durations": 0}]}
     Path("chain.json").write_text(json.dumps(chain))
@@ -121,10 +121,10 @@ def test_the_rate_counts_from_the_first_task_not_from_the_start_of_the_server(
     monkeypatch.setattr(display.time, "monotonic", lambda: clock[0])
     shown = JobDisplay(system.app.database, 1, Terminal())
     clock[0] += 20.0
-    assert shown._pace({"waiting": 10}) == "0 of 10 ended, 20 s so far"
+    assert shown._progress_text({"waiting": 10}) == "0 of 10 ended, 20 s so far"
     clock[0] += 5.0
-    assert shown._pace({"waiting": 9, "running": 1}) == "0 of 10 ended, 25 s so far"
-    assert shown._pace({"done": 2, "waiting": 8}) == "2 of 10 ended, 0.4 tasks/s, about 20 s left"
+    assert shown._progress_text({"waiting": 9, "running": 1}) == "0 of 10 ended, 25 s so far"
+    assert shown._progress_text({"done": 2, "waiting": 8}) == "2 of 10 ended, 0.4 tasks/s, about 20 s left"
 
 
 def test_the_log_of_a_supervisor_on_a_new_database_is_its_own(tmp_path: Path) -> None:

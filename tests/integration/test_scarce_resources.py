@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import LIMIT, ROOT, clean_environment
+from tests.processes import MAX_TIMEOUT, ROOT, clean_environment
 from tests.unit.test_environments import ASCII
 
-pytestmark = pytest.mark.timeout(LIMIT)
+pytestmark = pytest.mark.timeout(MAX_TIMEOUT)
 
 CHAIN = {
     "job_name": "scarce",

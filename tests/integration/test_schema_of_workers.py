@@ -35,7 +35,7 @@ def why_left(system: System) -> list[str]:
 def test_an_idle_worker_exits_when_the_schema_is_newer(
     system: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, without_attempts: bool
 ) -> None:
-    monkeypatch.setattr(module, "SCHEMA_CHECK", 60.0 if without_attempts else 0.0)
+    monkeypatch.setattr(module, "SCHEMA_CHECK_INTERVAL", 60.0 if without_attempts else 0.0)
     worker = system.app.worker(WorkerOptions(("eas-base",), idle_exit=30.0))
     migrate_to_a_later_release(system, without_attempts=without_attempts)
     with caplog.at_level(logging.WARNING, "eas.worker"):

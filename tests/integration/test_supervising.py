@@ -25,7 +25,7 @@ from eas.taskdb import tables
 from eas.taskdb.queries.reports import Filters, snapshot, unattempted_failures
 from eas.taskdb.service_lease import SUPERVISOR, ServiceLease, is_alive
 from eas.wakeups import JOBS
-from tests.integration.harness import PATIENCE, System
+from tests.integration.harness import TIMEOUT, System
 from tests.processes import wait_for
 
 NULL: dict[str, Any] = {"task": "null", "duration": 0}
@@ -41,7 +41,7 @@ def loop(count: int, *body: dict[str, Any]) -> dict[str, Any]:
 
 
 def supervisor_of(system: System, run_job: RunJob | None = None, **options: Any) -> Supervisor:
-    given = {"until_idle": 0.3, "time_limit": PATIENCE} | options
+    given = {"until_idle": 0.3, "time_limit": TIMEOUT} | options
     app = system.app
     return Supervisor(app.database, app.queue, run_job or job_runner(app.orchestrator), SupervisorOptions(**given))
 
@@ -52,8 +52,8 @@ def drivers(system: System) -> list[str | None]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.05)
-    monkeypatch.setattr(module, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(module, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(module, "MIN_RETRY_DELAY", 0.1)
 
 
 def test_it_runs_all_jobs_and_leaves_when_there_is_none(system: System, caplog: pytest.LogCaptureFixture) -> None:
@@ -83,18 +83,18 @@ def test_priority_comes_first_then_age_and_never_too_many_at_once(system: System
         at_once[0] -= 1
 
     with system.worker():
-        supervisor_of(system, run, most_jobs=1).run()
+        supervisor_of(system, run, max_jobs=1).run()
     assert begun == [4, 2, 1, 3]
     assert at_once[1] == 1
 
 
 def test_the_end_of_a_job_and_a_submission_are_noticed_at_once(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_INTERVAL", 10 * PATIENCE)
+    monkeypatch.setattr(module, "POLL_INTERVAL", 10 * TIMEOUT)
     for number in range(3):
         system.submit([NULL], name=f"job-{number}")
     stop = threading.Event()
     app = system.app
-    options = SupervisorOptions(most_jobs=1)
+    options = SupervisorOptions(max_jobs=1)
     supervisor = Supervisor(app.database, app.queue, job_runner(app.orchestrator), options, stop=stop)
     thread = threading.Thread(target=supervisor.run)
     with system.worker():
@@ -104,7 +104,7 @@ def test_the_end_of_a_job_and_a_submission_are_noticed_at_once(system: System, m
         wait_for(lambda: supervisor.stats.done == 4, "the job that was submitted later")
     stop.set()
     app.database.wakeups.notify(JOBS)
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not thread.is_alive()
 
 
@@ -112,10 +112,10 @@ def test_a_look_that_an_outage_delayed_does_not_delay_the_next_ones(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     supervisor = supervisor_of(system)
-    monkeypatch.setattr(supervisor, "_look", lambda: True)
+    monkeypatch.setattr(supervisor, "_find_jobs", lambda: True)
     monkeypatch.setattr(module.time, "monotonic", lambda: 60.0)
-    supervisor._pass(0.0)
-    assert supervisor._look_due <= 60.0 + module.LONGEST_INTERVAL
+    supervisor._poll(0.0)
+    assert supervisor._next_poll <= 60.0 + module.MAX_POLL_INTERVAL
 
 
 def test_a_job_that_another_process_has_taken_since_the_look_is_left_to_it(system: System) -> None:
@@ -131,7 +131,7 @@ def test_a_job_that_another_process_has_taken_since_the_look_is_left_to_it(syste
         drive(job_id, stop)
 
     with system.worker():
-        stats = supervisor_of(system, run, most_jobs=1).run()
+        stats = supervisor_of(system, run, max_jobs=1).run()
     assert begun == [1, 2]
     assert (stats.done, stats.errors) == (2, 0)
 
@@ -144,7 +144,7 @@ def test_two_at_once_do_no_harm(system: System) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
     assert all(system.summary(job).succeeded for job in jobs)
     assert sum(each.stats.errors for each in pair) == 0
@@ -215,13 +215,13 @@ def test_on_stop_it_releases_its_jobs(system: System) -> None:
     one = supervisor_of(system, until_idle=None)
     thread = threading.Thread(target=one.run)
     thread.start()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not system.summary(job).leaves.get("queued"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert drivers(system) != [None]
     one.stop.set()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not thread.is_alive()
     assert drivers(system) == [None]
     assert system.summary(job).state == "running"
@@ -249,7 +249,7 @@ def test_a_job_whose_tasks_were_withdrawn_pauses_and_is_resumed(system: System) 
     thread = threading.Thread(target=one.run)
     with system.worker():
         thread.start()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not one._paused:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -260,7 +260,7 @@ def test_a_job_whose_tasks_were_withdrawn_pauses_and_is_resumed(system: System) 
             assert time.monotonic() < deadline
             time.sleep(0.02)
         one.stop.set()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     assert one.stats.errors == 0
 
 
@@ -269,12 +269,12 @@ def test_a_cancelled_job_is_left(system: System) -> None:
     one = supervisor_of(system)
     thread = threading.Thread(target=one.run)
     thread.start()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not system.summary(job).leaves.get("queued"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     cancel(system.app.database, system.app.queue, job)
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not thread.is_alive()
     assert (one.stats.cancelled, one.stats.errors) == (1, 0)
 
@@ -317,7 +317,7 @@ def test_a_job_whose_orchestrator_fails_for_the_same_reason_again_and_again_is_f
     broken(system, job)
     stats = supervisor_of(system).run()
     summary = system.summary(job)
-    assert (summary.state, stats.failed, stats.errors) == ("failed", 1, module.FAILURES_LIMIT)
+    assert (summary.state, stats.failed, stats.errors) == ("failed", 1, module.MAX_EQUAL_FAILURES)
     assert "failed 5 times without progress: test.json: 1 problem in this task chain" in summary.failures[0].reason
     with snapshot(system.app.database) as connection:
         rows = [row for part in unattempted_failures(connection, Filters()) for row in part]
@@ -350,9 +350,9 @@ def test_an_outage_never_makes_a_job_failed(system: System) -> None:
         raise ServiceError("the task database cannot be reached")
 
     one = supervisor_of(system, run)
-    for _ in range(2 * module.FAILURES_LIMIT):
+    for _ in range(2 * module.MAX_EQUAL_FAILURES):
         one._run_one(job, 0)
-    assert one.stats.errors == 2 * module.FAILURES_LIMIT
+    assert one.stats.errors == 2 * module.MAX_EQUAL_FAILURES
     assert system.summary(job).state == "submitted"
 
 
@@ -405,12 +405,12 @@ def test_a_supervisor_shows_that_it_is_alive(system: System) -> None:
     thread.start()
     wait_until(alive)
     one.stop.set()
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert not alive()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -16,7 +16,7 @@ from eas.app import App
 from eas.cli import main
 from eas.settings import Settings
 from eas.taskdb import tables, workers
-from eas.web.security import LOCAL, POLICY, Access, allowed_hosts
+from eas.web.security import CONTENT_SECURITY_POLICY, LOCAL, Access, allowed_hosts
 from tests import hostile
 from tests.contract.chains import new_worker
 from tests.integration.harness import System
@@ -57,7 +57,7 @@ def page(client: httpx.Client, address: str, status: int = 200) -> str:
 def test_every_page_answers_with_its_policy(client, address):
     answer = client.get(address)
     assert answer.status_code == 200, answer.text[-2000:]
-    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
     for found in re.findall(r'(?:href|src)="([^"]*)"', answer.text):
@@ -122,7 +122,7 @@ def test_a_queue_of_the_base_type_is_served_by_every_worker(client, observed):  
         rows = {cells[0]: cells[2] for cells in table_rows(page(client, "/queues"))}
         assert (rows["multiply"], rows["transit_search_tls"], rows["transit_search_qats"]) == ("1", "1", "0")
     finally:
-        database.transact(lambda c: workers.leave(c, "a-worker", "the test has ended", database.now()))
+        database.transact(lambda c: workers.mark_left(c, "a-worker", "the test has ended", database.now()))
 
 
 def table_rows(text: str) -> list[list[str]]:
@@ -137,7 +137,7 @@ def test_tasks_are_sorted_as_chosen_or_it_says_why_not(client, observed, monkeyp
     assert names == sorted(names, key=lambda text: text.split()[0])
     assert "longest first" in page(client, "/tasks?job=1&order=duration")
     assert "no order" in page(client, "/tasks?order=nonsense", 400)
-    monkeypatch.setattr("eas.taskdb.queries.sorted_tasks.MOST", 3)
+    monkeypatch.setattr("eas.taskdb.queries.sorted_tasks.MAX_SORTED_TASKS", 3)
     assert "Narrow the filter to sort them" in page(client, "/tasks?job=1&order=ended")
 
 
@@ -259,7 +259,7 @@ def test_a_password_is_asked_for(observed):  # noqa: F811
         refused = client.get("/jobs")
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"].startswith("Basic")
-        assert refused.headers["content-security-policy"] == POLICY
+        assert refused.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
         for given in ("Basic !", "Bearer x", "Basic " + base64.b64encode(b"eas:wrong").decode(), "Basic"):
             assert client.get("/jobs", headers={"Authorization": given}).status_code == 401
         right = base64.b64encode("eas:sé:cret".encode()).decode()

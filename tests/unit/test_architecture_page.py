@@ -12,8 +12,8 @@ OVERVIEW = PAGE[: PAGE.index("## Guarantees")]
 
 
 def test_the_map_names_every_module_and_no_other():
-    assert len(docs_links.modules_of_the_map()) > 150
-    assert docs_links.differences_of_the_map() == []
+    assert len(docs_links.listed_modules()) > 150
+    assert docs_links.missing_from_architecture() == []
 
 
 def test_every_path_of_the_page_exists():

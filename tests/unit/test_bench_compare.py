@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import own_python, verdict
-from tests.processes import LIMIT, ROOT
+from tests.processes import MAX_TIMEOUT, ROOT
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def _worktrees() -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LIMIT)
+@pytest.mark.timeout(MAX_TIMEOUT)
 def test_two_revisions_are_measured_in_turn() -> None:
     before = _worktrees()
     command = [sys.executable, "-m", "benchmarks.compare", "HEAD", "import_time", "--times", "1"]

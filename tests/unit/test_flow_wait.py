@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from eas.orchestration.drive import SHORTEST_WAIT, Step
+from eas.orchestration.drive import COALESCE_WAIT, Step
 from flows import run_chain
 
 
@@ -22,7 +22,7 @@ def test_an_interrupt_at_the_moment_of_a_wakeup_is_not_lost(passes: int) -> None
 
     async def interrupted() -> None:
         waiting = asyncio.create_task(run_chain._wait(driver, Step([], 60.0)))
-        await asyncio.sleep(SHORTEST_WAIT * 4)
+        await asyncio.sleep(COALESCE_WAIT * 4)
         os.write(write, b"!")
         for _ in range(passes):
             await asyncio.sleep(0)

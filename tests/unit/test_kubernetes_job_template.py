@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import Flow, FlowRun
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
 import eas
-from infra.deploy.resources import Assigned
+from infra.deploy.resources import PodResources
 from infra.deploy.setup import TEMPLATE, pool_template
 from tests.processes import ROOT
 
@@ -110,9 +110,9 @@ def test_variables_reach_the_job() -> None:
 
 def test_a_gpu_is_asked_for_only_where_one_is_wanted() -> None:
     assert "nvidia.com/gpu" not in container(job())["resources"]["limits"]
-    variables = Assigned(cpu=2, gpu=0, memory=4).job_variables()
+    variables = PodResources(cpu=2, gpu=0, memory=4).job_variables()
     assert "nvidia.com/gpu" not in container(job(**variables))["resources"]["limits"]
-    variables = Assigned(cpu=2, gpu=1, memory=4).job_variables()
+    variables = PodResources(cpu=2, gpu=1, memory=4).job_variables()
     assert container(job(**variables))["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 

@@ -137,7 +137,10 @@ def test_containers_say_what_they_need(name: str) -> None:
 @pytest.mark.parametrize("name", [*manifests.overlays(), "setup"])
 def test_our_images_have_the_release_as_their_tag(name: str) -> None:
     ours = [
-        c["image"] for each in workloads(name) for c in containers(each) if c["image"].startswith(manifests.OUR_IMAGES)
+        c["image"]
+        for each in workloads(name)
+        for c in containers(each)
+        if c["image"].startswith(manifests.IMAGE_PREFIX)
     ]
     assert ours
     assert {image.rpartition(":")[2] for image in ours} == {eas.__version__}

@@ -24,9 +24,9 @@ from eas import registry
 from eas.errors import RequestError
 from infra.deploy import alive, drain, pods, reconcile, resources, setup, status
 from infra.deploy.progress import Progress
-from infra.deploy.resources import Assigned, Capacity
+from infra.deploy.resources import Capacity, PodResources
 from infra.images import TARGETS, target_of
-from tests.processes import PATIENCE
+from tests.processes import TIMEOUT
 
 Object = dict[str, Any]
 REGISTRY = registry.load()
@@ -59,17 +59,17 @@ def node(cpu: str, memory: str, **more: Any) -> Object:
 
 def test_the_largest_node_that_takes_pods_counts() -> None:
     nodes = [node("4", "8Gi"), node("64", "512Gi", unschedulable=True), node("16", "64Gi")]
-    assert resources.largest(nodes) == Capacity(16, 1, 64 * 1024**3 / 1e9)
-    assert resources.largest([]) is None
+    assert resources.largest_node(nodes) == Capacity(16, 1, 64 * 1024**3 / 1e9)
+    assert resources.largest_node([]) is None
 
 
 def test_without_a_fraction_a_worker_gets_what_the_registry_asks_for() -> None:
-    assert resources.assign(TLS, NODE, None) == Assigned(TLS.cpu, TLS.gpu, TLS.memory)
+    assert resources.assign(TLS, NODE, None) == PodResources(TLS.cpu, TLS.gpu, TLS.memory)
 
 
 def test_a_fraction_limits_and_leaves_room_for_the_pod_itself() -> None:
     found = resources.assign(TLS, NODE, 0.25)
-    assert found == Assigned(cpu=2.0, gpu=0, memory=7.5)
+    assert found == PodResources(cpu=2.0, gpu=0, memory=7.5)
     variables = found.job_variables()
     assert variables == {"cpu": "2000m", "memory": "8000M"}
     assert resources.quantity(variables["memory"]) <= 0.25 * NODE.memory * 1e9
@@ -77,7 +77,7 @@ def test_a_fraction_limits_and_leaves_room_for_the_pod_itself() -> None:
 
 def test_a_fraction_never_gives_more_than_asked_for() -> None:
     found = resources.assign(TLS, Capacity(cpu=1000, gpu=4, memory=1000), 0.9)
-    assert found == Assigned(TLS.cpu, TLS.gpu, TLS.memory)
+    assert found == PodResources(TLS.cpu, TLS.gpu, TLS.memory)
 
 
 def test_too_small_a_fraction_is_refused() -> None:
@@ -87,10 +87,10 @@ def test_too_small_a_fraction_is_refused() -> None:
 
 
 def test_what_fits_nowhere_is_reported() -> None:
-    said = resources.misfit("eas-worker-tls", Assigned(20, 1, 40), NODE)
+    said = resources.does_not_fit_reason("eas-worker-tls", PodResources(20, 1, 40), NODE)
     assert "20 cores (the largest node has 8)" in said and "40.5 GB" in said and "1 GPUs" in said
-    assert resources.misfit("eas-base", Assigned(1, 0, 8), NODE) == ""
-    assert resources.misfit("eas-base", Assigned(1, 0, 8), None) == ""
+    assert resources.does_not_fit_reason("eas-base", PodResources(1, 0, 8), NODE) == ""
+    assert resources.does_not_fit_reason("eas-base", PodResources(1, 0, 8), None) == ""
 
 
 def test_every_worker_type_that_runs_code_has_an_image() -> None:
@@ -337,7 +337,7 @@ def test_a_loop_of_the_reconciler_that_hangs_is_not_hidden_by_the_other(
         await running
         return before, after
 
-    assert asyncio.run(asyncio.wait_for(observed(), PATIENCE)) == (0, 1 if hanging else 0)
+    assert asyncio.run(asyncio.wait_for(observed(), TIMEOUT)) == (0, 1 if hanging else 0)
 
 
 def test_a_loop_of_the_reconciler_that_never_begins_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,11 +383,11 @@ def test_draining_asks_the_workers_and_waits_for_them(tmp_path: Path) -> None:
         deadline = time.monotonic() + 100
         while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert process.pid in drain.workers()
+        assert process.pid in drain.worker_pids()
         only = tmp_path / "proc"
         only.mkdir()
         (only / str(process.pid)).symlink_to(f"/proc/{process.pid}")
-        assert drain.workers(only) == [process.pid]
+        assert drain.worker_pids(only) == [process.pid]
         drain.drain(only, settle=0.0)
         assert (tmp_path / "left").exists(), "it did not wait"
         assert process.wait(100) == 0
@@ -411,10 +411,10 @@ def test_liveness_and_draining_import_nothing_large() -> None:
 def test_progress_tells_what_is_waited_for(terminal: bool) -> None:
     screen = io.StringIO()
     with Progress(Console(file=screen, force_terminal=terminal, width=100)) as progress:
-        progress.say("applied 3 objects")
-        progress.waiting([("mysql", "pending")])
-        progress.waiting([("mysql", "pending")])
-        progress.say("ready: mysql")
+        progress.print_line("applied 3 objects")
+        progress.update([("mysql", "pending")])
+        progress.update([("mysql", "pending")])
+        progress.print_line("ready: mysql")
     said = screen.getvalue()
     assert "applied 3 objects" in said and "ready: mysql" in said
     if not terminal:

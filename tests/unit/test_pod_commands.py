@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from eas.errors import ServiceError
 from infra.deploy import await_prefect, setup
-from tests.processes import PATIENCE
+from tests.processes import TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_it_says_what_is_wrong(tmp_path: Path, module: str, settings: dict[str, 
     kept |= {"EAS_HOME": str(tmp_path), "EAS_ALIVE_FILE": str(tmp_path / "alive")}
     kept |= {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_HOME": str(tmp_path)}
     command = [sys.executable, "-m", f"infra.deploy.{module}"]
-    done = subprocess.run(command, env=kept | settings, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, env=kept | settings, capture_output=True, text=True, timeout=TIMEOUT)
     assert (done.returncode, done.stderr) == (code, "")
     assert done.stdout.startswith(said)
     assert "\n  -> " in done.stdout
@@ -72,7 +72,7 @@ def test_a_run_waits_until_prefects_api_answers_and_no_longer_than_it_may(monkey
     with ThreadingHTTPServer(("127.0.0.1", 0), API) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
-        monkeypatch.setattr(await_prefect, "PAUSE", 0.01)
+        monkeypatch.setattr(await_prefect, "POLL_INTERVAL", 0.01)
         monkeypatch.setattr(sys, "argv", ["await_prefect", "60"])
         assert await_prefect.main() == 0
         server.shutdown()

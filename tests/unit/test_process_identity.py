@@ -24,7 +24,7 @@ def test_a_clock_that_is_set_makes_no_process_another_one(step: float, monkeypat
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + step)
     assert abs(psutil.Process().create_time() - seen - step) < 2
     assert process_identity.is_alive(before)
-    assert not process_identity.is_gone(name)
+    assert not process_identity.is_dead_here(name)
     assert process_identity.this_process() == before
 
 
@@ -41,9 +41,9 @@ def test_a_process_that_has_ended_is_gone(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     name = process.stdout.readline().strip()
-    assert not process_identity.is_gone(name)
+    assert not process_identity.is_dead_here(name)
     process.kill()
-    while not process_identity.is_gone(name):  # a zombie counts as gone
+    while not process_identity.is_dead_here(name):  # a zombie counts as gone
         time.sleep(0.01)
     process.communicate()
-    assert process_identity.is_gone(name)
+    assert process_identity.is_dead_here(name)

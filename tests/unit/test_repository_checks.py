@@ -30,17 +30,17 @@ def test_words_of_the_field_are_no_matches(word, tmp_path, monkeypatch):
 def test_a_long_function_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(code_shape, "ROOT", tmp_path)
     path = tmp_path / "module.py"
-    body = "\n".join(f"    x{n} = {n}" for n in range(code_shape.LONGEST_FUNCTION + 1))
+    body = "\n".join(f"    x{n} = {n}" for n in range(code_shape.MAX_FUNCTION_LINES + 1))
     path.write_text(
         f'def long():\n    """Documented\n\n    at length."""\n{body}\n\n\ndef short():\n    """Documented."""\n'
     )
-    assert list(code_shape.offences(path)) == ["module.py:1: long has 41 body lines (at most 40)"]
+    assert list(code_shape.violations(path)) == ["module.py:1: long has 41 body lines (at most 40)"]
 
 
 def test_a_long_module_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(code_shape, "ROOT", tmp_path)
-    (tmp_path / "module.py").write_text("x = 1\n" * (code_shape.LONGEST_MODULE + 1))
-    assert list(code_shape.offences(tmp_path / "module.py")) == ["module.py:1: 401 lines (at most 400)"]
+    (tmp_path / "module.py").write_text("x = 1\n" * (code_shape.MAX_MODULE_LINES + 1))
+    assert list(code_shape.violations(tmp_path / "module.py")) == ["module.py:1: 401 lines (at most 400)"]
 
 
 def test_a_misspelt_word_is_found(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_every_word_of_our_list_is_needed() -> None:
         for word in spelling.WORD.findall(spelling.prose(page))
     }
     lower = {word.lower() for word in used}
-    assert sorted(each for each in spelling.own_words() if each not in used and each not in lower) == []
-    assert sorted(each for each in spelling.own_words() if spelling.dictionary().lookup(each)) == []
+    assert sorted(each for each in spelling.extra_words() if each not in used and each not in lower) == []
+    assert sorted(each for each in spelling.extra_words() if spelling.dictionary().lookup(each)) == []
 
 
 def test_the_documentation_is_spelt_right() -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from infra import images
 from infra.images import sbom
-from tests.processes import LIMIT, ROOT
+from tests.processes import MAX_TIMEOUT, ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LIMIT)
+@pytest.mark.timeout(MAX_TIMEOUT)
 def test_every_locked_package_is_in_the_bill_of_materials_with_its_hashes(tmp_path: Path) -> None:
     commands = subprocess.run(["make", "-n", "sbom"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     environment = str(tmp_path / "environment")

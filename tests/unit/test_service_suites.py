@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.services import debian, places
+from infra.services import debian, service_state
 from tests.processes import ROOT
 
 
@@ -29,10 +29,10 @@ def test_a_suite_that_is_not_known_is_refused(tmp_path: Path) -> None:
 def test_services_of_a_suite_are_beside_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAS_SERVICES_DIR", str(tmp_path))
     monkeypatch.delenv("EAS_SERVICES_SUITE", raising=False)
-    assert (places.folder(), places.root()) == (tmp_path, None)
+    assert (service_state.folder(), service_state.root()) == (tmp_path, None)
     monkeypatch.setenv("EAS_SERVICES_SUITE", "sid")
     monkeypatch.setenv("EAS_FRESH_DIR", str(tmp_path / "roots"))
-    assert (places.folder(), places.root()) == (tmp_path / "sid", tmp_path / "roots" / "sid.services")
+    assert (service_state.folder(), service_state.root()) == (tmp_path / "sid", tmp_path / "roots" / "sid.services")
     done = services(tmp_path, "status", "--suite", "sid")
     assert "MySQL: does not run" in done.stdout and done.returncode == 3
 
@@ -49,7 +49,9 @@ def test_a_command_in_a_root_keeps_its_process_and_sees_the_shared_folder(tmp_pa
     shared.mkdir()
     (shared / "note").write_text("seen")
     mounted = f'mount --bind /usr {root}/usr && exec "$@"'
-    command = debian.inside(root, shared, ["/bin/sh", "-c", f"cat {shared}/note; echo $$; ls -d {root} || true"])
+    command = debian.command_in_root(
+        root, shared, ["/bin/sh", "-c", f"cat {shared}/note; echo $$; ls -d {root} || true"]
+    )
     process = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", mounted, "sh", *command],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

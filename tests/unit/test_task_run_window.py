@@ -70,7 +70,7 @@ def test_flow_runs_of_one_process_share_the_window(monkeypatch: pytest.MonkeyPat
 def test_a_server_that_records_nothing_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(task_run_events, "PATIENCE", -1.0)
+    monkeypatch.setattr(task_run_events, "TIMEOUT", -1.0)
     server = SlowServer(each_look=0)
     with caplog.at_level(logging.WARNING, "eas.flows"):
         sent_to(server, monkeypatch)

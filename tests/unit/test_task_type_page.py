@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from docs.generate.task_types import BLOCK, PAGE, filled
-from eas.registry import build, builtin
+from eas.registry import builtin, merge_registries
 
-REGISTRY = build([("builtin", builtin())])
+REGISTRY = merge_registries([("builtin", builtin())])
 TYPES = {each.name: each for each in REGISTRY.task_types.values() if each.implementation}
 
 

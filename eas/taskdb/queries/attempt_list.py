@@ -15,7 +15,7 @@ ATTEMPTS, RESULTS, TASKS, WORKERS = tables.attempts, tables.attempt_results, tab
 
 ENDED = [state for state in AttemptState if state.final]
 
-LAST = 10_000
+MAX_SUMMARISED_ATTEMPTS = 10_000
 """Maximum number of attempts in the summary of timings."""
 
 
@@ -49,11 +49,11 @@ def details(connection: Connection, ids: list[int]) -> list[AnyRow]:
 
 
 def summary(connection: Connection, job_id: int | None = None) -> list[AnyRow]:
-    """Return, by task type and state, number and usage of the last ``LAST`` attempts that have ended.
+    """Return number and usage of the last ``MAX_SUMMARISED_ATTEMPTS`` ended attempts, by task type and state.
 
     Rows: ``(task_type, state, attempts, wall_mean, wall_max, cpu_mean, memory_max)`` [s, MB].
     """
-    ids = _newest(connection, job_id, None, LAST)
+    ids = _newest(connection, job_id, None, MAX_SUMMARISED_ATTEMPTS)
     if not ids:
         return []
     query = (

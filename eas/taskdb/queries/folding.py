@@ -15,7 +15,7 @@ from eas.taskdb import tables
 ATTEMPTS, RESULTS, TASKS = tables.attempts, tables.attempt_results, tables.tasks
 VERSIONS, LINKS = tables.product_versions, tables.task_products
 
-SEARCHES = 20
+MAX_SEARCHES = 20
 """Maximum number of searches of the file that are read for a period."""
 
 
@@ -55,7 +55,7 @@ def _of_searches(connection: Connection, product_id: int) -> list[Ephemeris]:
         .where(LINKS.c.product_id == product_id, LINKS.c.direction == "in", TASKS.c.state == TaskState.DONE)
     )
     found = []
-    for row in connection.execute(readers.order_by(LINKS.c.task_id.desc()).limit(SEARCHES)):
+    for row in connection.execute(readers.order_by(LINKS.c.task_id.desc()).limit(MAX_SEARCHES)):
         known = json.loads(row.output_metadata)
         period = _positive(known.get("period"))
         if period is not None:

@@ -62,15 +62,15 @@ def jobs_with_failures(connection: Connection) -> list[int]:
     return sorted(connection.execute(select(TASKS.c.job_id).where(bad).distinct()).scalars())
 
 
-class Held(NamedTuple):
+class WithdrawnTasks(NamedTuple):
     """Number of withdrawn tasks of a job, and the job's revision at that moment."""
 
     tasks: int
     revision: int
 
 
-def held(connection: Connection, job_id: int) -> Held:
+def withdrawn_tasks(connection: Connection, job_id: int) -> WithdrawnTasks:
     """Return the number of tasks of a job that wait until an operator reschedules them."""
     revision = jobs.get(connection, job_id).revision
     query = select(func.count()).where(TASKS.c.job_id == job_id, conditions.withdrawn())
-    return Held(connection.execute(query).scalar_one(), revision)
+    return WithdrawnTasks(connection.execute(query).scalar_one(), revision)

@@ -16,7 +16,7 @@ from eas.taskdb.engine import AnyRow
 ATTEMPTS, TASKS = tables.attempts, tables.tasks
 
 
-def of_job(connection: Connection, job_id: int) -> list[AnyRow]:
+def tasks_of_job(connection: Connection, job_id: int) -> list[AnyRow]:
     """Return what the orchestrator needs of all tasks of a job, parents before children."""
     columns = (
         TASKS.c.id,
@@ -72,7 +72,7 @@ def types_of(connection: Connection, task_ids: Iterable[int]) -> set[str | None]
     return found
 
 
-def news(connection: Connection, job_id: int, limit: int = 10_000) -> tuple[int, list[AnyRow]]:
+def ended_attempts(connection: Connection, job_id: int, limit: int = 10_000) -> tuple[int, list[AnyRow]]:
     """Return a job's revision, and its ended attempts that the orchestrator has not processed yet."""
     task, job = tables.tasks, tables.jobs
     # One query for both, because it runs several times a second for each running job.

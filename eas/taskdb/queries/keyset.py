@@ -16,10 +16,10 @@ from eas.errors import RequestError
 from eas.taskdb.chunks import chunks
 from eas.taskdb.engine import AnySelect
 
-RANGES = 200
+MAX_RANGES = 200
 """Ranges of one statement."""
 
-LONGEST = 0.06
+MAX_SEARCH_TIME = 0.06
 """Maximum time [s] to search for the rows of one page; the next page continues from there."""
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -28,12 +28,12 @@ Conditions = Sequence[ColumnElement[bool]]
 class Page(NamedTuple):
     """Rows of one page, and the cursor of the next page; None if there are no more rows.
 
-    ``looked_at``: rows that were examined for it, where a condition has no index; 0 where all have.
+    ``rows_examined``: rows that were examined for it, where a condition has no index; 0 where all have.
     """
 
     rows: list[Any]
     next: str | None
-    looked_at: int = 0
+    rows_examined: int = 0
 
 
 def all_pages(read: Callable[[str | None], Page]) -> Iterator[Any]:
@@ -78,10 +78,12 @@ def first_ids(
 ) -> list[int]:
     """Return the first ``limit`` ids, in order, beyond ``after`` in ranges that an index gives in this order."""
     order = column.desc() if descending else column.asc()
-    beyond = [] if after is None else [column < after if descending else column > after]
+    cursor_condition = [] if after is None else [column < after if descending else column > after]
     found: list[int] = []
-    for part in chunks(ranges, RANGES):
-        each = [select(column.label("id")).where(*fixed, *beyond).order_by(order).limit(limit) for fixed in part]
+    for part in chunks(ranges, MAX_RANGES):
+        each = [
+            select(column.label("id")).where(*fixed, *cursor_condition).order_by(order).limit(limit) for fixed in part
+        ]
         found += connection.execute(_merged(each, limit, descending)).scalars()
     return sorted(found, reverse=descending)[:limit]
 
@@ -112,13 +114,13 @@ def scan(
 ) -> Page:
     """Return a page of the rows that ``matching`` selects among ``ids``; examine at most ``budget`` rows.
 
-    The search also ends after ``LONGEST`` seconds, so that pages load quickly on a busy machine.
+    The search also ends after ``MAX_SEARCH_TIME`` seconds, so that pages load quickly on a busy machine.
 
     ``ids(after, count)`` gives the next candidates; ``matching`` rows in their order, each with ``id``.
     """
     rows: list[Any] = []
     looked_at = 0
-    end = time.monotonic() + LONGEST
+    end = time.monotonic() + MAX_SEARCH_TIME
     for part in _parts(ids, after, budget):
         looked_at += len(part)
         rows += matching(part)

@@ -125,7 +125,7 @@ def running_attempts(connection: Connection) -> list[AnyRow]:
     return list(connection.execute(query.order_by(ATTEMPTS.c.claimed_at, ATTEMPTS.c.id)).all())
 
 
-def worked(connection: Connection, filters: Filters) -> Iterator[Sequence[Sequence[Any]]]:
+def worker_activity(connection: Connection, filters: Filters) -> Iterator[Sequence[Sequence[Any]]]:
     """Yield ``(worker_id, job_id, job_name, task_type, task_id, attempt_id, state, start, end)`` of all that workers
     ran or run, by attempt; ``since``: not ended before it; ``end`` is None for what runs.
     """

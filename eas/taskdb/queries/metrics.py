@@ -23,7 +23,7 @@ ATTEMPTS, RESULTS = tables.attempts, tables.attempt_results
 
 BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
 """Upper bounds of the histogram of durations [s]."""
-OVER = (AttemptState.DONE, AttemptState.FAILED, AttemptState.STALLED, AttemptState.CANCELLED)
+ENDED_STATES = (AttemptState.DONE, AttemptState.FAILED, AttemptState.STALLED, AttemptState.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Durations:
         return Durations(self.count + other.count, self.total + other.total, within)
 
 
-NONE = Durations(0, 0.0, (0,) * len(BUCKETS))
+ZERO = Durations(0, 0.0, (0,) * len(BUCKETS))
 
 
 class QueueState(NamedTuple):
@@ -80,8 +80,8 @@ class History:
     """
 
     newest_job: int | None = None
-    over: dict[int, Ended] = field(default_factory=dict)
-    followed: set[int] = field(default_factory=set)
+    ended_by_job: dict[int, Ended] = field(default_factory=dict)
+    unfinished_jobs: set[int] = field(default_factory=set)
 
 
 def read(connection: Connection, history: History, now: float, lease: float) -> Snapshot:
@@ -115,7 +115,7 @@ def _jobs(connection: Connection, history: History) -> list[AnyRow]:
             select(*columns).where(or_(JOBS.c.state.in_(OPEN_JOB_STATES), JOBS.c.id > history.newest_job))
         ).all()
     )
-    missing = history.followed - {row.id for row in rows}
+    missing = history.unfinished_jobs - {row.id for row in rows}
     for part in chunks(missing):
         rows += connection.execute(select(*columns).where(JOBS.c.id.in_(part))).all()
     return rows
@@ -158,15 +158,15 @@ def _ended(connection: Connection, history: History, jobs: set[int], unfinished:
     present = _durations(connection, jobs)
     for job_id in jobs:
         if job_id in unfinished:
-            history.over.pop(job_id, None)
+            history.ended_by_job.pop(job_id, None)
         else:
-            history.over[job_id] = present.get(job_id, {})
+            history.ended_by_job[job_id] = present.get(job_id, {})
     history.newest_job = max([history.newest_job or 0, *jobs])
-    history.followed = unfinished
+    history.unfinished_jobs = unfinished
     total: dict[tuple[str, str], Durations] = {}
-    for ended in [*history.over.values(), *(present.get(job_id, {}) for job_id in unfinished)]:
+    for ended in [*history.ended_by_job.values(), *(present.get(job_id, {}) for job_id in unfinished)]:
         for key, durations in ended.items():
-            total[key] = total.get(key, NONE).plus(durations)
+            total[key] = total.get(key, ZERO).plus(durations)
     return total
 
 
@@ -180,7 +180,7 @@ def _durations(connection: Connection, job_ids: Iterable[int]) -> dict[int, dict
     query = (
         select(*keys, func.count().label("total"), total, *within)
         .outerjoin(RESULTS, RESULTS.c.attempt_id == ATTEMPTS.c.id)
-        .where(ATTEMPTS.c.state.in_(OVER))
+        .where(ATTEMPTS.c.state.in_(ENDED_STATES))
         .group_by(*keys)
     )
     found: dict[int, dict[tuple[str, str], Durations]] = {}

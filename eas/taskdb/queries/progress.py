@@ -18,7 +18,7 @@ TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 Counts = Mapping[tuple[str | None, str], int]
 """Number of tasks of a job by type and state."""
 
-FIRST = 50
+FIRST_TASKS_EXAMINED = 50
 """Number of first tasks of each state that are examined for the earliest claim."""
 
 
@@ -55,7 +55,7 @@ def task_counts(connection: Connection, filters: Filters) -> list[AnyRow]:
 def first_starts(connection: Connection, wanted: Sequence[tuple[int, str]]) -> dict[tuple[int, str], float]:
     """Return when attempts of task types of jobs that are not over were first claimed [Unix s].
 
-    Attempts are claimed in the order of their tasks, or nearly: the first ``FIRST`` tasks in each
+    Attempts are claimed in the order of their tasks, or nearly: the first ``FIRST_TASKS_EXAMINED`` tasks in each
     state are looked at, however many there are.
     """
     open_jobs = select(JOBS.c.id).where(JOBS.c.state.in_(OPEN_JOB_STATES))
@@ -73,6 +73,6 @@ def first_starts(connection: Connection, wanted: Sequence[tuple[int, str]]) -> d
 def _first_tasks() -> CompoundSelect[tuple[int]]:
     """Return the query for the first tasks of a job and type in each state: a few entries of an index."""
     of_type = (TASKS.c.job_id == bindparam("job"), TASKS.c.task_type == bindparam("kind"))
-    every = select(TASKS.c.id).where(*of_type).order_by(TASKS.c.id).limit(FIRST)
+    every = select(TASKS.c.id).where(*of_type).order_by(TASKS.c.id).limit(FIRST_TASKS_EXAMINED)
     parts = [every.where(TASKS.c.state == state).subquery() for state in TaskState]
     return union_all(*(select(part.c.id) for part in parts))

@@ -15,9 +15,9 @@ JOBS, TASKS, RESULTS, VERSIONS = tables.jobs, tables.tasks, tables.attempt_resul
 
 MAX_ATTEMPTS = 1_000
 """Maximum number of newest attempts of a task type that are read."""
-NAMESAKES = 10
+MAX_JOBS_OF_SAME_NAME = 10
 """Maximum number of newest jobs with the wanted name that are read first."""
-OTHERS = 50
+MAX_OTHER_JOBS = 50
 """Maximum number of newest jobs of any name that are read for the remaining task types."""
 
 
@@ -43,8 +43,8 @@ def recorded(connection: Connection, job_name: str, task_types: Iterable[str]) -
     If jobs called ``job_name`` have run a type, only their attempts are used: the duration of a task depends on its
     settings, which are likely to be those of earlier runs of the same chain.
     """
-    named = select(JOBS.c.id).where(JOBS.c.name == job_name).order_by(JOBS.c.id.desc()).limit(NAMESAKES)
-    newest = select(JOBS.c.id).order_by(JOBS.c.id.desc()).limit(OTHERS)
+    named = select(JOBS.c.id).where(JOBS.c.name == job_name).order_by(JOBS.c.id.desc()).limit(MAX_JOBS_OF_SAME_NAME)
+    newest = select(JOBS.c.id).order_by(JOBS.c.id.desc()).limit(MAX_OTHER_JOBS)
     looks = [(True, list(connection.execute(named).scalars())), (False, list(connection.execute(newest).scalars()))]
     found: dict[str, Recorded] = {}
     for task_type in task_types:

@@ -31,7 +31,7 @@ from eas.taskdb.engine import AnyRow, AnySelect, TaskDatabase
 TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 RESULTS, LOG, WORKERS = tables.attempt_results, tables.log_entries, tables.workers
 
-CHUNK = 10_000
+ROWS_PER_BATCH = 10_000
 """Rows of one chunk."""
 
 UNFINISHED = [state for state in AttemptState if not state.final]
@@ -101,7 +101,7 @@ def _any(connection: Connection, condition: ColumnElement[bool]) -> bool:
 
 def stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[AnyRow]]:
     """Yield the rows of ``query`` in chunks, as the engine gives them."""
-    result = connection.execute(query, execution_options={"yield_per": CHUNK})
+    result = connection.execute(query, execution_options={"yield_per": ROWS_PER_BATCH})
     yield from result.partitions()
 
 
@@ -117,7 +117,7 @@ def plain_stream(connection: Connection, query: AnySelect) -> Iterator[Sequence[
     result = connection.execute(query, execution_options={"stream_results": False})
     assert result.cursor is not None
     with closing(result):
-        while rows := result.cursor.fetchmany(CHUNK):
+        while rows := result.cursor.fetchmany(ROWS_PER_BATCH):
             yield rows
 
 

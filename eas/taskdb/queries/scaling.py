@@ -10,7 +10,7 @@ from eas.taskdb.engine import AnyRow
 
 ATTEMPTS, RESULTS, WORKERS = tables.attempts, tables.attempt_results, tables.workers
 
-LOOK_BACK = 20_000
+MAX_ATTEMPTS_READ = 20_000
 """Maximum number of newest attempts from which durations are estimated, so that not all attempts are read."""
 
 
@@ -43,7 +43,7 @@ def queues(connection: Connection, now: float) -> list[AnyRow]:
     return list(connection.execute(query).all())
 
 
-def paces(connection: Connection, now: float, since: float, interval: float) -> list[AnyRow]:
+def recent_durations(connection: Connection, now: float, since: float, interval: float) -> list[AnyRow]:
     """Return ``(job_id, task_type, slot, ended, wall)`` of attempts that ended by themselves since a moment.
 
     ``slot``: their age in intervals of ``interval`` [s]; ``wall``: the sum of their durations [s]; ``now`` and
@@ -60,7 +60,7 @@ def paces(connection: Connection, now: float, since: float, interval: float) -> 
             func.sum(RESULTS.c.wall).label("wall"),
         )
         .join(RESULTS, RESULTS.c.attempt_id == ATTEMPTS.c.id)
-        .where(ATTEMPTS.c.id > newest - LOOK_BACK, ATTEMPTS.c.ended_at >= since)
+        .where(ATTEMPTS.c.id > newest - MAX_ATTEMPTS_READ, ATTEMPTS.c.ended_at >= since)
         .where(ATTEMPTS.c.state.in_([AttemptState.DONE, AttemptState.FAILED]))
         .group_by(ATTEMPTS.c.job_id, ATTEMPTS.c.task_type, age)
     )

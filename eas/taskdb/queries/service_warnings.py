@@ -16,9 +16,9 @@ from eas.taskdb.service_lease import SCALER, is_alive
 
 ATTEMPTS, WORKERS, TYPES = tables.attempts, tables.workers, tables.task_types
 
-GRACE = 30.0
+MIN_WAIT = 30.0
 """Time [s] that a task must wait before a missing worker is reported, because workers take time to start."""
-SHOWN = 5
+MAX_NAMES = 5
 
 
 class UnservedQueue(NamedTuple):
@@ -49,7 +49,7 @@ def unserved_queues(connection: Connection, now: float, lease: float) -> list[Un
     oldest = (
         select(ATTEMPTS.c.queued_at)
         .where(ATTEMPTS.c.state == AttemptState.QUEUED, ATTEMPTS.c.task_type == TYPES.c.name)
-        .where(ATTEMPTS.c.available_at <= now - GRACE)
+        .where(ATTEMPTS.c.available_at <= now - MIN_WAIT)
         .order_by(ATTEMPTS.c.priority, ATTEMPTS.c.id)
         .limit(1)
         .scalar_subquery()
@@ -60,7 +60,7 @@ def unserved_queues(connection: Connection, now: float, lease: float) -> list[Un
         .where(TYPES.c.worker_type.is_not(None), settings.c.paused_at.is_(None))
         .order_by(TYPES.c.name)
     )
-    waiting = [row for row in connection.execute(query) if row.oldest is not None and row.oldest <= now - GRACE]
+    waiting = [row for row in connection.execute(query) if row.oldest is not None and row.oldest <= now - MIN_WAIT]
     if not waiting:
         return []
     served = living_workers(connection, now, lease)
@@ -83,8 +83,8 @@ def unserved_warning(connection: Connection, now: float, lease: float) -> str:
     found = unserved_queues(connection, now, lease)
     if not found:
         return ""
-    names = ", ".join(each.task_type for each in found[:SHOWN])
-    more = f" and {len(found) - SHOWN} more types" if len(found) > SHOWN else ""
+    names = ", ".join(each.task_type for each in found[:MAX_NAMES])
+    more = f" and {len(found) - MAX_NAMES} more types" if len(found) > MAX_NAMES else ""
     kinds = sorted({each.worker_type for each in found})
     return (
         f"tasks wait on the queue (the first for {max(each.waits for each in found):.0f} s), but no worker is alive "

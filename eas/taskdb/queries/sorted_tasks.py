@@ -17,10 +17,10 @@ from eas.taskdb.queries.task_list import TaskFilter
 
 TASKS, RESULTS = tables.tasks, tables.attempt_results
 
-MOST = 10_000
+MAX_SORTED_TASKS = 10_000
 """Maximum number of tasks that are sorted."""
 
-LONGEST = 0.3
+MAX_SEARCH_TIME = 0.3
 """Time after which the search for the tasks to be sorted ends [s]."""
 
 DESCENDING: Final = {"ended": TASKS.c.ended_at, "duration": RESULTS.c.wall}
@@ -32,7 +32,7 @@ ORDERS: Final = (*DESCENDING, *ASCENDING)
 def page(
     connection: Connection, wanted: TaskFilter, order: str, *, after: str | None = None, limit: int = task_list.LIMIT
 ) -> Page | None:
-    """Return a page of tasks in one of ``ORDERS``; None if the filter selects more than ``MOST`` or takes too long.
+    """Return a page of tasks in one of ``ORDERS``; None if the search is too slow or finds over ``MAX_SORTED_TASKS``.
 
     The last to end and the longest come first, texts in the order of their characters, tasks without a value last.
     ``after``: ``next`` of the page before, a number of rows: tasks that change in between may come twice or not at all.
@@ -45,7 +45,7 @@ def page(
     if order not in ORDERS:
         raise RequestError(f"there is no order {order[:40]!r}", hint=f"the orders are: newest, {', '.join(ORDERS)}")
     start = keyset.cursor(after) or 0
-    ids = _chosen(connection, wanted)
+    ids = _selected_ids(connection, wanted)
     if ids is None:
         return None
     ids = _sorted(connection, ids, order)
@@ -62,18 +62,18 @@ def durations(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, f
     return {row.attempt_id: row.wall for row in rows}
 
 
-def _chosen(connection: Connection, wanted: TaskFilter) -> list[int] | None:
+def _selected_ids(connection: Connection, wanted: TaskFilter) -> list[int] | None:
     """Return the ids of all tasks that a filter selects; None if they are too many or the search takes too long."""
     if wanted.job_id is not None and wanted.is_indexed:
-        chosen = task_list.first_ids(connection, wanted, MOST + 1)
-        return chosen if len(chosen) <= MOST else None
+        chosen = task_list.first_ids(connection, wanted, MAX_SORTED_TASKS + 1)
+        return chosen if len(chosen) <= MAX_SORTED_TASKS else None
     ids: list[int] = []
     after: str | None = None
-    end = time.monotonic() + LONGEST
+    end = time.monotonic() + MAX_SEARCH_TIME
     while True:
         found = task_list.page(connection, wanted, after=after, limit=1000)
         ids += [row.id for row in found.rows]
-        if len(ids) > MOST or (found.next is not None and time.monotonic() > end):
+        if len(ids) > MAX_SORTED_TASKS or (found.next is not None and time.monotonic() > end):
             return None
         if found.next is None:
             return ids

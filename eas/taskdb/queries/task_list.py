@@ -69,7 +69,12 @@ class TaskFilter:
 
 
 def page(
-    connection: Connection, wanted: TaskFilter, *, after: str | None = None, limit: int = LIMIT, newest: bool = False
+    connection: Connection,
+    wanted: TaskFilter,
+    *,
+    after: str | None = None,
+    limit: int = LIMIT,
+    newest: bool = False,
 ) -> Page:
     """Return a page of tasks, ascending by id or, with ``newest``, descending.
 
@@ -103,7 +108,7 @@ def rows_of(connection: Connection, task_ids: Sequence[int]) -> list[AnyRow]:
     return [found[each] for each in task_ids if each in found]
 
 
-def agrees(wanted: Mapping[str, str], metadata: Mapping[str, Any], *, partly: bool = False) -> bool:
+def has_loop_values(wanted: Mapping[str, str], metadata: Mapping[str, Any], *, partly: bool = False) -> bool:
     """Return whether metadata have the wanted loop values; ``partly`` ignores loops that they do not have."""
     for name, text in wanted.items():
         key = name if name in metadata else index_name(name)
@@ -150,11 +155,11 @@ def _ranges(connection: Connection, wanted: TaskFilter) -> list[keyset.Condition
     for kind in kinds:
         of_kind = (job, keyset.is_value(TASKS.c.task_type, kind))
         states = [wanted.state] if wanted.state else keyset.distinct(connection, TASKS.c.state, *of_kind)
-        found += [(*of_kind, TASKS.c.state == state) for state in states if _may_be(state, wanted)]
+        found += [(*of_kind, TASKS.c.state == state) for state in states if _can_match(state, wanted)]
     return found
 
 
-def _may_be(state: str, wanted: TaskFilter) -> bool:
+def _can_match(state: str, wanted: TaskFilter) -> bool:
     """Return whether tasks in a state can satisfy a filter: only done ones have an outcome."""
     return not wanted.outcome or state == TaskState.DONE
 
@@ -170,7 +175,7 @@ def _matching(connection: Connection, wanted: TaskFilter, task_ids: Sequence[int
         rows = connection.execute(query.where(TASKS.c.id.in_(part), *conditions))
         found.update({row.id: row for row in rows})
     if wanted.parameters:
-        found = {key: row for key, row in found.items() if agrees(wanted.parameters, json.loads(row.metadata))}
+        found = {key: row for key, row in found.items() if has_loop_values(wanted.parameters, json.loads(row.metadata))}
     return [found[each] for each in task_ids if each in found]
 
 
@@ -209,7 +214,7 @@ def _of_worker(connection: Connection, wanted: TaskFilter, after: str | None, li
     got = keyset.scan(ids, matching, after=keyset.cursor(after), limit=limit, budget=BUDGET)
     shown = dict.fromkeys(each.row.id for each in got.rows)
     by_id = {each.row.id: each.row for each in got.rows}
-    return Page([by_id[each] for each in shown], got.next, got.looked_at)
+    return Page([by_id[each] for each in shown], got.next, got.rows_examined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +231,10 @@ def _in_tree(connection: Connection, wanted: TaskFilter, after: str | None, limi
     rows: list[AnyRow] = []
 
     def enter(control: AnyRow) -> bool:
-        return agrees(wanted.parameters, json.loads(control.metadata), partly=True)
+        return has_loop_values(wanted.parameters, json.loads(control.metadata), partly=True)
 
     for place, row in task_tree.leaves(connection, wanted.job_id or 0, enter, after=after, budget=budget):
-        if row is not None and agrees(wanted.parameters, json.loads(row.metadata)):
+        if row is not None and has_loop_values(wanted.parameters, json.loads(row.metadata)):
             rows += _matching(connection, wanted, [row.id])
         if len(rows) >= limit or budget.exhausted:
             return Page(rows, place, budget.rows)
@@ -240,20 +245,20 @@ def _of_all_jobs(connection: Connection, wanted: TaskFilter, after: str | None, 
     """Search jobs one after the other, newest first; skip jobs whose state excludes such tasks."""
     before, _, inner = (after or "").partition("~")
     rows: list[AnyRow] = []
-    looked_at = 0
+    rows_examined = 0
     for number, job_id in enumerate(_jobs(connection, wanted, keyset.cursor(before))):
         if number == MAX_JOBS:
-            return Page(rows, f"{job_id}~", looked_at)
+            return Page(rows, f"{job_id}~", rows_examined)
         part = TaskFilter(job_id, wanted.task_type, wanted.state, wanted.outcome, None, wanted.text, wanted.parameters)
         found = page(connection, part, after=inner or None, limit=limit - len(rows), newest=newest)
         rows += found.rows
-        looked_at += found.looked_at
+        rows_examined += found.rows_examined
         if found.next is not None:
-            return Page(rows, f"{job_id}~{found.next}", looked_at)
+            return Page(rows, f"{job_id}~{found.next}", rows_examined)
         inner = ""
         if len(rows) >= limit:
-            return Page(rows, f"{job_id - 1}~" if job_id > 1 else None, looked_at)
-    return Page(rows, None, looked_at)
+            return Page(rows, f"{job_id - 1}~" if job_id > 1 else None, rows_examined)
+    return Page(rows, None, rows_examined)
 
 
 def _jobs(connection: Connection, wanted: TaskFilter, newest: int | None) -> list[int]:

@@ -38,7 +38,7 @@ class Budget:
     most_rows: int = 10_000
     queries: int = 0
     rows: int = 0
-    ends_at: float = field(default_factory=lambda: time.monotonic() + keyset.LONGEST)
+    ends_at: float = field(default_factory=lambda: time.monotonic() + keyset.MAX_SEARCH_TIME)
 
     @property
     def exhausted(self) -> bool:

@@ -9,7 +9,7 @@ from eas.taskdb import conditions, job_lease, tables
 from eas.taskdb.engine import AnyRow
 from eas.taskdb.service_lease import SUPERVISOR, is_alive
 
-SHOWN = 5
+MAX_NAMES = 5
 
 
 def undriven_jobs(connection: Connection, now: float) -> list[AnyRow]:
@@ -22,7 +22,7 @@ def undriven_jobs(connection: Connection, now: float) -> list[AnyRow]:
         return []
     job, task = tables.jobs, tables.tasks
     held = exists().where(task.c.job_id == job.c.id, conditions.withdrawn())
-    query = select(job.c.id, job.c.name).where(job.c.state.in_(OPEN_JOB_STATES), job_lease.undriven(now), ~held)
+    query = select(job.c.id, job.c.name).where(job.c.state.in_(OPEN_JOB_STATES), job_lease.has_no_driver(now), ~held)
     return list(connection.execute(query.order_by(job.c.id)).all())
 
 
@@ -31,8 +31,8 @@ def warning(connection: Connection, now: float) -> str:
     found = undriven_jobs(connection, now)
     if not found:
         return ""
-    names = ", ".join(f"{row.id} ({row.name})" for row in found[:SHOWN])
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    names = ", ".join(f"{row.id} ({row.name})" for row in found[:MAX_NAMES])
+    more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
     what = "1 job is unfinished" if len(found) == 1 else f"{len(found)} jobs are unfinished"
     return (
         f"{what}, but no process drives them and no supervisor is alive: {names}{more}. "

@@ -39,15 +39,15 @@ def open_leases(connection: Connection, job_id: int | None = None) -> list[AnyRo
     return list(connection.execute(query if job_id is None else query.where(JOBS.c.id == job_id)).all())
 
 
-def other_jobs_may_grow(connection: Connection, job_id: int, open_types: Collection[str]) -> bool:
+def other_jobs_may_add_products(connection: Connection, job_id: int, dynamic_output_types: Collection[str]) -> bool:
     """Return whether another unfinished job may still add tasks or products that this job waits for.
 
-    It may where it has control tasks that are not expanded yet, or unfinished tasks of ``open_types``,
+    It may where it has control tasks that are not expanded yet, or unfinished tasks of ``dynamic_output_types``,
     whose products are known only when they have run.
     """
     task = tables.tasks
     waiting = (task.c.state == TaskState.WAITING) & task.c.task_type.in_(sorted(CONTROL_TASKS))
-    opening = task.c.state.not_in(FINAL_TASK_STATES) & task.c.task_type.in_(sorted(open_types))
+    opening = task.c.state.not_in(FINAL_TASK_STATES) & task.c.task_type.in_(sorted(dynamic_output_types))
     unexpanded = exists().where(task.c.job_id == JOBS.c.id, waiting | opening)
     others = (JOBS.c.id != job_id, JOBS.c.state.in_(OPEN_JOB_STATES))
     query = select(JOBS.c.id).where(*others, unexpanded).limit(1)

@@ -31,4 +31,4 @@ def app(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server give two flow runs at once, instead of its 200."""
-    monkeypatch.setattr(flow_runs, "PAGE", 2)
+    monkeypatch.setattr(flow_runs, "PAGE_SIZE", 2)

@@ -28,7 +28,7 @@ from eas.orchestration.orchestrator import Event, EventKind
 from eas.plain_text import markdown as escaped
 from eas.states import TaskState
 from eas.taskdb import tables
-from eas.taskdb.job_changes import TAKEN_OFF
+from eas.taskdb.job_changes import WITHDRAWN_REASON
 from eas.taskdb.service_lease import SUPERVISOR, ServiceLease
 from flows.cancel_job import cancel_job
 from flows.empty_queue import empty_queue
@@ -207,13 +207,13 @@ def test_a_cancelled_job_ends_its_run_as_cancelled(app: App) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "messages"),
-    [(1000, [TAKEN_OFF, TAKEN_OFF]), (1, [f"2 tasks: 2 cancelled; first: {TAKEN_OFF}"])],
+    [(1000, [WITHDRAWN_REASON, WITHDRAWN_REASON]), (1, [f"2 tasks: 2 cancelled; first: {WITHDRAWN_REASON}"])],
     ids=["single", "batch"],
 )
 def test_a_job_whose_tasks_are_taken_off_the_queue_is_left_and_its_task_runs_are_cancelled(
     app: App, limit: int, messages: list[str]
 ) -> None:
-    job = submitted(app, {"task": "null"}, {"task": "null"}, name=f"paused_on_held_tasks-{limit}")
+    job = submitted(app, {"task": "null"}, {"task": "null"}, name=f"paused_on_withdrawn_tasks-{limit}")
 
     async def run() -> State[Any]:
         following = asyncio.create_task(run_chain(job_id=job, max_task_runs=limit, return_state=True))
@@ -227,7 +227,7 @@ def test_a_job_whose_tasks_are_taken_off_the_queue_is_left_and_its_task_runs_are
     assert "the job is not finished" in str(state.message)
     with get_client(sync_client=True) as client:
         (flow_run,) = [
-            each for each in client.read_flow_runs() if each.name == f"paused_on_held_tasks-{limit} (job {job})"
+            each for each in client.read_flow_runs() if each.name == f"paused_on_withdrawn_tasks-{limit} (job {job})"
         ]
     assert flow_run.state_type is StateType.CANCELLED
     assert ended_task_runs(flow_run.id, len(messages)) == [(StateType.CANCELLED, each) for each in messages]
@@ -240,7 +240,7 @@ def test_a_task_that_is_put_back_gets_a_task_run_of_its_own(app: App) -> None:
     async def shown() -> None:
         runs = TaskRuns(app.database, 1000, app.settings.lease)
         runs.take([Event(EventKind.QUEUED, node)], {}.__getitem__)
-        node.reason = TAKEN_OFF
+        node.reason = WITHDRAWN_REASON
         runs.take([Event(EventKind.WITHDRAWN, node)], {}.__getitem__)
         node.reason = None
         runs.take([Event(EventKind.QUEUED, node)], {}.__getitem__)
@@ -252,7 +252,7 @@ def test_a_task_that_is_put_back_gets_a_task_run_of_its_own(app: App) -> None:
     assert state.is_completed()
     assert state.state_details.flow_run_id is not None
     ended = ended_task_runs(state.state_details.flow_run_id, 2)
-    assert sorted(ended, key=str) == [(StateType.CANCELLED, TAKEN_OFF), (StateType.COMPLETED, "")]
+    assert sorted(ended, key=str) == [(StateType.CANCELLED, WITHDRAWN_REASON), (StateType.COMPLETED, "")]
 
 
 def ended_task_runs(flow_run: UUID, expected: int) -> list[tuple[StateType, str | None]]:

@@ -31,9 +31,9 @@ from flows.pause_queue import pause_queue, resume_queue
 from flows.reschedule_unfinished import reschedule_unfinished
 from flows.restore_database import restore_database
 from flows.schedule_waiting_tasks import schedule_waiting_tasks
-from tests.gate import Gate, gate_to
+from tests.closable_proxy import ClosableProxy, proxy_to
 from tests.integration.flows.test_flows import count, queued, submitted
-from tests.processes import PATIENCE, wait_for
+from tests.processes import TIMEOUT, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
 
@@ -41,8 +41,8 @@ IDEMPOTENT = [cancel_job, empty_queue, init, pause_queue, reschedule_unfinished,
 
 
 @pytest.fixture
-def gate(app: App) -> Iterator[Gate]:
-    with gate_to(PREFECT_API_URL.value()) as made, temporary_settings({PREFECT_API_URL: made.url}):
+def gate(app: App) -> Iterator[ClosableProxy]:
+    with proxy_to(PREFECT_API_URL.value()) as made, temporary_settings({PREFECT_API_URL: made.url}):
         yield made
 
 
@@ -100,14 +100,16 @@ def test_bad_input_is_not_retried(app: App) -> None:
     assert (run.state_type, run.run_count) == (StateType.FAILED, 1)
 
 
-def test_requests_are_repeated_while_the_api_is_away(app: App, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_repeated_while_the_api_is_away(
+    app: App, gate: ClosableProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = submitted(app, {"task": "null"}, name="unwanted")
     work = cancel_flow.cancel
 
     def cancel(*args: Any) -> Any:
         done = work(*args)
         gate.dropped = 2
-        gate.drop_open()
+        gate.close_connections()
         return done
 
     monkeypatch.setattr(cancel_flow, "cancel", cancel)
@@ -116,8 +118,10 @@ def test_requests_are_repeated_while_the_api_is_away(app: App, gate: Gate, monke
     assert last_run("cancel-job").run_count == 1, "Prefect's client repeats the request, not the flow run"
 
 
-def test_a_supervisor_runs_jobs_while_the_api_is_away(app: App, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(without_prefect, "INTERVAL", 0.2)
+def test_a_supervisor_runs_jobs_while_the_api_is_away(
+    app: App, gate: ClosableProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(without_prefect, "CHECK_INTERVAL", 0.2)
     states: list[Any] = []
 
     def supervise() -> None:
@@ -126,7 +130,7 @@ def test_a_supervisor_runs_jobs_while_the_api_is_away(app: App, gate: Gate, monk
     thread = threading.Thread(target=copy_context().run, args=(supervise,))
     thread.start()
     wait_for(lambda: app.database.fetch(lambda c: service_lease.last_renewal(c, service_lease.SUPERVISOR)), "its lease")
-    gate.shut()
+    gate.refuse_connections()
     assert not without_prefect.prefect_answers()
     over = submitted(app, {"task": "execution_chain", "task_list": []}, name="over before it is back")
     longer = submitted(app, {"task": "null"}, name="not over when it is back")
@@ -135,7 +139,7 @@ def test_a_supervisor_runs_jobs_while_the_api_is_away(app: App, gate: Gate, monk
     gate.open()
     wait_for(lambda: longer in _shown(), "the flow run of the other one")
     cancel_flow.cancel(app.database, app.queue, longer)
-    thread.join(PATIENCE)
+    thread.join(TIMEOUT)
     assert states[0].message == "1 jobs done, 0 failed, 1 cancelled"
     assert (app.settings.reports_directory / f"job_{over}").is_dir()
     assert over not in _shown()

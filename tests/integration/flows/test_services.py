@@ -19,7 +19,7 @@ from eas.taskdb.service_lease import SCALER, ServiceLease
 from flows import outages, progress_table
 from flows import scale_workers as scaling_flow
 from flows import schedule_waiting_tasks as supervisor_flow
-from flows.automations import NAME, RESTARTS, heartbeat_automation, save_automations
+from flows.automations import AUTOMATION_NAMES, NAME, heartbeat_automation, save_automations
 from flows.parameters import failed
 from flows.progress_table import ProgressTable
 from flows.scale_workers import scale_workers
@@ -55,7 +55,9 @@ def test_workers_that_find_no_room_and_that_nobody_needs_are_taken_back(
         states = (Scheduled(), Pending(), Running())
         runs = [client.create_flow_run(work, parameters={"worker_type": "eas-base"}, state=each).id for each in states]
         assert scale_workers() == {}
-        monkeypatch.setattr(scaling_flow, "STUCK", -5.0)  # the server renews the time in its answers once a second
+        monkeypatch.setattr(
+            scaling_flow, "STUCK_AFTER", -5.0
+        )  # the server renews the time in its answers once a second
         assert scale_workers() == {}
         found = [client.read_flow_run(each).state_type for each in runs]
         for each in runs:
@@ -79,8 +81,8 @@ def answers(*errors: Exception) -> Any:
 def test_scaling_survives_whatever_the_api_answers(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = (httpx.ConnectError("refused"), RuntimeError("Failed to reach API"), httpx.ReadTimeout("slow"))
     monkeypatch.setattr(scaling_flow, "get_client", answers(*errors))
-    monkeypatch.setattr(outages, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(outages, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(outages, "MIN_RETRY_DELAY", 0.01)
+    monkeypatch.setattr(outages, "MAX_RETRY_DELAY", 0.01)
     sleep = time.sleep
     monkeypatch.setattr(scaling_flow.time, "sleep", lambda seconds: sleep(0.2))
     assert scale_workers(every=1, time_limit=8.0, dry_run=True) == {}
@@ -105,7 +107,7 @@ def test_a_scaler_stands_by_while_another_one_is_alive(app: App) -> None:
 def test_a_supervisor_keeps_the_table_of_progress_up_to_date_in_one_artifact(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress_table, "INTERVAL", 0.2)
+    monkeypatch.setattr(progress_table, "UPDATE_INTERVAL", 0.2)
     submitted(app, {"task": "execution_chain", "task_list": []}, name="first of two")
     schedule_waiting_tasks(until_idle=3.0, time_limit=60)
     first = artifacts()[progress_table.KEY]
@@ -152,7 +154,7 @@ def test_the_supervisor_runs_a_job_for_which_prefect_cannot_run_a_flow(
 
 def test_the_automations_are_saved_once(server: None) -> None:
     first = save_automations(60)
-    assert set(first) == {NAME, *RESTARTS.values()}
+    assert set(first) == {NAME, *AUTOMATION_NAMES.values()}
     assert save_automations() == first
     with get_client(sync_client=True) as client:
         (found,) = client.read_automations_by_name(NAME)

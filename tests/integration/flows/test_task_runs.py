@@ -28,7 +28,7 @@ from flows.task_run_events import Change, start, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 WORKER = "a-worker"
 LEAF = {"task": "null", "name": "idle"}
 LOOP = {"task": "execution_for_loop", "parameter": "size", "values": [0.5, 0.25], "task_list": [LEAF]}
@@ -37,7 +37,7 @@ LOOP = {"task": "execution_for_loop", "parameter": "size", "values": [0.5, 0.25]
 @pytest.fixture(autouse=True)
 def linked_and_looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAS_WEB_URL", "http://eas.test/")
-    monkeypatch.setattr(task_runs, "LOOK_INTERVAL", 0.1)
+    monkeypatch.setattr(task_runs, "POLL_INTERVAL", 0.1)
 
 
 class Bench:
@@ -55,14 +55,14 @@ class Bench:
         async def both() -> None:
             flow = asyncio.create_task(run_chain(job_id=self.job, return_state=True, **parameters))
             await moves()
-            await asyncio.wait_for(flow, PATIENCE)
+            await asyncio.wait_for(flow, TIMEOUT)
 
         asyncio.run(both())
 
     async def claim(self, number: int) -> list[ClaimedAttempt]:
         """Claim this number of attempts, as soon as they are on the queue."""
         found: list[ClaimedAttempt] = []
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while len(found) < number:
                 found += self.app.queue.claim(WORKER, ["null", "error"], number - len(found), 0.0)
                 await asyncio.sleep(0.02)
@@ -92,7 +92,7 @@ class Bench:
 
     async def shown(self, kind: str, state: str) -> TaskRun:
         """Wait until Prefect shows a task run of a kind in a state."""
-        async with asyncio.timeout(PATIENCE), get_client() as client:
+        async with asyncio.timeout(TIMEOUT), get_client() as client:
             while True:
                 found = await client.read_task_runs(flow_run_filter=self.filter)
                 for run in found:
@@ -102,7 +102,7 @@ class Bench:
 
     def ended(self, expected: int) -> dict[str, TaskRun]:
         """Return the task runs by name, when all have ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             with get_client(sync_client=True) as client:
                 found = client.read_task_runs(flow_run_filter=self.filter)
@@ -124,7 +124,7 @@ def logs(run: TaskRun, expected: int) -> list[Any]:
     """Return the log of a task run in the order of its times, when the server has all of it."""
     from prefect.client.schemas.filters import LogFilterTaskRunId
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     with get_client(sync_client=True) as client:
         while len(found := client.read_logs(LogFilter(task_run_id=LogFilterTaskRunId(any_=[run.id])))) < expected:
             assert time.monotonic() < deadline
@@ -203,7 +203,7 @@ def test_what_is_past_when_its_turn_comes_is_no_event(app: App, monkeypatch: pyt
     asyncio.run(sending.with_options(flow_run_name="coalesced")())
     assert sorted(sent) == ["fast Completed", "slow Completed", "slow Running"]
     named = FlowRunFilter(name=FlowRunFilterName(any_=["coalesced"]))
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     with get_client(sync_client=True) as client:
         while not (found := [r for r in client.read_task_runs(flow_run_filter=named) if r.end_time]) or len(found) < 2:
             assert time.monotonic() < deadline

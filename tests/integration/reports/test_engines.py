@@ -9,7 +9,7 @@ from benchmarks.database_generator import Generator
 from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.queries.reports import Filters, check, snapshot
 from reports import assemble
-from reports.tree import lines
+from reports.tree import tree_lines
 from tests.services import database_url, shared_mariadb  # noqa: F401
 
 NOW = 1_800_000_000.0
@@ -40,7 +40,7 @@ def everything(url: str, folder) -> list[str]:
             ]
             said += [frame.to_csv() for frame in frames]
             said += [(folder / "timings.csv").read_text()]
-            said += lines(assemble.job_tree(connection, filters, 5))
+            said += tree_lines(assemble.job_tree(connection, filters, 5))
     database.close()
     return said
 

@@ -18,7 +18,7 @@ from reports import assemble, tables
 from reports.files import csv_text, write_csv
 from reports.progress import STATES, under_way
 from reports.progress_picture import progress_picture
-from reports.tree import SHOWN, lines
+from reports.tree import STATE_ORDER, tree_lines
 from tests.integration.reports.random_databases import JOBS, make
 
 CONTROL = "('execution_chain', 'execution_for_loop', 'execution_do_while_loop')"
@@ -144,7 +144,7 @@ def check_errors(connection, filters, folder: Path):
 def check_tree(connection, filters):
     for depth in (0, 2, 9):
         roots = assemble.job_tree(connection, filters, depth)
-        for state in SHOWN:
+        for state in STATE_ORDER:
             text = (
                 f"SELECT count(*) FROM tasks t WHERE state = '{state}' AND {where(filters)} "
                 f"AND (task_type IS NULL OR task_type NOT IN {CONTROL})"
@@ -152,9 +152,9 @@ def check_tree(connection, filters):
             assert sum(root.counts.get(state, 0) for root in roots) == one(connection, text)
         for node in walk(roots):
             if node.children:
-                for state in SHOWN:
+                for state in STATE_ORDER:
                     assert node.counts.get(state, 0) == sum(child.counts.get(state, 0) for child in node.children)
-        assert all("\n" not in line for line in lines(roots))
+        assert all("\n" not in line for line in tree_lines(roots))
         json.dumps([root.to_json() for root in roots])
 
 

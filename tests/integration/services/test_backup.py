@@ -205,9 +205,9 @@ def test_a_failed_save_leaves_no_file(sqlite: TaskDatabase, tmp_path: Path, monk
 def test_depths_after_a_restore_are_the_same(sqlite: TaskDatabase, tmp_path: Path) -> None:
     fill(sqlite)
     with sqlite.read() as connection:
-        before = attempts.depths(connection)
+        before = attempts.queue_lengths(connection)
         assert connection.execute(select(func.count()).select_from(tables.log_entries)).scalar() == 0
     backup.save(sqlite, tmp_path / "s.gz")
     backup.restore(sqlite, registry.load(), tmp_path / "s.gz", force=True)
     with sqlite.read() as connection:
-        assert attempts.depths(connection) == before
+        assert attempts.queue_lengths(connection) == before

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from eas.errors import ServiceError, SettingsError
 from eas.queues import rabbitmq
-from eas.queues.broker import BrokerGoneError
+from eas.queues.broker import BrokerDisconnectedError
 from eas.queues.rabbitmq import RabbitMQQueue
 from eas.queues.session import Session
 from eas.taskdb.attempt_claims import AttemptClaims
@@ -88,7 +88,7 @@ def database(database_url: Callable[[str], str]) -> Iterator[TaskDatabase]:
 def queue(
     wire: Wire, database: TaskDatabase, queue_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RabbitMQQueue]:
-    monkeypatch.setattr(rabbitmq, "PATIENCE", 1.0)
+    monkeypatch.setattr(rabbitmq, "BROKER_TIMEOUT", 1.0)
     url = services.rabbitmq_server().replace(f":{wire.target}", f":{wire.port}")
     queue = RabbitMQQueue(url, AttemptClaims(database), prefix=queue_prefix)
     yield queue
@@ -96,19 +96,19 @@ def queue(
 
 
 def test_work_goes_on_while_the_broker_is_away(wire: Wire, database: TaskDatabase, queue: RabbitMQQueue) -> None:
-    queue.sweep()
+    queue.republish_lost()
     wire.cut()
     queued = queue_tasks(database, ["null"] * 2)
     began = time.monotonic()
     queue.publish(queued)  # bounded, and no error: SQL has them
-    assert queue.sweep() == 0
+    assert queue.republish_lost() == 0
     taken = claimed_ids(queue, "a", ["null"], 1, 5.0) + claimed_ids(queue, "a", ["null"], 1, 5.0)
     assert time.monotonic() - began < 15
     assert sorted(taken) == [each.attempt_id for each in queued]
     wire.join()
     again = queue_tasks(database, ["null"])
     deadline = time.monotonic() + 60
-    while not queue.broker.up and time.monotonic() < deadline:
+    while not queue.broker.connected and time.monotonic() < deadline:
         time.sleep(0.05)
     queue.publish(again)
     assert queue.message_counts(["null"]) == {"null": 1}
@@ -140,8 +140,8 @@ def test_a_purged_queue_is_filled_again(database: TaskDatabase, queue: RabbitMQQ
     connection = pika.BlockingConnection(pika.URLParameters(services.rabbitmq_server()))
     connection.channel().queue_purge(f"{queue_prefix}null")
     connection.close()
-    assert queue.sweep() == 30
-    assert queue.sweep() == 0
+    assert queue.republish_lost() == 30
+    assert queue.republish_lost() == 0
 
 
 def test_messages_that_sql_does_not_know_are_swept_away(database: TaskDatabase, queue: RabbitMQQueue) -> None:
@@ -149,7 +149,7 @@ def test_messages_that_sql_does_not_know_are_swept_away(database: TaskDatabase, 
     queue.publish(queued)
     queue.publish(queued)
     claim_these(database, "b", [each.attempt_id for each in queued])
-    assert queue.sweep() == 0
+    assert queue.republish_lost() == 0
     deadline = time.monotonic() + 60
     while queue.message_counts(["null"]) != {"null": 0} and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -172,11 +172,11 @@ def test_a_connection_that_is_lost_for_a_moment_does_not_end_the_wait(
     claimed_ids(queue, "a", ["null"], 1, 0.0)
     real, lost = queue.broker.session, []
 
-    def session(patience: float) -> Session:
+    def session(timeout: float) -> Session:
         if not lost:
             lost.append(True)
-            raise BrokerGoneError("gone for a moment")
-        return real(patience)
+            raise BrokerDisconnectedError("gone for a moment")
+        return real(timeout)
 
     monkeypatch.setattr(queue.broker, "session", session)
     began = time.monotonic()

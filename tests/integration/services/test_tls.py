@@ -108,7 +108,7 @@ def tls_proxy(target: tuple[str, int], certificate: Path, client_ca: Path | None
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rabbitmq, "PATIENCE", 1.0)
+    monkeypatch.setattr(rabbitmq, "BROKER_TIMEOUT", 1.0)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 from eas.chains.expansion import Expander
 from eas.chains.grammar import Chain, parse_chain
 from eas.chains.plan import Plan, plan
-from eas.registry import build, builtin
+from eas.registry import builtin, merge_registries
 
-REGISTRY = build([("builtin", builtin())])
+REGISTRY = merge_registries([("builtin", builtin())])
 
 
 def chain(*tasks: dict[str, Any], **others: Any) -> Chain:
@@ -67,7 +67,7 @@ PASSED = "(requested_metadata['transit_detection']['outcome'] == 'PASS')"
 FILE = "'evsize_batman_{tda_index}_{cadence_index}_{size_index}.gz'.format(**metadata)"
 
 
-def real_life(*more: dict[str, Any], sizes: int = 10) -> dict[str, Any]:
+def campaign_chain(*more: dict[str, Any], sizes: int = 10) -> dict[str, Any]:
     """A sweep as users have them."""
     synthesis = makes(
         FILE,

@@ -10,7 +10,7 @@ import pytest
 from eas.chains.grammar import parse_chain
 from eas.chains.plan import plan
 from eas.errors import ChainError, SettingsError
-from eas.registry import build, builtin
+from eas.registry import builtin, merge_registries
 from eas.tasks.settings import Group, Number
 
 from .build import REGISTRY, bins, chain, loop, makes, null, planned, searches
@@ -118,11 +118,11 @@ def test_inputs_and_outputs_that_a_type_does_not_have(task: dict[str, Any], path
 def test_a_job_submitted_before_still_runs() -> None:
     """Its chain is parsed again by the process that drives it, and is not refused then."""
     stored = chain(makes("a.gz"), searches("a.gz", outputs={"debuging": "d"}))
-    assert len(stored.refused) == 1
+    assert len(stored.submission_problems) == 1
 
 
 def third(**fields: Any) -> Any:
-    registry = build([("builtin", builtin()), ("third", {"task_types": {"third": {**THIRD, **fields}}})])
+    registry = merge_registries([("builtin", builtin()), ("third", {"task_types": {"third": {**THIRD, **fields}}})])
     task = {"task": "third", "depht": 1, "more": {"x": -1}, "inputs": {"any": "a"}, "outputs": {"other": "b"}}
     text = json.dumps({"task_list": [makes("a"), task]})
     return plan(parse_chain(text, "third.json", registry), registry, "1", job_name="j", working_directory="w")

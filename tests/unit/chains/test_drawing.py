@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eas.chains import drawing
-from eas.chains.folded_plan import MAX_BOXES, Folded, Link, folded
+from eas.chains.folded_plan import MAX_BOXES, FoldedPlan, Link, fold
 from eas.chains.grammar import load_chain
 from eas.errors import RequestError
 
@@ -21,16 +21,18 @@ ROOT = Path(__file__).parents[3]
 BY_INDEX = "'a_{x_index}.gz'.format(**metadata)"
 
 
-def fold(*tasks: dict[str, Any]) -> Folded:
-    return folded(chain(*tasks), REGISTRY, "1", job_name="job", working_directory="wd")
+def fold_tasks(*tasks: dict[str, Any]) -> FoldedPlan:
+    return fold(chain(*tasks), REGISTRY, "1", job_name="job", working_directory="wd")
 
 
-def boxes(found: Folded) -> list[tuple[str, str]]:
-    return [(box.kind, box.title) for box in found.root.each()]
+def boxes(found: FoldedPlan) -> list[tuple[str, str]]:
+    return [(box.kind, box.title) for box in found.root.walk()]
 
 
 def test_a_loop_is_folded() -> None:
-    found = fold(loop("x", [0.5, 1, 2], makes(BY_INDEX, name="lc"), reads(BY_INDEX)), makes("b.gz"), reads("b.gz"))
+    found = fold_tasks(
+        loop("x", [0.5, 1, 2], makes(BY_INDEX, name="lc"), reads(BY_INDEX)), makes("b.gz"), reads("b.gz")
+    )
     assert boxes(found) == [
         ("chain", "job"),
         ("loop", "for x: 3 values"),
@@ -48,7 +50,7 @@ def test_branches_and_metadata() -> None:
     task = either(
         "(requested_metadata['s']['outcome'] == 'PASS')", [null()], [null()], requires_metadata_from=["s"], name="e"
     )
-    found = fold(makes("a.gz"), searches("a.gz", name="s"), task)
+    found = fold_tasks(makes("a.gz"), searches("a.gz", name="s"), task)
     kinds = [("chain", "then"), ("task", "null"), ("chain", "else"), ("task", "null")]
     assert boxes(found)[3][0] == "choice" and boxes(found)[3][1].startswith("if (requested_metadata")
     assert boxes(found)[4:] == kinds
@@ -63,19 +65,19 @@ def test_metadata_on_a_link_have_their_units() -> None:
         duration="(requested_metadata['s']['period'] + requested_metadata['s']['sde'])",
     )
     search = {"task": "transit_search_tls", "name": "s", "inputs": {"lightcurve": "a.gz"}}
-    (link,) = (each for each in fold(makes("a.gz"), search, asks).links if not each.count)
+    (link,) = (each for each in fold_tasks(makes("a.gz"), search, asks).links if not each.count)
     assert (link.metadata, link.label) == (("period [days]", "sde"), "period [days], sde")
     whole = null(requires_metadata_from=["s"], duration="(len(requested_metadata['s']))")
-    (link,) = (each for each in fold(makes("a.gz"), search, whole).links if not each.count)
+    (link,) = (each for each in fold_tasks(makes("a.gz"), search, whole).links if not each.count)
     assert (link.metadata, link.label) == ((), "metadata")
 
 
 def test_a_box_says_what_its_task_does() -> None:
-    assert "<title>task_list[0]\nsleeps</title>" in drawing.svg(fold(null()))
+    assert "<title>task_list[0]\nsleeps</title>" in drawing.svg(fold_tasks(null()))
 
 
 def test_a_do_while_loop_is_a_cycle() -> None:
-    found = fold(repeat("i", "(requested_metadata['s']['outcome'] != 'PASS')",
+    found = fold_tasks(repeat("i", "(requested_metadata['s']['outcome'] != 'PASS')",
                         makes("a.gz"), searches("a.gz", name="s"), requires_metadata_from_child=["s"]))  # fmt: skip
     text = drawing.mermaid(found)
     (name, _), (last, _) = re.findall(r'(n\d+)\["((?:synthesis|transit)[^"]*)"\]', text)
@@ -84,7 +86,7 @@ def test_a_do_while_loop_is_a_cycle() -> None:
 
 
 def test_loops_that_take_files_of_each_other() -> None:
-    found = fold(
+    found = fold_tasks(
         loop("x", [1], makes("a.gz"), bins("b.gz", "c.gz", cadence=60)),
         loop("y", [1], bins("a.gz", "b.gz", cadence=60), reads("c.gz")),
     )
@@ -97,7 +99,7 @@ def rectangle(element: ET.Element) -> tuple[float, float, float, float]:
     return x, y, x + width, y + height
 
 
-def check_picture(found: Folded) -> None:
+def check_picture(found: FoldedPlan) -> None:
     """Check that a picture is XML, boxes lie in their parents and beside each other, and each link is drawn."""
     tree = ET.fromstring(drawing.svg(found))
     spaces = {"s": "http://www.w3.org/2000/svg"}
@@ -105,7 +107,7 @@ def check_picture(found: Folded) -> None:
         each.findtext("s:title", "", spaces).partition("\n")[0]: rectangle(each)
         for each in tree.findall("s:rect", spaces)[1:]
     }
-    for box in found.root.each():
+    for box in found.root.walk():
         outer = drawn[box.path or box.label]
         inner = [drawn[child.path] for child in box.children]
         assert all(outer[0] < x and outer[1] < y and right < outer[2] and low < outer[3] for x, y, right, low in inner)
@@ -127,12 +129,12 @@ DEMO_JOBS = [path for path in sorted((ROOT / "demo_jobs").rglob("*.json")) if pa
 def test_demo_jobs(path: Path) -> None:
     if "task_list" not in json.loads(path.read_text(encoding="utf-8")):
         return
-    found = folded(load_chain(path, REGISTRY), REGISTRY, "1", job_name=path.stem, working_directory="wd")
+    found = fold(load_chain(path, REGISTRY), REGISTRY, "1", job_name=path.stem, working_directory="wd")
     check_picture(found)
 
 
 def test_names_cannot_be_markup() -> None:
-    found = fold(null(name='<script>"x"</script>'), makes("<b>&\"'.gz"), reads("<b>&\"'.gz", name="]--> end"))
+    found = fold_tasks(null(name='<script>"x"</script>'), makes("<b>&\"'.gz"), reads("<b>&\"'.gz", name="]--> end"))
     check_picture(found)
     assert "<script>" not in drawing.html(found) and "<b>" not in drawing.html(found)
     body = drawing.mermaid(found).splitlines()
@@ -142,4 +144,4 @@ def test_names_cannot_be_markup() -> None:
 
 def test_a_file_with_too_many_tasks() -> None:
     with pytest.raises(RequestError, match=f"at most {MAX_BOXES}"):
-        fold(*(null() for _ in range(MAX_BOXES)))
+        fold_tasks(*(null() for _ in range(MAX_BOXES)))

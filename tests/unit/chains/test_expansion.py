@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eas.chains.expansion import Expander
-from eas.chains.limits import RefusedError
+from eas.chains.limits import NotAllowedError
 from eas.chains.ranges import loop_values
 from eas.errors import ChainError, MissingMetadataError
 from eas.model import TaskSpec
 
-from .build import PASSED, either, expander, loop, makes, null, real_life, repeat, searches
+from .build import PASSED, campaign_chain, either, expander, loop, makes, null, repeat, searches
 
 FINITE = st.floats(-1e300, 1e300)
 
@@ -118,12 +118,12 @@ def test_ranges_of_integers_give_floats() -> None:
     ],
 )
 def test_ranges_that_are_none(settings: dict[str, Any], what: str) -> None:
-    with pytest.raises(RefusedError, match=what):
+    with pytest.raises(NotAllowedError, match=what):
         loop_values(settings)
 
 
 def test_real_life_sweep() -> None:
-    expand = Expander(expander(real_life()).chain, expander(null()).registry, "1")
+    expand = Expander(expander(campaign_chain()).chain, expander(null()).registry, "1")
     found = leaves(expand, expand.root("job", "wd"))
     assert len(found) == 2 * 2 * 10 * 3
     assert found[-1].task_type == "transit_search_tls"

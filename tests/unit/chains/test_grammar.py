@@ -17,7 +17,7 @@ from eas.chains.paths import check_relative_path, descriptor_at
 from eas.chains.plan import plan
 from eas.errors import ChainError, Problem, RequestError, StorePathError
 
-from .build import REGISTRY, chain, either, loop, null, planned, reads, real_life, repeat
+from .build import REGISTRY, campaign_chain, chain, either, loop, null, planned, reads, repeat
 
 
 def faults(path: Path) -> tuple[Problem, ...]:
@@ -114,7 +114,7 @@ def test_settings_are_free() -> None:
 
 
 def test_user_files_as_they_are() -> None:
-    planned(real_life(sizes=3))
+    planned(campaign_chain(sizes=3))
     planned(loop("size", ["(constants.Rearth / 4)", "(constants.Rearth * 4)", 10], null(), key="log_range"))
     planned(loop("lc", ["(3 * constants.month)", "(constants.year)"], null()))
 

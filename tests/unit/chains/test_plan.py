@@ -16,6 +16,7 @@ from .build import (
     PASSED,
     REGISTRY,
     bins,
+    campaign_chain,
     chain,
     either,
     loop,
@@ -23,7 +24,6 @@ from .build import (
     null,
     planned,
     reads,
-    real_life,
     repeat,
     searches,
 )
@@ -40,7 +40,7 @@ def problems(*tasks: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def test_real_life_sweep() -> None:
-    found = planned(real_life())
+    found = planned(campaign_chain())
     assert found.tasks == {
         "execution_chain": (1 + 2 + 4 + 4 + 40, 51),
         "execution_for_loop": (1 + 2 + 4 + 4, 11),

@@ -17,11 +17,11 @@ from eas.chains import json_reader
 from eas.chains.grammar import parse_chain
 from eas.chains.schema import chain_schema
 from eas.errors import ChainError
-from eas.registry import build, builtin
+from eas.registry import builtin, merge_registries
 from eas.tasks.settings import Number
 from tests.unit.broken_chains.cases import CASES, FOLDER
 
-from .build import REGISTRY, bins, either, loop, makes, null, reads, real_life, repeat, searches
+from .build import REGISTRY, bins, campaign_chain, either, loop, makes, null, reads, repeat, searches
 
 ROOT = Path(__file__).parents[3]
 PLAIN, STRICT = (Draft202012Validator(chain_schema(REGISTRY, strict=strict)) for strict in (False, True))
@@ -42,7 +42,7 @@ def verdict(document: Any) -> tuple[list[str], list[str]]:
         chain = parse_chain(json.dumps(document), "a.json", REGISTRY)
     except ChainError as error:
         return [each.message for each in error.problems], []
-    return [each.message for each in chain.refused], [each.message for each in chain.warnings]
+    return [each.message for each in chain.submission_problems], [each.message for each in chain.warnings]
 
 
 def agree(document: Any) -> None:
@@ -113,7 +113,7 @@ SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 3), st.sampled_from([0.5, 1e300, -1e301, 2.0]), st.sampled_from(WORDS)
 )
 BASES: list[dict[str, Any]] = [
-    {"task_list": [real_life()]},
+    {"task_list": [campaign_chain()]},
     {
         "job_name": "j",
         "working_directory": "d",
@@ -175,7 +175,7 @@ def test_types_of_third_parties_are_in_it() -> None:
         "settings": [Number("depth", low=0)],
     }
     open_type = {"worker_type": "eas-base", "implementation": "a:C"}
-    registry = build([("builtin", builtin()), ("x", {"task_types": {"third": third, "open": open_type}})])
+    registry = merge_registries([("builtin", builtin()), ("x", {"task_types": {"third": third, "open": open_type}})])
     strict = Draft202012Validator(chain_schema(registry, strict=True))
     good = {"task": "third", "outputs": {"it": "a"}, "depth": 1}
     assert strict.is_valid({"task_list": [good, {"task": "open", "anything": 1, "inputs": {"x": "a"}}]})

@@ -50,14 +50,14 @@ def test_a_clean_light_curve_stays_as_it_is():
 @pytest.mark.parametrize(
     "lightcurve, reason",
     [
-        (spoilt("flags", [3, 4], 1), cleaning.FLAGGED),
+        (spoilt("flags", [3, 4], 1), cleaning.REASON_FLAGGED),
         (spoilt("times", [3, 4], np.nan), cleaning.TIME_NOT_FINITE),
         (spoilt("fluxes", [3, 4], np.nan), cleaning.FLUX_NOT_FINITE),
         (spoilt("fluxes", [3, 4], -np.inf), cleaning.FLUX_NOT_FINITE),
         (spoilt("fluxes", [3, 4], 0), cleaning.NOT_POSITIVE),
         (spoilt("fluxes", [3, 4], -7), cleaning.NOT_POSITIVE),
-        (spoilt("fluxes", [3, 4], 1.1), cleaning.OUTLIER),
-        (spoilt("fluxes", [50, 100], 0.5), cleaning.OUTLIER),
+        (spoilt("fluxes", [3, 4], 1.1), cleaning.REASON_OUTLIER),
+        (spoilt("fluxes", [50, 100], 0.5), cleaning.REASON_OUTLIER),
     ],
 )
 def test_each_sample_that_is_no_measurement_is_dropped_with_its_reason(lightcurve, reason):

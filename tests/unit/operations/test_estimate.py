@@ -8,7 +8,7 @@ import pytest
 
 from eas.chains.planner import TaskGroup
 from eas.errors import RequestError
-from eas.operations.estimate import Estimate, Span, estimate, headline, worker_type_rows
+from eas.operations.estimate import Estimate, Quantiles, estimate, headline, worker_type_rows
 from eas.taskdb.queries.recorded_usage import Recorded, Usage
 from tests.unit.chains.build import REGISTRY
 
@@ -32,9 +32,9 @@ def made(
 
 
 def test_a_span_is_the_median_and_the_range_without_the_outermost_tenths():
-    assert Span.of([3.0]) == Span(3, 3, 3)
-    assert Span.of([float(value) for value in range(101)]) == Span(10, 50, 90)
-    assert Span.of([1.0, 1.0, 1.0, 1.0, 1000.0]).median == 1.0
+    assert Quantiles.of([3.0]) == Quantiles(3, 3, 3)
+    assert Quantiles.of([float(value) for value in range(101)]) == Quantiles(10, 50, 90)
+    assert Quantiles.of([1.0, 1.0, 1.0, 1.0, 1000.0]).median == 1.0
 
 
 def test_the_time_follows_the_dependencies_and_the_number_of_workers():
@@ -53,11 +53,11 @@ def test_the_range_ends_without_what_may_not_run_and_with_all_of_it():
 def test_totals_are_by_worker_type():
     found = {each.worker_type: each for each in made().worker_types}
     assert list(found) == [BASE, SYNTHESIS]
-    assert found[SYNTHESIS].cpu == Span(pytest.approx(24), 40, pytest.approx(56))
+    assert found[SYNTHESIS].cpu == Quantiles(pytest.approx(24), 40, pytest.approx(56))
     assert found[SYNTHESIS].busy.median == 20
     assert found[SYNTHESIS].memory.median == 200, "of one task"
     assert found[SYNTHESIS].disk.median == 10e6
-    assert (found[BASE].tasks, found[BASE].cpu) == (15, Span(5, 7.5, 7.5))
+    assert (found[BASE].tasks, found[BASE].cpu) == (15, Quantiles(5, 7.5, 7.5))
     assert (found[BASE].attempts, found[SYNTHESIS].attempts) == (1, 3)
 
 
@@ -75,7 +75,7 @@ def test_it_says_on_what_it_is_based_and_what_is_guessed():
 def test_a_type_without_attempts_takes_what_others_took():
     found = made(found={"verify": USED["verify"]})
     guessed = {each.task_type: each for each in found.task_types}["synthesis_batman"]
-    assert (guessed.attempts, guessed.wall) == (0, Span(1, 1, 1))
+    assert (guessed.attempts, guessed.wall) == (0, Quantiles(1, 1, 1))
     assert found.guesses[0].startswith("no attempt of synthesis_batman is recorded")
 
 
@@ -93,7 +93,7 @@ def test_without_any_attempt_there_is_no_estimate():
 
 def test_a_chain_without_tasks_takes_no_time():
     found = estimate([], {}, REGISTRY, 3, (0, 0))
-    assert (found.wall, found.worker_types, found.guesses) == (Span(0, 0, 0), (), ())
+    assert (found.wall, found.worker_types, found.guesses) == (Quantiles(0, 0, 0), (), ())
 
 
 def test_it_is_plain_data_and_a_table():

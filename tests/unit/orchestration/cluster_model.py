@@ -17,14 +17,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from eas.orchestration import scaling, waiting_work
-from eas.orchestration.scaling import Decision, QueueSnapshot, Starting
+from eas.orchestration.scaling import QueueSnapshot, ScalingDecision, Starting
 
-LOOK_EVERY = 10.0
+SCALE_INTERVAL = 10.0
 SUBMIT = 4.0
 """From the scaler's decision to a pod [s]: Prefect's worker looks every 2 s."""
 STARTS = (8.0, 25.0)
 """From a node to the first claim [s]: container, imports, registration."""
-TAKE_BACK = 5.0
+CANCELLATION_DELAY = 5.0
 WORKER_TIME_LIMIT = 600.0
 
 
@@ -125,9 +125,9 @@ class Model:
         self.most_pending = max(
             self.most_pending, sum(p.scheduled_at is None and p.ended_at is None for p in list(self.active))
         )
-        self.at(self.now + LOOK_EVERY, "look")
+        self.at(self.now + SCALE_INTERVAL, "look")
 
-    def _carry_out(self, decision: Decision) -> None:
+    def _carry_out(self, decision: ScalingDecision) -> None:
         for _ in range(decision.start):
             pod = Pod(decision.worker_type, self.now)
             self.pods.append(pod)
@@ -135,7 +135,7 @@ class Model:
             self.at(self.now + SUBMIT, "schedule", pod)
         mine = [p for p in list(self.active) if p.worker_type == decision.worker_type and self._is_stuck(p)]
         for pod in mine[len(mine) - decision.cancel_stuck :] if decision.cancel_stuck else []:
-            self.at(self.now + TAKE_BACK, "cancel_stuck", pod)
+            self.at(self.now + CANCELLATION_DELAY, "cancel_stuck", pod)
 
     def _cancel_stuck(self, pod: Pod) -> None:
         if pod.scheduled_at is None and pod.ended_at is None:
@@ -200,9 +200,9 @@ class Model:
 
     def _is_stuck(self, pod: Pod) -> bool:
         waits = pod.alive_at is None and pod.ended_at is None
-        return waits and self.now - pod.asked_at > scaling.STUCK and pod.scheduled_at is None
+        return waits and self.now - pod.asked_at > scaling.STUCK_AFTER and pod.scheduled_at is None
 
-    def decisions(self) -> list[Decision]:
+    def decisions(self) -> list[ScalingDecision]:
         """Decide as the scaler does, from what SQL and Prefect would say."""
         starting = {}
         for name in self.cores:
@@ -215,7 +215,7 @@ class Model:
         ]
         types = {name: [f"task-{name}"] for name in self.cores}
         seen = QueueSnapshot(self._queue_rows(), self._pace_rows(), alive, self.now)  # type: ignore[arg-type]
-        return self.scaler.decide(scaling.loads_of(types, seen, starting), 0, self.maximum, self.now)
+        return self.scaler.decide(scaling.compute_loads(types, seen, starting), 0, self.maximum, self.now)
 
     def _queue_rows(self) -> list[Any]:
         rows = []
@@ -242,7 +242,7 @@ class Model:
             counts: Counter[int] = Counter()
             walls: Counter[int] = Counter()
             for ended, wall in self.ended[job][-500:]:
-                interval = int((self.now - ended) // waiting_work.INTERVAL)
+                interval = int((self.now - ended) // waiting_work.SLOT)
                 counts[interval] += 1
                 walls[interval] += wall  # type: ignore[assignment]
             rows += [
@@ -277,7 +277,7 @@ class Model:
         )  # fmt: skip
 
 
-def oracle(model: Model) -> float:
+def optimal_makespan(model: Model) -> float:
     """Return the makespan of one who knows all durations, starts the longest first, and has the whole cluster for it.
 
     Of several types, each is taken by itself and all together by their cores: the larger one counts.

@@ -24,7 +24,7 @@ def node(task_id: int, parent: int | None = 1, **fields: Any) -> Node:
         outputs={},
         **given,
     )
-    return Node(task_id, parent, spec, state, held=held)
+    return Node(task_id, parent, spec, state, withdrawn=held)
 
 
 def graph_of(*nodes: Node) -> DependencyGraph:
@@ -42,10 +42,10 @@ def connect(graph: DependencyGraph) -> None:
 
 def test_a_task_is_ready_when_its_last_maker_is_done() -> None:
     graph = graph_of(node(2), node(3), node(4))
-    graph.make(2, 10)
-    graph.make(3, 11)
-    graph.read(4, 10)
-    graph.read(4, 11)
+    graph.add_output(2, 10)
+    graph.add_output(3, 11)
+    graph.add_input(4, 10)
+    graph.add_input(4, 11)
     connect(graph)
     assert list(graph.ready) == [2, 3]
     graph.settle(2, TaskState.DONE)
@@ -56,12 +56,12 @@ def test_a_task_is_ready_when_its_last_maker_is_done() -> None:
 
 def test_a_maker_that_comes_later_takes_over_unresolved_inputs() -> None:
     graph = graph_of(node(2))
-    graph.read(2, 10)
+    graph.add_input(2, 10)
     connect(graph)
     assert not graph.ready
     assert graph.unresolved_inputs == {10: [2]}
     graph.add(node(3))
-    assert graph.make(3, 10) is None
+    assert graph.add_output(3, 10) is None
     assert graph.unresolved_inputs == {}
     graph.settle(3, TaskState.DONE)
     assert list(graph.ready) == [2]
@@ -69,10 +69,10 @@ def test_a_maker_that_comes_later_takes_over_unresolved_inputs() -> None:
 
 def test_a_failure_blocks_all_that_hangs_on_it_and_names_itself() -> None:
     graph = graph_of(node(2, metadata={"size": 0.5, "size_index": 0}), node(3), node(4))
-    graph.make(2, 10)
-    graph.make(3, 11)
-    graph.read(3, 10)
-    graph.read(4, 11)
+    graph.add_output(2, 10)
+    graph.add_output(3, 11)
+    graph.add_input(3, 10)
+    graph.add_input(4, 11)
     graph.settle(2, TaskState.FAILED)
     assert graph.nodes[3].state is graph.nodes[4].state is TaskState.BLOCKED
     assert graph.nodes[4].reason == "blocked by null [size=0.5] (task 2), which failed"
@@ -80,9 +80,9 @@ def test_a_failure_blocks_all_that_hangs_on_it_and_names_itself() -> None:
 
 def test_a_reader_that_comes_after_the_failure_is_blocked_too() -> None:
     graph = graph_of(node(2), node(3))
-    graph.make(2, 10)
+    graph.add_output(2, 10)
     graph.settle(2, TaskState.FAILED)
-    graph.read(3, 10)
+    graph.add_input(3, 10)
     assert graph.nodes[3].state is TaskState.BLOCKED
 
 
@@ -108,25 +108,25 @@ def test_two_makers_are_reported_but_iterations_of_a_loop_are_not() -> None:
     loop = node(2, task_type=DO_WHILE, state=TaskState.RUNNING)
     first, second = (node(number, 2, task_type=CHAIN, state=TaskState.RUNNING) for number in (3, 4))
     graph = graph_of(loop, first, second, node(5, 3), node(6, 4), node(7))
-    assert graph.make(5, 10) is None
-    assert graph.make(6, 10) is None
+    assert graph.add_output(5, 10) is None
+    assert graph.add_output(6, 10) is None
     assert graph.maker_of[10] == 6
-    assert graph.make(7, 10) == 6
+    assert graph.add_output(7, 10) == 6
 
 
 def test_requires_looks_among_earlier_siblings_only() -> None:
     graph = graph_of(node(2, name="a", ordinal=0), node(3, ordinal=1), node(4, name="a", ordinal=2))
-    assert graph.require(3, ["a"]) is None
+    assert graph.add_sibling_dependencies(3, ["a"]) is None
     assert list(graph.nodes[3].makers) == [2]
-    assert graph.require(2, ["a"]) == "a"
-    assert graph.require(3, ["b"]) == "b"
+    assert graph.add_sibling_dependencies(2, ["a"]) == "a"
+    assert graph.add_sibling_dependencies(3, ["b"]) == "b"
 
 
 def test_a_cycle_is_found_with_its_members() -> None:
     graph = graph_of(node(2), node(3), node(4))
     for task_id, made, read in ((2, 10, 11), (3, 11, 10), (4, 12, 10)):
-        graph.make(task_id, made)
-        graph.read(task_id, read)
+        graph.add_output(task_id, made)
+        graph.add_input(task_id, read)
     connect(graph)
     assert not graph.ready
     assert {member.task_id for member in graph.find_cycle()} == {2, 3}
@@ -134,8 +134,8 @@ def test_a_cycle_is_found_with_its_members() -> None:
 
 def test_what_comes_from_outside_counts_down() -> None:
     graph = graph_of(node(2), node(3))
-    graph.read(2, 10)
-    graph.read(3, 11)
+    graph.add_input(2, 10)
+    graph.add_input(3, 11)
     graph.input_available(10)
     graph.input_unavailable(11, "nothing makes it")
     assert list(graph.ready) == [2]
@@ -147,7 +147,7 @@ def test_counts_follow_every_move() -> None:
     assert graph.unexpanded == 1
     graph.configured(3, node(3, task_type="verify").spec)
     assert graph.unexpanded == 0
-    graph.move(2, TaskState.QUEUED)
+    graph.set_state(2, TaskState.QUEUED)
     assert {key: count for key, count in graph.counts.items() if count} == {
         (CHAIN, TaskState.RUNNING): 1,
         ("null", TaskState.QUEUED): 1,

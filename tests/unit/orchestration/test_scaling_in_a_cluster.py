@@ -11,8 +11,8 @@ import random
 
 import pytest
 
-from eas.orchestration.scaling import STUCK
-from tests.unit.orchestration.cluster_model import STARTS, WORKER_TIME_LIMIT, Model, Outcome, Work, oracle
+from eas.orchestration.scaling import STUCK_AFTER
+from tests.unit.orchestration.cluster_model import STARTS, WORKER_TIME_LIMIT, Model, Outcome, Work, optimal_makespan
 
 RATIO, WASTE = 1.3, 0.15
 SHORT = 300.0
@@ -89,7 +89,7 @@ def test_makespan_and_waste_of_anything(seed: int) -> None:
 
 
 def check(model: Model, outcome: Outcome) -> None:
-    best = oracle(model)
+    best = optimal_makespan(model)
     longest = max(max(work.walls) for work in model.works)
     if best - min(work.at for work in model.works) >= SHORT:
         # Where a few long tasks decide, their order does: that is not the scaler's.
@@ -100,7 +100,7 @@ def check(model: Model, outcome: Outcome) -> None:
         assert outcome.makespan <= best + FIRST_MEASURE
         assert outcome.wasted <= IDLE_TAIL * outcome.pods
     # A pod that needs a whole node may wait for two workers of others to end their time and their task.
-    slack = 2 * (WORKER_TIME_LIMIT + longest + STUCK + 2 * max(STARTS))
+    slack = 2 * (WORKER_TIME_LIMIT + longest + STUCK_AFTER + 2 * max(STARTS))
     for gap in outcome.longest_gap.values():
         assert gap <= slack, "no worker type starves"
 
@@ -118,4 +118,4 @@ def test_a_decision_that_is_wrong_would_be_found(monkeypatch: pytest.MonkeyPatch
     """The checks can fail: with one worker for everything the makespan is far from an oracle's."""
     model = SCENARIOS["1,000 tasks of 2 s"]()
     outcome = Model(model.nodes, model.cores, model.works, maximum=1).run()
-    assert outcome.makespan > 2 * oracle(model)
+    assert outcome.makespan > 2 * optimal_makespan(model)

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eas.model import QueuedAttempt
-from eas.queues.delayed import Delayed
+from eas.queues.delayed import DelayedMessages
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 100)), max_size=60), st.floats(0, 100))
 def test_what_is_due_comes_out_once_in_order(items: list[tuple[int, float]], now: float) -> None:
-    delayed = Delayed()
+    delayed = DelayedMessages()
     first: dict[int, float] = {}
     for attempt_id, due in items:
         first.setdefault(attempt_id, due)
@@ -23,7 +23,7 @@ def test_what_is_due_comes_out_once_in_order(items: list[tuple[int, float]], now
 
 
 def test_it_can_come_again_after_it_was_taken() -> None:
-    delayed = Delayed()
+    delayed = DelayedMessages()
     message = QueuedAttempt(1, "null", 0, 5.0)
     delayed.add(message)
     assert delayed.take_due(5.0) == [message]

@@ -90,7 +90,7 @@ def test_detection_rates_count_pass_among_pass_and_fail():
         for n, (a, b, o) in enumerate(sweep)
     ]
     frame = pass_fail(rows)
-    assert outcomes.swept(frame) == ["a", "b"]
+    assert outcomes.varied_parameters(frame) == ["a", "b"]
     rates = outcomes.detection_rates(frame, "a", "b")
     assert len(rates) == 4
     assert rates["detection_rate"].tolist() == [1 / 3] * 4
@@ -122,7 +122,7 @@ def test_what_never_ran_has_empty_timings():
              "peak_memory": None, "qc_passed": None, "state": "cancelled", "metadata": "{}"}  # fmt: skip
     frame = timings.timings_frame([timing_row(**never)], {}, {})
     assert frame[["host", "worker", "started [UTC]", "qc"]].iloc[0].tolist() == ["", "", "", ""]
-    assert frame[list(timings.MEASURES)].isna().all(axis=None)
+    assert frame[list(timings.MEASURE_COLUMNS)].isna().all(axis=None)
 
 
 def test_the_summary_counts_and_sums_by_type_and_state():

@@ -47,7 +47,7 @@ def build(tasks, depth=9, **options):
 
 
 def test_equal_siblings_are_drawn_once():
-    assert list(tree.lines(build(sweep(3)))) == [
+    assert list(tree.tree_lines(build(sweep(3)))) == [
         "job 7 job (running): 3 waiting, 3 done",
         "└── execution_for_loop 'sweep': 3 waiting, 3 done",
         "    └── execution_chain x 3 [size=0 ... size=1]: 3 waiting, 3 done",
@@ -59,7 +59,7 @@ def test_equal_siblings_are_drawn_once():
 def test_unequal_siblings_stay_apart():
     tasks = sweep(3)
     tasks[3].state = "failed"
-    assert [line.strip() for line in tree.lines(build(tasks, 2))][2:] == [
+    assert [line.strip() for line in tree.tree_lines(build(tasks, 2))][2:] == [
         "├── execution_chain [size=0]: 1 waiting, 1 failed",
         "└── execution_chain x 2 [size=0.5 ... size=1]: 2 waiting, 2 done",
     ]

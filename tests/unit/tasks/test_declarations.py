@@ -13,7 +13,7 @@ pytest.importorskip("batman", reason="batman is not installed: pip install batma
 
 from eas.lightcurves import files
 from eas.lightcurves.lightcurve import LightCurve
-from eas.registry import build, builtin
+from eas.registry import builtin, merge_registries
 from eas.tasks import declarations, ingest_external_lcs, metadata_declarations, psls_config, psls_data
 from eas.tasks.output_metadata import MetadataKey, differences
 from eas.tasks.settings import Group
@@ -21,7 +21,7 @@ from eas.tasks.synthesis_batman import read_specs, synthesise
 from eas.worker.child_runner import load_class
 from reports import columns
 
-REGISTRY = build([("builtin", builtin())])
+REGISTRY = merge_registries([("builtin", builtin())])
 TYPES = {each.name: each for each in REGISTRY.task_types.values() if each.implementation}
 PLANET = {"duration": 12, "orbital_period": 3, "semi_major_axis": 0.04, "sampling_cadence": 1800, "planet_radius": 0.5}
 GIVEN: dict[str, dict[str, Any]] = {

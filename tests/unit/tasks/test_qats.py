@@ -73,7 +73,7 @@ def test_agrees_with_the_recursion(seed):
     check(values, length, shortest, shortest + rng.integers(0, 9), rng.integers(1, 4))
 
 
-@pytest.mark.parametrize("width", [qats.NARROW, qats.NARROW + 1, 100])
+@pytest.mark.parametrize("width", [qats.MAX_DOUBLING_WIDTH, qats.MAX_DOUBLING_WIDTH + 1, 100])
 def test_agrees_with_the_recursion_in_wide_windows(width):
     values = np.random.default_rng(width).normal(size=420)
     check(values, 3, 90, 89 + width)

@@ -203,7 +203,7 @@ def test_a_long_search_reports_its_progress_and_finds_the_same(bench, monkeypatc
     with tarfile.open(bench.path("out_debugging.gz")) as archive:
         whole = archive.extractfile("periodogram.csv").read()
     assert "takes about" not in caplog.text
-    for name in ("LABORIOUS", "LONG", "VERY_LONG"):
+    for name in ("MIN_WORK_TO_ESTIMATE", "REPORT_AFTER", "WARN_AFTER"):
         monkeypatch.setattr(transit_search_bls_reference, name, 0)
     in_parts, _ = search(bench, lightcurve, outputs=["debugging"])
     with tarfile.open(bench.path("out_debugging.gz")) as archive:

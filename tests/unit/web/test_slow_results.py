@@ -10,12 +10,12 @@ import pytest
 from eas.web import slow_results
 from eas.web.slow_results import Result, SlowResults
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 @pytest.fixture
 def results() -> Iterator[SlowResults]:
-    made = SlowResults(patience=PATIENCE)
+    made = SlowResults(timeout=TIMEOUT)
     yield made
     made.close()
 
@@ -30,37 +30,37 @@ def test_a_quick_result_is_there_at_once_and_kept(results):
 
 def test_what_takes_long_is_given_when_it_is_there():
     go, begun = threading.Event(), threading.Event()
-    results = SlowResults(patience=0.001)
+    results = SlowResults(timeout=0.001)
 
     def compute() -> int:
         begun.set()
-        assert go.wait(PATIENCE)
+        assert go.wait(TIMEOUT)
         return 7
 
     assert results.get("key", compute) == Result(None, 0.0)
-    assert begun.wait(PATIENCE)
+    assert begun.wait(TIMEOUT)
     go.set()
-    results.patience = PATIENCE
+    results.timeout = TIMEOUT
     assert results.get("key", compute).value == 7
     results.close()
 
 
 def test_an_old_result_is_given_while_a_new_one_is_computed(results, monkeypatch):
-    monkeypatch.setattr(slow_results, "SHORTEST", -1.0)
-    monkeypatch.setattr(slow_results, "SHARE", 1e9)
+    monkeypatch.setattr(slow_results, "MIN_AGE", -1.0)
+    monkeypatch.setattr(slow_results, "MAX_CPU_SHARE", 1e9)
     assert results.get("key", lambda: 1).value == 1
     go = threading.Event()
-    assert results.get("key", lambda: (go.wait(PATIENCE), 2)[1]).value == 1
+    assert results.get("key", lambda: (go.wait(TIMEOUT), 2)[1]).value == 1
     go.set()
     entry = results._entries["key"]
-    entry.future.result(PATIENCE)
+    entry.future.result(TIMEOUT)
     assert entry.value == 2
 
 
 def test_a_costly_result_is_kept_for_longer():
     entry = slow_results._Entry(1, at=1000.0, cost=0.5)
-    assert entry.is_fresh(1000.0 + 0.5 / slow_results.SHARE - 1)
-    assert not entry.is_fresh(1000.0 + 0.5 / slow_results.SHARE + 1)
+    assert entry.is_fresh(1000.0 + 0.5 / slow_results.MAX_CPU_SHARE - 1)
+    assert not entry.is_fresh(1000.0 + 0.5 / slow_results.MAX_CPU_SHARE + 1)
 
 
 def test_an_error_is_raised_where_the_result_is_asked_for_and_tried_again(results):
@@ -74,6 +74,6 @@ def test_an_error_is_raised_where_the_result_is_asked_for_and_tried_again(result
 
 
 def test_the_number_of_results_is_bounded(results):
-    for number in range(slow_results.KEPT + 20):
+    for number in range(slow_results.MAX_ENTRIES + 20):
         results.get(number, lambda: 0)
-    assert len(results._entries) == slow_results.KEPT
+    assert len(results._entries) == slow_results.MAX_ENTRIES

@@ -39,7 +39,7 @@ def executor(make_executor: Callable[..., Executor]) -> Executor:
 
 @pytest.fixture
 def do(tmp_path: Path) -> Callable[..., Work]:
-    """Make the work that calls the function ``act`` of badtasks."""
+    """Make the work that calls the function ``act`` of failing_tasks."""
     numbers = itertools.count(1)
 
     def make(act: str, task: str = "Do", time_limit: float | None = None, **more: Any) -> Work:
@@ -48,6 +48,6 @@ def do(tmp_path: Path) -> Callable[..., Work]:
         fields.setdefault("scratch", tmp_path / "scratch")
         metadata = more.pop("metadata", {})
         attempt = ClaimedAttempt(number, "bad", {"act": act, **more}, metadata, seed=number)
-        return Work(attempt, f"badtasks:{task}", time_limit=time_limit, **fields)
+        return Work(attempt, f"failing_tasks:{task}", time_limit=time_limit, **fields)
 
     return make

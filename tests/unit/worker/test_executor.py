@@ -218,7 +218,7 @@ def test_qc_that_fails_itself(executor, do, tmp_path, act, check, detail):
 
 
 def test_qc_that_returns_something_else(executor, do):
-    outcome = executor.run(replace(do(""), implementation="badtasks:OddCheck"))
+    outcome = executor.run(replace(do(""), implementation="failing_tasks:OddCheck"))
     assert outcome.checks == (Check("QC", False, "check() returned a str instead of a sequence of Check"),)
 
 

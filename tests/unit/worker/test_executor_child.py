@@ -188,7 +188,7 @@ def test_the_child_dies_with_its_parent(tmp_path, act):
         from eas.model import ClaimedAttempt
         from eas.worker.protocol import Work
         def work(act):
-            return Work(ClaimedAttempt(1, "bad", {{"act": act}}), "badtasks:Do", Path({str(tmp_path / "s")!r}))
+            return Work(ClaimedAttempt(1, "bad", {{"act": act}}), "failing_tasks:Do", Path({str(tmp_path / "s")!r}))
         with Executor(threads=1, memory_limit=None, input_directory=Path("/"), python_path=[Path({str(HERE)!r})]) as e:
             print(e.run(work("whoami")).metadata["pid"], flush=True)
             e.run(work({act!r}))

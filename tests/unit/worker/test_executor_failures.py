@@ -23,7 +23,7 @@ REASONS = [
     ("crash", {}, "ValueError: first line"),
     ("explain", {}, "the star is missing (bring it back)"),
     ("missing_input", {}, "bad needs the input 'lightcurve' (give it in the task's `inputs`)"),
-    ("unspeakable", {}, "badtasks.Unspeakable: <its message cannot be shown>"),
+    ("unspeakable", {}, "failing_tasks.Unspeakable: <its message cannot be shown>"),
     ("recurse", {}, "RecursionError: maximum recursion depth exceeded"),
     ("keyboard", {}, "KeyboardInterrupt"),
     ("leave", {"code": 0}, "the task's code called sys.exit(0)"),
@@ -67,7 +67,7 @@ def test_the_traceback_begins_at_the_tasks_own_code(executor, do):
     trace = traceback_of(executor.run(do("crash")))
     assert trace.startswith("Traceback (most recent call last):")
     assert trace.rstrip().endswith("ValueError: first line\nsecond line")
-    assert "badtasks.py" in trace
+    assert "failing_tasks.py" in trace
     assert "attempt.py" not in trace
     assert traceback_of(executor.run(do("explain"))) is None
 
@@ -76,8 +76,8 @@ def test_the_traceback_begins_at_the_tasks_own_code(executor, do):
     ("implementation", "reason"),
     [
         ("no_such_module:X", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("badtasks:Nix", "AttributeError: module 'badtasks' has no attribute 'Nix'"),
-        ("badtasks:NotATask", "badtasks:NotATask is not a subclass of eas.tasks.base.Task"),
+        ("failing_tasks:Nix", "AttributeError: module 'failing_tasks' has no attribute 'Nix'"),
+        ("failing_tasks:NotATask", "failing_tasks:NotATask is not a subclass of eas.tasks.base.Task"),
     ],
 )
 def test_code_that_cannot_be_loaded(executor, do, implementation, reason):

@@ -26,7 +26,7 @@ executor = Executor(threads=1, memory_limit=None, input_directory=tmp, python_pa
 executor.remove_if_killed(tmp / "staging")
 attempt = ClaimedAttempt(1, "bad", {"act": sys.argv[3], "tell": str(tmp / "pid")}, {}, seed=1)
 with executor:
-    executor.run(Work(attempt, "badtasks:Do", tmp / "staging" / "scratch"))
+    executor.run(Work(attempt, "failing_tasks:Do", tmp / "staging" / "scratch"))
 """
 
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from eas import column_sizes
 from eas.errors import RequestError
 
-Fault: TypeAlias = tuple[str, str]
+TextProblem: TypeAlias = tuple[str, str]
 """Message and hint."""
 
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -21,7 +21,7 @@ _NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LIMITS = {"semantic": column_sizes.SEMANTIC, "working_directory": column_sizes.PRODUCT, "seed": column_sizes.SEED}
 
 
-def text_fault(text: str) -> Fault | None:
+def text_problem(text: str) -> TextProblem | None:
     """Return the fault of ``text`` if it cannot be stored or displayed, else None."""
     if text.isascii() and text.isprintable():
         return None
@@ -33,17 +33,17 @@ def text_fault(text: str) -> Fault | None:
     return f"holds the control character {found[0]!r}", "use printable characters"
 
 
-def name_fault(text: str, key: str = "name") -> Fault | None:
+def name_problem(text: str, key: str = "name") -> TextProblem | None:
     """Return the fault of the stripped ``text`` as the value of ``key``, or None if it is valid."""
     limit = _LIMITS.get(key, column_sizes.NAME)
     if len(text) > limit:
         return f"is longer than {limit} characters", "choose a shorter name"
     if found := _NO_NAME.search(text):
-        return text_fault(text) or (f"holds the control character {found[0]!r}", "use printable characters")
+        return text_problem(text) or (f"holds the control character {found[0]!r}", "use printable characters")
     return None
 
 
-def names_fault(names: Sequence[str]) -> Fault | None:
+def names_fault(names: Sequence[str]) -> TextProblem | None:
     """Return the fault of a list of required names that is too long to be stored, else None."""
     if len(json.dumps(names)) <= column_sizes.TEXT_BYTES:  # in ASCII, so characters are bytes
         return None
@@ -53,6 +53,6 @@ def names_fault(names: Sequence[str]) -> Fault | None:
 def check_option(value: str, key: str, option: str) -> str:
     """Return an option's value without blanks around it; raise RequestError if the job cannot hold it."""
     text = value.strip()
-    if fault := name_fault(text, key) if text else ("is empty", "give a value, or leave the option out"):
+    if fault := name_problem(text, key) if text else ("is empty", "give a value, or leave the option out"):
         raise RequestError(f"{option} {fault[0]}", hint=fault[1])
     return text

@@ -10,7 +10,7 @@ from eas.registry import Registry, TaskType
 from eas.tasks.base import Task, TaskContext
 
 
-class Moody(Task):
+class FailsUntilFileExists(Task):
     """Fails unless the file that ``needs`` names lies in the input directory; writes all its outputs.
 
     Its output metadata are its setting ``mood``.
@@ -25,7 +25,9 @@ class Moody(Task):
         return {"mood": context.settings.get("mood", 1)}
 
 
-def with_moody(registry: Registry) -> Registry:
+def with_flaky_task(registry: Registry) -> Registry:
     """Return the registry with the task type ``moody`` in it."""
-    moody = TaskType("moody", "eas-base", "tests.integration.moody:Moody", outputs=(), optional_outputs=("file",))
+    moody = TaskType(
+        "moody", "eas-base", "tests.integration.flaky_task:FailsUntilFileExists", outputs=(), optional_outputs=("file",)
+    )
     return Registry({**registry.task_types, "moody": moody}, registry.worker_types)

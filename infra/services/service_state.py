@@ -33,7 +33,7 @@ def folder() -> Path:
 
 def root() -> Path | None:
     """Return the root directory in which the servers of the suite are installed; None for those of this machine."""
-    return debian.bases() / f"{suite()}.services" if suite() else None
+    return debian.base_folder() / f"{suite()}.services" if suite() else None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read() -> State | None:
         return None
 
 
-def make() -> State:
+def load_or_create() -> State:
     """Return the state; at the first call choose free ports and a password."""
     state = read()
     if state is None:
@@ -92,7 +92,7 @@ def _free_ports(count: int) -> Sequence[int]:
             each.close()
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
     """Return whether a process listens on a loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)

@@ -16,7 +16,7 @@ import psutil
 from tests.acceptance import prefect_server
 from tests.acceptance.conftest import Home
 from tests.acceptance.prefect_server import PREFECT, ask_prefect
-from tests.processes import PATIENCE, ROOT, free_port, wait_for
+from tests.processes import ROOT, TIMEOUT, free_port, wait_for
 
 PREFIX = ".venv/bin/prefect "
 OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -32,7 +32,7 @@ def section(title: str) -> list[str]:
 
 
 @dataclass
-class Station:
+class PrefectInstallation:
     """The README's set-up in a folder of its own, on a port of its own."""
 
     home: Home
@@ -43,7 +43,7 @@ class Station:
     def url(self) -> str:
         return prefect_server.api_url(self.port)
 
-    def follow_readme(self, command: str) -> str:
+    def run_readme_command(self, command: str) -> str:
         """Run a command of the README as it stands there, but for the port; what stays, stays behind."""
         arguments = shlex.split(command.replace("127.0.0.1:4200", f"127.0.0.1:{self.port}"))[1:]
         if arguments[1:2] == ["start"]:
@@ -66,7 +66,7 @@ class Station:
     def prefect(self, *arguments: str) -> str:
         done = subprocess.run(
             [*PREFECT, *arguments],
-            cwd=ROOT, env=self.home.environment, capture_output=True, text=True, timeout=PATIENCE,
+            cwd=ROOT, env=self.home.environment, capture_output=True, text=True, timeout=TIMEOUT,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -82,14 +82,14 @@ class Station:
         (found,) = self.ask("/flow_runs/filter", flow_runs={"id": {"any_": [run]}})
         return dict(found)
 
-    def ended(self, run: str, patience: float = 2 * PATIENCE) -> dict[str, Any]:
+    def ended(self, run: str, timeout: float = 2 * TIMEOUT) -> dict[str, Any]:
         """Wait until a flow run is over and return it."""
 
         def over() -> dict[str, Any] | None:
             found = self.flow_run(run)
             return found if found["state_type"] in OVER else None
 
-        return dict(wait_for(over, f"the flow run {run} to end", patience))
+        return dict(wait_for(over, f"the flow run {run} to end", timeout))
 
     def runs_of_job(self, job_id: int) -> list[dict[str, Any]]:
         """Return the flow runs that drove a job, the newest first."""

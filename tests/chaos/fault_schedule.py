@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 
-def deal(faults: int, kinds: Mapping[str, Sequence[str]], rng: random.Random) -> dict[str, list[str]]:
+def distribute_faults(faults: int, kinds: Mapping[str, Sequence[str]], rng: random.Random) -> dict[str, list[str]]:
     """Return the kinds of the faults of each combination, in a random order.
 
     ``kinds`` are those that apply to each combination. Every fault is of a kind that was dealt least often so far, on

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 
-class Gate:
+class ClosableProxy:
     """Passes connections on to a server; ``dropped`` connections are closed at once, and counted down."""
 
     def __init__(self, target: str) -> None:
@@ -24,14 +24,14 @@ class Gate:
         self.dropped = 0
         self._accept()
 
-    def shut(self) -> None:
+    def refuse_connections(self) -> None:
         """Refuse connections, and end those that are open."""
         with self._lock:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
-        self.drop_open()
+        self.close_connections()
 
-    def drop_open(self) -> None:
+    def close_connections(self) -> None:
         """End the connections that are open."""
         with self._lock:
             for each in self._open:
@@ -88,11 +88,11 @@ class Gate:
 
 
 @contextlib.contextmanager
-def gate_to(target: str) -> Iterator[Gate]:
+def proxy_to(target: str) -> Iterator[ClosableProxy]:
     """Give a gate before a server; it is shut in the end."""
-    made = Gate(target)
+    made = ClosableProxy(target)
     try:
         yield made
     finally:
         with contextlib.suppress(OSError):
-            made.shut()
+            made.refuse_connections()

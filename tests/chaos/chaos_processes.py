@@ -17,7 +17,7 @@ WORKER = ["-m", "eas", "worker", *[word for name in WORKER_TYPES for word in ("-
 SUPERVISOR = ["-m", "tests.chaos.driver"]
 
 
-class Cast:
+class ChaosProcesses:
     """Two hosts, each with a worker and a supervisor, which are replaced when they end; and an operator.
 
     ``hosts`` are the environments of the processes of each host.
@@ -67,7 +67,7 @@ class Cast:
         lines = (self.folder / "operator.log").read_text(encoding="utf-8", errors="replace").splitlines()
         return sum(not line.startswith("#") for line in lines)
 
-    def dismiss_operator(self) -> None:
+    def stop_operator(self) -> None:
         """End the operator permanently."""
         _end([self.operator])
 

@@ -166,7 +166,7 @@ def on_screen(text: str) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-class Reader:
+class PageRunner:
     """A reader who does what a page says.
 
     Parameters
@@ -181,7 +181,7 @@ class Reader:
         self._folder = folder
         self.shell = Shell(folder, environment)
 
-    def follow(self, page: Path, limit: float) -> None:
+    def run(self, page: Path, limit: float) -> None:
         """Do all steps of a page; raise AssertionError at the first that does not go as the page says.
 
         Parameters
