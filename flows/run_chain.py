@@ -211,6 +211,7 @@ async def drive(
             await progress.show(orchestrator.graph.counts, runs.warnings)
             if local is not None:
                 local.check()
+            _raise_if_cancelled()
             await _wait(driver, step)
     except EASError as error:
         reason += f": {error.what}"
@@ -219,6 +220,16 @@ async def drive(
         runs.abandon("the job was cancelled" if orchestrator.finished else reason, node_of)
         await runs.close()
     await progress.show(orchestrator.graph.counts, last=True)
+
+
+def _raise_if_cancelled() -> None:
+    """Raise CancelledError if the task was cancelled before, as by Ctrl-C, and the cancellation was dropped.
+
+    Libraries drop one that meets the end of what they wait for, or that they take for one of their own.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _wait(driver: Driver, step: Step) -> None:

@@ -160,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         _echo("stopped")
-        from eas.cli.prefect_client import TerminatedError
+        from eas.cli.interrupts import TerminatedError
 
         # click converts KeyboardInterrupt to its own exception.
         code = 143 if isinstance(error.__cause__, TerminatedError) else 130

@@ -1,17 +1,13 @@
-"""Prefect settings, health check of the server, and signal handling for ``eas run``."""
+"""Prefect settings, and health check of the server."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from eas.errors import ServiceError
 
@@ -92,36 +88,3 @@ def _is_healthy(url: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, ValueError):
         return False
-
-
-class TerminatedError(KeyboardInterrupt):
-    """SIGTERM was received; it is handled like Ctrl-C."""
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM raise an exception in the main thread, like Ctrl-C, so that context managers exit."""
-    received = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received = True
-        if callable(signal.getsignal(signal.SIGINT)):
-            signal.raise_signal(signal.SIGINT)  # asyncio may have installed its own handler
-        else:  # SIGINT is ignored, because a shell has started this process in the background
-            signal.default_int_handler(number, frame)
-
-    previous: Any = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        if received:
-            raise TerminatedError from error
-        raise
-    except BaseException as error:
-        # Prefect's engine replaces this handler while a flow runs, and raises its own exception.
-        if type(error).__name__ == "TerminationSignal":
-            raise TerminatedError from error
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import time
@@ -17,9 +16,10 @@ from rich.console import Console
 from eas.app import App
 from eas.chains.grammar import load_chain
 from eas.cli.display import JobDisplay, summary_table
+from eas.cli.interrupts import recorded_interrupts
 from eas.cli.options import json_option, options_of, print_json, submit_options
 from eas.cli.output import echo
-from eas.cli.prefect_client import require_server, sigterm_as_interrupt
+from eas.cli.prefect_client import require_server
 from eas.cli.terminal import Terminal
 from eas.errors import EASError, RequestError, ServiceError
 from eas.operations import plan as planning
@@ -158,13 +158,13 @@ def _run(
     """
     try:
         with ExitStack() as stack:
-            stack.enter_context(sigterm_as_interrupt())
+            interrupts = stack.enter_context(recorded_interrupts())
             stack.enter_context(Reservation(app.database, job_id))
             stack.enter_context(JobDisplay(app.database, job_id, console, quiet=request.quiet))
             server = None if request.server else stack.enter_context(_local_server(app, console))
             workers = app.local_workers(request.workers) if request.workers else None
             early = stack.enter_context(EarlyStart(Driver(app.orchestrator(job_id)), workers))
-            state = _run_with_display(app, early, flow, server, console)
+            state = _run_with_display(app, early, lambda: interrupts.run(flow), server, console)
     except KeyboardInterrupt:
         console.print(f"interrupted; to continue: eas run --resume {job_id}", highlight=False)
         raise
@@ -179,7 +179,7 @@ def _run(
 def _run_with_display(
     app: App,
     early: EarlyStart,
-    flow: Callable[[], Coroutine[Any, Any, State[Any]]],
+    flow: Callable[[], State[Any]],
     server: LocalServer | None,
     console: Console,
 ) -> State[Any] | None:
@@ -208,7 +208,7 @@ def _run_with_display(
 
 
 def _on_local_server(
-    app: App, handed: HandOver, flow: Callable[[], Coroutine[Any, Any, State[Any]]], url: str, console: Console
+    app: App, handed: HandOver, flow: Callable[[], State[Any]], url: str, console: Console
 ) -> State[Any] | None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -242,7 +242,7 @@ def _resume_hint(app: App, job_id: int) -> str:
     return f"eas reschedule --job-id {job_id} puts {held} withdrawn tasks back; then {resume}" if held else resume
 
 
-def _with_retries(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, State[Any]]]) -> State[Any] | None:
+def _with_retries(app: App, job_id: int, flow: Callable[[], State[Any]]) -> State[Any] | None:
     """Run the flow, and run it again if Prefect's server is too busy; the job continues where it was.
 
     Returns the flow's state, or None if the server failed after the job had ended. Raises ServiceError.
@@ -253,7 +253,7 @@ def _with_retries(app: App, job_id: int, flow: Callable[[], Coroutine[Any, Any, 
     for pause in PREFECT_PAUSES:
         time.sleep(pause)
         try:
-            return asyncio.run(flow())
+            return flow()
         except (HTTPError, PrefectHTTPStatusError) as error:
             if app.database.fetch(lambda connection: jobs.state_of(connection, job_id)).final:
                 return None

@@ -96,7 +96,7 @@ PROGRAM = """
 import os, signal, sys, time
 from contextlib import ExitStack
 from eas.cli import main, cli
-from eas.cli.prefect_client import sigterm_as_interrupt
+from eas.cli.interrupts import recorded_interrupts
 import eas.cli, click
 class TerminationSignal(BaseException): pass
 def theirs(number, frame): raise TerminationSignal
@@ -104,7 +104,7 @@ def theirs(number, frame): raise TerminationSignal
 def command():
     ignored = "ignored" in sys.argv
     signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
-    with sigterm_as_interrupt():
+    with recorded_interrupts():
         if "theirs" in sys.argv: signal.signal(signal.SIGTERM, theirs)
         try:
             print("ready", flush=True)
