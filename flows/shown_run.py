@@ -111,7 +111,7 @@ class DisplayedTaskRun:
         self._started = min(self._started, at)
         self._running, self._number = True, number
 
-    def resume(self, last: Sequence[AttemptTimes]) -> None:
+    def requeue(self, last: Sequence[AttemptTimes]) -> None:
         """Show that a task waits on the queue again: for a retry, or because its worker handed it back."""
         queued = last[-1]
         self._note(queued.task_id, TaskState.QUEUED)

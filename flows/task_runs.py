@@ -181,7 +181,7 @@ class TaskRuns:
         for task_id, last in seen.left_running.items():
             run = self._runs[task_id]
             if task_id in run.open and last[-1].state is AttemptState.QUEUED:
-                run.resume(last)
+                run.requeue(last)
         self._running = {each.task_id for each in seen.running if each.task_id in self._runs}
         if time.monotonic() >= self._lists_due:
             self._lists_due = time.monotonic() + WRITE_INTERVAL

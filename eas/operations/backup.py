@@ -26,7 +26,7 @@ from eas.taskdb.engine import TaskDatabase
 from eas.taskdb.migrate import current_revision, initialise
 from eas.taskdb.saved_file import FORMAT, VERSION, Contents, SavedFile, damaged, inspect_file, saved_tables
 
-ROWS_PER_INSERT = 2_000
+ROWS_PER_BATCH = 2_000
 """Rows read or written at a time."""
 
 FILLED_BY_INIT = {"worker_types", "task_types", "id_blocks"}
@@ -80,7 +80,7 @@ def _write(connection: Connection, stream: gzip.GzipFile, now: float) -> Content
 
 def _rows(connection: Connection, table: Table) -> Iterator[list[Any]]:
     """Yield the rows in the order of their key: parents come before their children."""
-    streaming = connection.execution_options(yield_per=ROWS_PER_INSERT)
+    streaming = connection.execution_options(yield_per=ROWS_PER_BATCH)
     for row in streaming.execute(select(table).order_by(*table.primary_key.columns)):
         yield list(row)
 
@@ -142,7 +142,7 @@ def _fill(connection: Connection, path: Path) -> None:
         waiting.clear()
 
     for table, columns, row in SavedFile(path).rows():
-        if table is not filled or len(waiting) >= ROWS_PER_INSERT:
+        if table is not filled or len(waiting) >= ROWS_PER_BATCH:
             flush()
             filled = table
         waiting.append(dict(zip(columns, row, strict=True)))

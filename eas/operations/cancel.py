@@ -73,7 +73,7 @@ def _cancel(connection: Connection, job_id: int, now: float) -> tuple[Cancelled,
     if ended is not None:
         raise RequestError(f"job {job_id} ({job.name}) has already ended: {ended}", hint="there is nothing to cancel")
     rows = job_changes.open_attempts(connection, job_id, attempts.UNFINISHED_STATES)
-    job_changes.withdraw_attempts(connection, rows, now)
+    job_changes.cancel_attempts(connection, rows, now)
     count = job_changes.cancel_tasks(connection, job_id, now)
     job_changes.increment_revision(connection, job_id)
     queued = [row for row in rows if row.state == AttemptState.QUEUED]

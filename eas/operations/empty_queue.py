@@ -43,7 +43,7 @@ def _empty(connection: Connection, job_id: int, now: float) -> dict[str, int]:
     for row in rows:
         counts[row.task_type] = counts.get(row.task_type, 0) + 1
     if rows:
-        job_changes.withdraw_attempts(connection, rows, now)
-        job_changes.hold(connection, (row.task_id for row in rows), now)
+        job_changes.cancel_attempts(connection, rows, now)
+        job_changes.withdraw_tasks(connection, (row.task_id for row in rows), now)
         job_changes.increment_revision(connection, job_id)
     return counts

@@ -33,7 +33,7 @@ def _fail(connection: Connection, job_id: int, reason: str, revision: int, now: 
     if JobState(job.state).final or job.revision != revision or driven:
         return None
     rows = job_changes.open_attempts(connection, job_id, attempts.UNFINISHED_STATES)
-    job_changes.withdraw_attempts(connection, rows, now, why=f"the job failed: {reason}")
+    job_changes.cancel_attempts(connection, rows, now, why=f"the job failed: {reason}")
     job_changes.fail(connection, job_id, reason, now)
     job_changes.increment_revision(connection, job_id)
     return sorted({row.task_type for row in rows})

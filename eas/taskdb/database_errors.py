@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from eas.errors import EASError, RequestError, ServiceError
 
 # Deadlock, lock wait timeout: both roll back and ask to try again.
-DEADLOCK_CODES = {1213, 1205}
+CONFLICT_CODES = {1213, 1205}
 # Too many connections, server shutdown, killed connection; cannot connect, server gone, lost while waiting;
 # closed by MySQL 8 after being idle for too long.
 UNREACHABLE_CODES = {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
@@ -41,7 +41,7 @@ def code(error: DBAPIError) -> int | None:
 
 def is_deadlock_or_timeout(error: DBAPIError) -> bool:
     """Return whether the transaction failed by a deadlock or lock timeout, and may succeed when retried."""
-    return code(error) in DEADLOCK_CODES or "database is locked" in str(error.orig)
+    return code(error) in CONFLICT_CODES or "database is locked" in str(error.orig)
 
 
 def is_outage(error: DBAPIError) -> bool:

@@ -52,7 +52,7 @@ def open_attempts(connection: Connection, job_id: int, states: Collection[Attemp
     return list(connection.execute(query.order_by(ATTEMPTS.c.id).with_for_update()).all())
 
 
-def withdraw_attempts(connection: Connection, rows: Sequence[AnyRow], now: float, *, why: str = CANCELLED) -> None:
+def cancel_attempts(connection: Connection, rows: Sequence[AnyRow], now: float, *, why: str = CANCELLED) -> None:
     """Close locked attempts as cancelled; running ones get a result with the reason ``why``."""
     closed = {"state": AttemptState.CANCELLED, "ended_at": now}
     attempts.guarded_update(
@@ -63,8 +63,8 @@ def withdraw_attempts(connection: Connection, rows: Sequence[AnyRow], now: float
         connection.execute(insert(tables.attempt_results), ran)
 
 
-def hold(connection: Connection, task_ids: Iterable[int], now: float) -> None:
-    """Set withdrawn tasks to *waiting*; no orchestrator queues them until an operator reschedules them."""
+def withdraw_tasks(connection: Connection, task_ids: Iterable[int], now: float) -> None:
+    """Set tasks without open attempts to *waiting*; no orchestrator queues them until an operator reschedules them."""
     attempts.set_task_states(connection, task_ids, TaskState.WAITING, held_at=now, reason=WITHDRAWN_REASON)
 
 

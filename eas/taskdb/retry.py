@@ -29,7 +29,7 @@ def queue_retries(
     task, job = tables.tasks, tables.jobs
     stalled = given_up is TaskState.STALLED
     left = task.c.stalls_left if stalled else task.c.retries_left
-    _hold_jobs(connection, {row.job_id for row in ended})
+    _lock_jobs(connection, {row.job_id for row in ended})
     found: dict[int, AnyRow] = {}
     for part in chunks(row.task_id for row in ended):
         query = select(task.c.id, left.label("left"), job.c.retries, job.c.backoff, job.c.cancel_requested_at)
@@ -54,7 +54,7 @@ def queue_retries(
     return attempts.queue(connection, items, now)
 
 
-def _hold_jobs(connection: Connection, job_ids: Iterable[int]) -> None:
+def _lock_jobs(connection: Connection, job_ids: Iterable[int]) -> None:
     """Lock jobs (shared) until the commit, so that a job cancelled meanwhile gets no new attempts."""
     for part in chunks(sorted(job_ids)):
         query = select(tables.jobs.c.id).where(tables.jobs.c.id.in_(part)).order_by(tables.jobs.c.id)

@@ -21,7 +21,7 @@ JOBS, TASKS, ATTEMPTS = tables.jobs, tables.tasks, tables.attempts
 COLUMNS = tuple(column for column in JOBS.c if column.name != "chain")
 """All columns of a job except its chain, which may be long."""
 
-MAX_ENDED_JOBS = 200
+MAX_ATTEMPTS = 200
 """Finished attempts from which the speed of a job is estimated."""
 
 
@@ -103,9 +103,9 @@ def speed(connection: Connection, job_id: int, unfinished: int, now: float) -> S
     ended: list[float] = []
     for state in (AttemptState.DONE, AttemptState.FAILED):
         query = select(ATTEMPTS.c.ended_at).where(ATTEMPTS.c.job_id == job_id, ATTEMPTS.c.state == state)
-        rows = connection.execute(query.order_by(ATTEMPTS.c.id.desc()).limit(MAX_ENDED_JOBS)).scalars()
+        rows = connection.execute(query.order_by(ATTEMPTS.c.id.desc()).limit(MAX_ATTEMPTS)).scalars()
         ended += [each for each in rows if each is not None]
-    last = sorted(ended)[-MAX_ENDED_JOBS:]
+    last = sorted(ended)[-MAX_ATTEMPTS:]
     if len(last) < 2 or now <= last[0]:
         return Speed(0.0, None)
     rate = len(last) / (now - last[0])

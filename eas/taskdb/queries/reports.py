@@ -32,7 +32,7 @@ TASKS, ATTEMPTS, JOBS = tables.tasks, tables.attempts, tables.jobs
 RESULTS, LOG, WORKERS = tables.attempt_results, tables.log_entries, tables.workers
 
 ROWS_PER_BATCH = 10_000
-"""Rows of one chunk."""
+"""Number of rows read at a time."""
 
 UNFINISHED = [state for state in AttemptState if not state.final]
 LOOPS = [FOR_LOOP, DO_WHILE]
