@@ -20,17 +20,12 @@ class Interrupts:
     """Records whether a signal was received.
 
     Python drops an exception that a signal handler raises in a destructor or in a callback of a weak reference, which
-    the import of modules runs thousands of times; libraries drop it, too. Recorded signals can be checked afterwards.
+    the import of modules runs thousands of times; libraries drop it, too. ``run`` checks whether one was received.
     """
 
     def __init__(self) -> None:
         self.received = False
         self.terminated = False
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has been received."""
-        if self.received:
-            raise KeyboardInterrupt
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine with ``asyncio.run``, unless a signal was received before: then raise KeyboardInterrupt.
@@ -41,7 +36,8 @@ class Interrupts:
         if handler == self._interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            self.check()  # after the handler is replaced, so that no signal comes between
+            if self.received:  # asked after the handler is replaced, so that no signal comes between
+                raise KeyboardInterrupt
             return asyncio.run(work())
         finally:
             signal.signal(signal.SIGINT, handler)
